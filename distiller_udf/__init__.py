@@ -1,0 +1,1 @@
+"""Entity resolution inside dbt and DuckDB."""

@@ -1,0 +1,75 @@
+"""Every error this package raises on purpose. Each message says what is wrong and what to do next.
+
+DistillerError
+├── SettingsError          a setting is unknown or has a value that is not allowed
+├── RecordError            the input rows cannot be read as records
+├── StudentError           a student cannot be used
+│   ├── StudentNotFound        no student has been trained or the pointer leads nowhere
+│   ├── StudentDamaged         the folder is incomplete, altered or of a foreign kind
+│   └── ColumnsMismatch        the records lack columns that the student was trained on
+├── TrainingError          a student cannot be trained from these labels
+├── LabelError             labels cannot be read, imported or stored
+└── TeacherError           a teacher cannot be asked
+    ├── TeacherUnreachable     no answer from the server after all retries
+    └── TeacherRefused         the key, the model or the request is rejected: asking again is pointless
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class DistillerError(Exception):
+    """Base of every error raised on purpose by distiller-udf."""
+
+
+class SettingsError(DistillerError):
+    """A setting is unknown or has a value that is not allowed."""
+
+
+class RecordError(DistillerError):
+    """The input rows cannot be read as records."""
+
+
+class StudentError(DistillerError):
+    """A student cannot be used."""
+
+
+class StudentNotFound(StudentError):
+    """No student has been trained here, or the pointer to the current one leads nowhere."""
+
+
+class StudentDamaged(StudentError):
+    """A student's folder is incomplete, altered, or of a kind this version does not know."""
+
+
+class ColumnsMismatch(StudentError):
+    """The records lack columns that the student was trained on."""
+
+
+class TrainingError(DistillerError):
+    """A student cannot be trained from these labels."""
+
+
+class LabelError(DistillerError):
+    """Labels cannot be read, imported or stored."""
+
+
+class TeacherError(DistillerError):
+    """A teacher cannot be asked."""
+
+
+class TeacherUnreachable(TeacherError):
+    """The teacher's server gave no usable answer after all retries."""
+
+
+class TeacherRefused(TeacherError):
+    """The teacher rejected the key, the model or the request, so asking again is pointless."""
+
+
+def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return `value` if it is allowed for the setting `name`; raise SettingsError listing the allowed values."""
+    choices = list(allowed)
+    if value in choices:
+        return str(value)
+    raise SettingsError(f"{name} is {value!r}; allowed: {', '.join(choices)}")
