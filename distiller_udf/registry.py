@@ -1,0 +1,155 @@
+"""The registry of students: immutable version folders and one pointer to the current one.
+
+    students/<name>/<version>/     a student, written once
+    students/<name>/CURRENT        the version that answers now, replaced atomically
+
+A reader sees either the old pointer or the new one; a version folder appears only when it is complete.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from distiller_udf.errors import DistillerError, StudentDamaged, StudentError, StudentNotFound
+from distiller_udf.students.base import StudentInfo
+
+CURRENT = "CURRENT"
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The versions of one student under `root`/`name`."""
+
+    root: Path
+    name: str = "default"
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.name
+
+    def path(self, version: str) -> Path:
+        """The folder of a version, which need not exist. Raises StudentError for a name that is no version."""
+        if not _VERSION.fullmatch(version):
+            raise StudentError(f"{version!r} is not a student version; `distiller students list` shows them")
+        return self.folder / version
+
+    def exists(self, version: str) -> bool:
+        """Whether a complete student of this version is here."""
+        try:
+            StudentInfo.read(self.path(version))
+        except StudentError:
+            return False
+        return True
+
+    def versions(self) -> list[StudentInfo]:
+        """The manifests of all readable versions, the oldest folder first."""
+        folders = [p for p in self.folder.glob("*") if p.is_dir() and _VERSION.fullmatch(p.name)]
+        found = []
+        for folder in sorted(folders, key=lambda p: (p.stat().st_mtime_ns, p.name)):
+            try:
+                found.append(StudentInfo.read(folder))
+            except StudentDamaged:
+                continue
+        return found
+
+    def current_version(self) -> str | None:
+        """The version that the pointer names; None when nothing was ever promoted."""
+        try:
+            return (self.folder / CURRENT).read_text(encoding="utf-8").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def current(self) -> Path:
+        """The folder of the current student. Raises StudentNotFound when there is none."""
+        version = self.current_version()
+        if version is None:
+            raise StudentNotFound(
+                f"no student has been trained in {self.folder}; run `dbt build` or `distiller train` first"
+            )
+        path = self.path(version)
+        if not path.is_dir():
+            raise StudentNotFound(
+                f"{self.folder / CURRENT} names {version}, which is not there; "
+                "train again with `dbt build` or `distiller train`"
+            )
+        return path
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A temporary folder beside the versions, removed on leaving whatever happens.
+
+        Raises StudentError when it cannot be written (a full or read-only disk); no version is touched.
+        """
+        staged: Path | None = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            staged = Path(tempfile.mkdtemp(prefix=".staging-", dir=self.folder))
+            yield staged
+        except OSError as error:
+            raise StudentError(
+                f"the student could not be written under {self.folder}: {error.strerror or error}; "
+                "free some space or set another students path. The current student is unchanged"
+            ) from error
+        finally:
+            if staged is not None:
+                shutil.rmtree(staged, ignore_errors=True)
+
+    def publish(self, staged: Path, version: str) -> Path:
+        """Make a staged folder a version, whole or not at all. A version that exists already is kept."""
+        StudentInfo.read(staged)
+        target = self.path(version)
+        if self.exists(version):
+            return target
+        if target.exists():  # damaged remains of this very version: its replacement is complete
+            shutil.rmtree(target)
+        _sync_tree(staged)
+        staged.rename(target)
+        target.chmod(0o755)
+        _sync(target.parent)
+        return target
+
+    def promote(self, version: str) -> None:
+        """Point to a version; readers see the old pointer or the new one, never half of it."""
+        try:
+            StudentInfo.read(self.path(version))
+            self._write_pointer(version)
+        except OSError as error:
+            raise DistillerError(
+                f"{self.folder / CURRENT} could not be written: {error.strerror or error}"
+            ) from error
+
+    def _write_pointer(self, version: str) -> None:
+        handle, temporary = tempfile.mkstemp(prefix=".current-", dir=self.folder)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(version + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(self.folder / CURRENT)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        _sync(self.folder)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
