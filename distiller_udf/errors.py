@@ -68,7 +68,7 @@ class TeacherRefused(TeacherError):
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Return `value` if it is allowed for the setting `name`; raise SettingsError listing the allowed values."""
+    """Return `value` if the setting `name` allows it; raise SettingsError listing what is allowed."""
     choices = list(allowed)
     if value in choices:
         return str(value)
