@@ -115,7 +115,7 @@ class Records:
 
     @classmethod
     def from_arrow(cls, array: pa.Array | pa.ChunkedArray) -> Records:
-        """Read rows given as STRUCT, or as text (a JSON object is read as a record, other text as one column).
+        """Read rows given as STRUCT, or as text (a JSON object becomes a record, other text one column).
 
         Raises RecordError when the rows are neither.
         """

@@ -36,7 +36,7 @@ class Registry:
         return self.root / self.name
 
     def path(self, version: str) -> Path:
-        """The folder of a version, which need not exist. Raises StudentError for a name that is no version."""
+        """The folder of a version, which need not exist. Raises StudentError for no version's name."""
         if not _VERSION.fullmatch(version):
             raise StudentError(f"{version!r} is not a student version; `distiller students list` shows them")
         return self.folder / version

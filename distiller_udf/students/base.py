@@ -60,7 +60,8 @@ class StudentInfo:
             raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if raw["format"] != FORMAT:
                 raise StudentDamaged(
-                    f"the student at {folder} has format {raw['format']}, this version reads {FORMAT}; train it again"
+                    f"the student at {folder} has format {raw['format']}, this version reads {FORMAT}; "
+                    "train it again"
                 )
             info = cls(**{f.name: _frozen(raw[f.name]) for f in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError) as error:
