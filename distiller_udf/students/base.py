@@ -60,8 +60,7 @@ class StudentInfo:
             raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if raw["format"] != FORMAT:
                 raise StudentDamaged(
-                    f"the student at {folder} has format {raw['format']}, this version reads {FORMAT}; "
-                    "train it again"
+                    f"the student at {folder} has format {raw['format']}, this version reads {FORMAT}; train it again"
                 )
             info = cls(**{f.name: _frozen(raw[f.name]) for f in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -86,12 +85,11 @@ class Student(Protocol):
         """The calibrated probability, in [0, 1], that row i of both sides is the same entity."""
         ...
 
-    def choose(
-        self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray
-    ) -> np.ndarray:
+    def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         """The probability of each row given the other rows of its tuple.
 
-        `tuples` holds one integer a row; rows of one left record share it. `probabilities` are those of `score`.
+        `tuples` holds one integer a row; rows of one left record share it.
+        `probabilities` are those of `score`.
         """
         ...
 

@@ -1,0 +1,123 @@
+"""Scoring: the one engine-neutral core that the SQL functions, the dbt models and the Parquet command share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from distiller_udf.errors import RecordError
+from distiller_udf.records import Records
+from distiller_udf.students.base import Student, check_columns
+
+BATCH_ROWS = 65_536
+"""Pairs scored at once in bulk: large enough to amortise numpy, small enough to stay in memory."""
+
+SCORE_SCHEMA = pa.schema(
+    [
+        ("probability", pa.float64()),
+        ("choice_probability", pa.float64()),
+        ("is_match", pa.bool_()),
+    ]
+)
+
+
+def score_batch(student: Student, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Score a batch of pairs, row for row.
+
+    `batch` has the columns `left` and `right` (STRUCT or text) and, where rows belong to tuples, the integer
+    column `tuple` that rows of one left record share. The result has `probability` (of the pair),
+    `choice_probability` (given the other rows of its tuple; NULL without `tuple`) and `is_match`, which
+    compares the last one known with the student's threshold. A NULL or empty record gives NULLs.
+
+    Raises RecordError for other inputs, ColumnsMismatch when trained columns are missing.
+    """
+    missing = {"left", "right"} - set(batch.schema.names)
+    if missing:
+        raise RecordError(f"a batch of pairs needs the columns left and right; it lacks {', '.join(sorted(missing))}")
+    left, right = Records.from_arrow(batch["left"]), Records.from_arrow(batch["right"])
+    tuples = batch["tuple"].to_numpy(zero_copy_only=False) if "tuple" in batch.schema.names else None
+    probability, choice = score_records(student, left, right, tuples)
+    decisive, threshold = probability, student.info.threshold
+    if tuples is not None:
+        decisive, threshold = choice, student.info.choice_threshold
+    unknown = np.isnan(decisive)
+    return pa.record_batch(
+        [
+            pa.array(probability, pa.float64(), from_pandas=True),
+            pa.array(choice, pa.float64(), from_pandas=True),
+            pa.array(decisive >= threshold, pa.bool_(), mask=unknown),
+        ],
+        schema=SCORE_SCHEMA,
+    )
+
+
+def score_records(
+    student: Student, left: Records, right: Records, tuples: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pair and choice probabilities of row i of both sides; NaN where a record is empty or no tuple is known."""
+    probability = np.full(len(left), np.nan)
+    choice = np.full(len(left), np.nan)
+    known = np.flatnonzero(~(left.empty | right.empty))
+    if len(known) == 0:
+        return probability, choice
+    left, right = check_columns(student.info, left.take(known), right.take(known))
+    probability[known] = student.score(left, right)
+    if tuples is not None:
+        choice[known] = student.choose(left, right, tuples[known], probability[known])
+    return probability, choice
+
+
+def score_pairs(student: Student, batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Score a stream of candidate pairs that is ordered by its left record, keeping tuples whole.
+
+    Each batch has `left_record`, `right_record` and further columns, which pass through; rows that agree on the
+    columns `keys` are one tuple. A tuple that a batch boundary would cut is held back until it is complete.
+    """
+    for table in _whole_tuples(batches, keys):
+        table = table.combine_chunks()
+        pairs = pa.record_batch(
+            [
+                _one_chunk(table["left_record"]),
+                _one_chunk(table["right_record"]),
+                pa.array(_run_numbers(table, keys)),
+            ],
+            names=["left", "right", "tuple"],
+        )
+        scores = score_batch(student, pairs)
+        passed = table.drop_columns(["left_record", "right_record"])
+        for name in ("probability", "choice_probability"):
+            passed = passed.append_column(name, scores[name])
+        yield from passed.to_batches()
+
+
+def _whole_tuples(batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        table = pa.Table.from_batches([batch])
+        numbers = _run_numbers(table, keys)
+        last = int(np.searchsorted(numbers, numbers[-1]))
+        if last == 0:  # one tuple fills the batch, perhaps the same as the one held: cannot cut here
+            held.append(table)
+            continue
+        yield pa.concat_tables([*held, table.slice(0, last)])
+        held = [table.slice(last)]
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _run_numbers(table: pa.Table, keys: Sequence[str]) -> np.ndarray:
+    """Number the runs of rows that agree on all keys: 0, 0, 1, 1, 1, 2, …"""
+    changed = np.zeros(table.num_rows, dtype=bool)
+    for key in keys:
+        codes = _one_chunk(table[key]).dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        changed[1:] |= codes[1:] != codes[:-1]
+    return np.cumsum(changed)
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

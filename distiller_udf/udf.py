@@ -1,0 +1,334 @@
+"""The SQL functions: thin shells over students and teachers, for any DuckDB connection.
+
+    import duckdb, distiller_udf
+    distiller_udf.register(connection, student="distiller/students")
+    connection.sql("select er_match(a, b) from left_table a, right_table b")
+
+All functions are Arrow functions with side effects declared, so that DuckDB neither folds nor repeats a call; NULLs
+are handled here, because DuckDB's default would drop rows whose struct is NULL.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from distiller_udf.errors import DistillerError, RecordError, StudentNotFound, TeacherError
+from distiller_udf.records import Records
+from distiller_udf.registry import Registry
+from distiller_udf.scoring import score_records
+from distiller_udf.students import Student, load_student
+from distiller_udf.students.base import MANIFEST, check_columns
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from distiller_udf.labels import LabelStore
+    from distiller_udf.teachers.base import Teacher
+
+DECISION = pa.struct(
+    {
+        "is_match": pa.bool_(),
+        "probability": pa.float64(),
+        "decided_by": pa.string(),
+        "student": pa.string(),
+        "error": pa.string(),
+    }
+)
+CHOICE = pa.struct(
+    {
+        "choice": pa.int32(),
+        "probability": pa.float64(),
+        "probabilities": pa.list_(pa.float64()),
+        "student": pa.string(),
+        "error": pa.string(),
+    }
+)
+LABEL = pa.struct(
+    {
+        "choice": pa.int32(),
+        "confidence": pa.float64(),
+        "explanation": pa.string(),
+        "teacher": pa.string(),
+        "cost_usd": pa.float64(),
+        "error": pa.string(),
+    }
+)
+EMPTY_RECORD = "a record is NULL or empty"
+
+Array: TypeAlias = "pa.Array | pa.ChunkedArray"
+
+
+@dataclass
+class CurrentStudent:
+    """The student that answers: loaded on first use, one call at a time (DuckDB calls from several threads)."""
+
+    source: str | Path | Student | None
+    name: str = "default"
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _loaded: Student | None = None
+
+    def get(self) -> Student:
+        """Load the student if that has not happened yet. Raises StudentNotFound, StudentDamaged."""
+        with self.lock:
+            if self._loaded is None:
+                self._loaded = self._load()
+            return self._loaded
+
+    def _load(self) -> Student:
+        if self.source is None:
+            raise StudentNotFound(
+                "no student was given: register(connection, student=FOLDER), or in profiles.yml under the plug-in's "
+                "config: students_path: distiller/students. Train one with `dbt build` or `distiller train`"
+            )
+        if not isinstance(self.source, (str, Path)):
+            return self.source
+        folder = Path(self.source)
+        return load_student(folder if (folder / MANIFEST).exists() else self._registered(folder))
+
+    def _registered(self, folder: Path) -> Path:
+        """The current version, where `folder` is a registry's root (`students`) or one of its names."""
+        if (folder / self.name).is_dir():
+            return Registry(folder, self.name).current()
+        if (folder / "CURRENT").exists():
+            return Registry(folder.parent, folder.name).current()
+        if folder.exists() and any(folder.iterdir()):
+            return folder  # load_student says what is wrong with it
+        raise StudentNotFound(f"no student at {folder}; train one with `dbt build` or `distiller train`")
+
+
+@dataclass
+class Functions:
+    """The bodies of the SQL functions over one student and, for `er_label`, one teacher and store."""
+
+    current: CurrentStudent
+    ask: Callable[[], tuple[Teacher, LabelStore]] | None = None
+    strict: bool = False
+
+    def er_score(self, a: Array, b: Array) -> pa.Array:
+        return pa.array(self._probabilities(a, b), pa.float64(), from_pandas=True)
+
+    def er_match(self, a: Array, b: Array) -> pa.Array:
+        probability = self._probabilities(a, b)
+        return pa.array(probability >= self.current.get().info.threshold, pa.bool_(), mask=np.isnan(probability))
+
+    def er_decide(self, a: Array, b: Array) -> pa.Array:
+        probability = self._probabilities(a, b)
+        info, unknown = self.current.get().info, np.isnan(probability)
+        columns = [
+            pa.array(probability >= info.threshold, pa.bool_(), mask=unknown),
+            pa.array(probability, pa.float64(), from_pandas=True),
+            pa.array(["student"] * len(probability), pa.string(), mask=unknown),
+            pa.array([info.version] * len(probability), pa.string()),
+            pa.array([EMPTY_RECORD] * len(probability), pa.string(), mask=~unknown),
+        ]
+        return pa.StructArray.from_arrays(columns, fields=list(DECISION))
+
+    def er_select(self, query: Array, candidates: Array) -> pa.Array:
+        student = self.current.get()
+        left, right, tuples = _tuple_rows(query, candidates)
+        with self.current.lock:
+            _, choice = score_records(student, left, right, tuples)
+        rows = np.searchsorted(tuples, np.arange(len(query) + 1))
+        empty = Records.from_arrow(query).empty
+        listed = pc.is_valid(_flat(candidates)).to_numpy(zero_copy_only=False)
+        return pa.array(
+            [
+                self._selected(student, choice[start:stop], bool(listed[i] and not empty[i]))
+                for i, (start, stop) in enumerate(pairwise(rows))
+            ],
+            CHOICE,
+        )
+
+    def er_explain(self, a: Array, b: Array) -> pa.Array:
+        student = self.current.get()
+        left, right = Records.from_arrow(a), Records.from_arrow(b)
+        known = np.flatnonzero(~self._check_empty(left, right))
+        sentences: list[str | None] = [None] * len(left)
+        if len(known):
+            with self.current.lock:
+                pairs = check_columns(student.info, left.take(known), right.take(known))
+                for row, sentence in zip(known, student.explain(*pairs), strict=True):
+                    sentences[row] = sentence
+        return pa.array(sentences, pa.string())
+
+    def er_label(self, query: Array, candidates: Array) -> pa.Array:
+        from distiller_udf.labelling import answer_questions
+        from distiller_udf.prompts import Question
+
+        if self.ask is None:
+            raise TeacherError(
+                "er_label needs a teacher: register(connection, teacher=…, store=…), or the plug-in's config "
+                "teacher: openai, teacher_model: …, label_store: distiller/labels.sqlite"
+            )
+        teacher, store = self.ask()
+        _, right, tuples = _tuple_rows(query, candidates)
+        rows = np.searchsorted(tuples, np.arange(len(query) + 1))
+        options, texts = right.texts(), Records.from_arrow(query).texts()
+        questions = {
+            i: Question(texts[i], tuple(options[rows[i] : rows[i + 1]]))
+            for i in np.flatnonzero(~Records.from_arrow(query).empty).tolist()
+            if rows[i + 1] > rows[i]
+        }
+        answers = answer_questions(list(questions.values()), teacher=teacher, store=store)
+        by_row = dict(zip(questions, answers, strict=True))
+        return pa.array(
+            [
+                {
+                    "choice": answer.choice,
+                    "confidence": answer.confidence,
+                    "explanation": answer.explanation,
+                    "teacher": teacher.name,
+                    "cost_usd": answer.cost_usd,
+                    "error": answer.error,
+                }
+                if (answer := by_row.get(i))
+                else self._unlabelled(teacher.name)
+                for i in range(len(query))
+            ],
+            LABEL,
+        )
+
+    def er_version(self) -> str:
+        from distiller_udf import __version__
+
+        try:
+            return f"distiller-udf {__version__}, student {self.current.get().info.version}"
+        except StudentNotFound:
+            return f"distiller-udf {__version__}, no student"
+
+    def _probabilities(self, a: Array, b: Array) -> np.ndarray:
+        student = self.current.get()
+        left, right = Records.from_arrow(a), Records.from_arrow(b)
+        self._check_empty(left, right)
+        with self.current.lock:
+            return score_records(student, left, right)[0]
+
+    def _check_empty(self, left: Records, right: Records) -> np.ndarray:
+        empty: np.ndarray = left.empty | right.empty
+        if self.strict and empty.any():
+            raise RecordError(f"row {int(np.argmax(empty)) + 1} of this chunk: {EMPTY_RECORD} (strict mode is on)")
+        return empty
+
+    def _selected(self, student: Student, choice: np.ndarray, usable: bool) -> dict[str, Any]:
+        result: dict[str, Any] = dict.fromkeys(("choice", "probability", "probabilities", "error"))
+        result["student"] = student.info.version
+        if not usable:
+            if self.strict:
+                raise RecordError(f"er_select: {EMPTY_RECORD}, or the candidates are NULL (strict mode is on)")
+            return {**result, "error": EMPTY_RECORD}
+        known = np.nan_to_num(choice, nan=0.0)
+        best = int(np.argmax(known)) if len(known) else -1
+        chosen = best >= 0 and known[best] >= student.info.choice_threshold
+        result["choice"] = best + 1 if chosen else 0
+        result["probability"] = float(known[best] if chosen else 1 - known.max(initial=0.0))
+        result["probabilities"] = [None if np.isnan(p) else float(p) for p in choice]
+        return result
+
+    def _unlabelled(self, teacher: str) -> dict[str, Any]:
+        if self.strict:
+            raise RecordError(f"er_label: {EMPTY_RECORD}, or there are no candidates (strict mode is on)")
+        return {"teacher": teacher, "error": f"{EMPTY_RECORD}, or there are no candidates"}
+
+
+def register(
+    connection: duckdb.DuckDBPyConnection,
+    student: str | Path | Student | None = None,
+    *,
+    name: str = "default",
+    teacher: Teacher | None = None,
+    store: LabelStore | str | Path | None = None,
+    strict: bool = False,
+) -> None:
+    """Register `er_score`, `er_match`, `er_decide`, `er_select`, `er_label`, `er_explain` and `er_version`.
+
+    `student`: a student's folder, a registry's folder (its current version under `name` answers), or a loaded
+    student; it is loaded at the first call. `teacher` and `store` are for `er_label` alone. `strict`: an empty
+    record raises instead of giving NULL. Registering again replaces the functions.
+    """
+
+    def ask() -> tuple[Teacher, LabelStore]:
+        from distiller_udf.labels import LabelStore
+
+        if teacher is None or store is None:
+            raise TeacherError("er_label needs both: register(connection, teacher=…, store='labels.sqlite')")
+        return teacher, LabelStore(Path(store)) if isinstance(store, (str, Path)) else store
+
+    wanted = ask if teacher is not None or store is not None else None
+    register_functions(connection, Functions(CurrentStudent(student, name), wanted, strict))
+
+
+def register_functions(connection: duckdb.DuckDBPyConnection, functions: Functions) -> None:
+    """Register the bodies of `functions` on a connection; all its cursors see them."""
+    returns = {
+        "er_score": pa.float64(),
+        "er_match": pa.bool_(),
+        "er_decide": DECISION,
+        "er_select": CHOICE,
+        "er_label": LABEL,
+        "er_explain": pa.string(),
+    }
+    for name, kind in returns.items():
+        body = _clear_errors(name, getattr(functions, name))
+        _create(connection, name, body, parameters=None, return_type=_sql_type(kind), type="arrow")
+    _create(connection, "er_version", functions.er_version, parameters=[], return_type="VARCHAR", type="native")
+
+
+def _create(connection: duckdb.DuckDBPyConnection, name: str, body: Callable[..., Any], **options: Any) -> None:
+    import duckdb
+
+    with suppress(duckdb.Error):
+        connection.remove_function(name)
+    connection.create_function(  # type: ignore[call-overload]
+        name, body, null_handling="special", side_effects=True, **options
+    )
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    """DuckDB's name of an Arrow type."""
+    if pa.types.is_struct(kind):
+        return f"STRUCT({', '.join(f'{field.name} {_sql_type(field.type)}' for field in kind)})"
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    return {"bool": "BOOLEAN", "int32": "INTEGER", "double": "DOUBLE", "string": "VARCHAR"}[str(kind)]
+
+
+def _clear_errors(name: str, body: Callable[[Array, Array], pa.Array]) -> Callable[[Array, Array], pa.Array]:
+    """DuckDB keeps only a message of whatever is raised, so ours go out as they are and others get the name."""
+
+    def function(a: Array, b: Array) -> pa.Array:
+        try:
+            return body(a, b)
+        except DistillerError:
+            raise
+        except Exception as error:
+            raise RuntimeError(f"{name} failed: {type(error).__name__}: {error}") from error
+
+    return function
+
+
+def _tuple_rows(query: Array, candidates: Array) -> tuple[Records, Records, np.ndarray]:
+    """One row a candidate: the query repeated, the candidate, and the number of the tuple."""
+    lists = _flat(candidates)
+    if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type) or pa.types.is_null(lists.type)):
+        raise RecordError(
+            f"the candidates are a list of records, not {lists.type}; as in er_select(query, list(candidate))"
+        )
+    if pa.types.is_null(lists.type):
+        return Records({}, 0), Records({}, 0), np.zeros(0, dtype=np.int64)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    tuples = np.repeat(np.arange(len(lists)), lengths)
+    return Records.from_arrow(query).take(tuples), Records.from_arrow(lists.flatten()), tuples
+
+
+def _flat(array: Array) -> pa.Array:
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
