@@ -17,6 +17,7 @@ DistillerError
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class DistillerError(Exception):
@@ -73,3 +74,13 @@ def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
     if value in choices:
         return str(value)
     raise SettingsError(f"{name} is {value!r}; allowed: {', '.join(choices)}")
+
+
+def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise SettingsError for the first name that is not known, with the closest known one and the whole list."""
+    names = list(known)
+    for name in given:
+        if name not in names:
+            close = get_close_matches(name, names, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingsError(f"unknown {what} {name!r}{hint} Allowed: {', '.join(names)}")

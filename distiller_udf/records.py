@@ -41,9 +41,7 @@ def normalise_value(value: str) -> str | None:
 
 def record_text(record: Mapping[str, str | None]) -> str:
     """The canonical text of one record whose values are normalised already."""
-    return json.dumps(
-        {k: v for k, v in record.items() if v is not None}, ensure_ascii=False, separators=(",", ":")
-    )
+    return json.dumps({k: v for k, v in record.items() if v is not None}, ensure_ascii=False, separators=(",", ":"))
 
 
 def content_hash(*texts: str) -> str:
@@ -144,9 +142,7 @@ class Records:
     def from_dicts(cls, rows: Sequence[Mapping[str, object] | None]) -> Records:
         """Read Python rows; the columns are the union of their keys, in order of first sight."""
         names = dict.fromkeys(name for row in rows if row for name in row)
-        columns = {
-            name: Column.from_values([_python_text((row or {}).get(name)) for row in rows]) for name in names
-        }
+        columns = {name: Column.from_values([_python_text((row or {}).get(name)) for row in rows]) for name in names}
         return cls(columns, len(rows))
 
     def take(self, rows: np.ndarray) -> Records:

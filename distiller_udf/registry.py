@@ -122,9 +122,7 @@ class Registry:
             StudentInfo.read(self.path(version))
             self._write_pointer(version)
         except OSError as error:
-            raise DistillerError(
-                f"{self.folder / CURRENT} could not be written: {error.strerror or error}"
-            ) from error
+            raise DistillerError(f"{self.folder / CURRENT} could not be written: {error.strerror or error}") from error
 
     def _write_pointer(self, version: str) -> None:
         handle, temporary = tempfile.mkstemp(prefix=".current-", dir=self.folder)

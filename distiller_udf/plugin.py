@@ -1,0 +1,66 @@
+"""The dbt-duckdb plug-in: registers the SQL functions on dbt's connection. The only module that imports dbt.
+
+    # profiles.yml
+    plugins:
+      - module: distiller_udf.plugin
+        config: {students_path: distiller/students}
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbt.adapters.duckdb.plugins import BasePlugin
+
+from distiller_udf.errors import SettingsError, check_names
+from distiller_udf.udf import CurrentStudent, Functions, register_functions
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from distiller_udf.labels import LabelStore
+    from distiller_udf.teachers.base import Teacher
+
+DEFAULTS: dict[str, Any] = {
+    "students_path": "distiller/students",
+    "student_name": "default",
+    "student_path": None,
+    "label_store": "distiller/labels.sqlite",
+    "teacher": None,
+    "teacher_model": None,
+    "teacher_base_url": None,
+    "teacher_api_key_env": "OPENAI_API_KEY",
+    "teacher_concurrency": 8,
+    "strict": False,
+}
+"""Every setting of the plug-in, with its default. Paths are relative to the dbt project."""
+
+
+class Plugin(BasePlugin):  # type: ignore[misc]
+    """Registers `er_match` and its siblings when dbt opens its connection; students and teachers load when called."""
+
+    def initialize(self, plugin_config: dict[str, Any]) -> None:
+        """Check the settings. Raises SettingsError for an unknown name or a value of the wrong type."""
+        own = dict(plugin_config)
+        if self.creds is not None:
+            # dbt-duckdb hands a plug-in the connection's own settings merged with its config.
+            for name in set(self.creds.settings or {}) - set(DEFAULTS):
+                own.pop(name, None)
+        check_names("plug-in setting", own, DEFAULTS)
+        self.settings: dict[str, Any] = {**DEFAULTS, **own}
+        if not isinstance(self.settings["strict"], bool):
+            raise SettingsError(f"the plug-in setting strict is {self.settings['strict']!r}; allowed: true, false")
+
+    def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
+        """Register the functions; dbt calls this once, and every thread's cursor sees them."""
+        source = self.settings["student_path"] or self.settings["students_path"]
+        student = CurrentStudent(Path(source), str(self.settings["student_name"]))
+        ask = self._ask if self.settings["teacher"] else None
+        register_functions(conn, Functions(student, ask, self.settings["strict"]))
+
+    def _ask(self) -> tuple[Teacher, LabelStore]:
+        from distiller_udf.labels import LabelStore
+        from distiller_udf.teachers import make_teacher
+
+        return make_teacher(self.settings), LabelStore(Path(self.settings["label_store"]))
