@@ -1,0 +1,51 @@
+"""The command line `distiller`: one module a command, each a thin shell over the package."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from distiller_udf import __version__
+from distiller_udf.errors import DistillerError
+
+COMMANDS = {
+    "init": "Add distiller-udf to an existing dbt project; nothing is overwritten.",
+    "labels": "Import, export and show the teachers' labels.",
+    "train": "Train a student from labels and make it the current one.",
+    "evaluate": "Measure matches against known pairs: precision, recall, F1.",
+    "score": "Score pairs of records: Parquet in, Parquet out.",
+    "students": "List and show trained students.",
+    "doctor": "Say what is missing, and the command that fixes it.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command runs, so that `distiller --help` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"distiller_udf.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DistillerError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="distiller-udf")
+def main() -> None:
+    """Entity resolution inside dbt and DuckDB: block, label a tenth, distil a student, match."""

@@ -1,0 +1,53 @@
+"""`distiller score`: pairs of records in a Parquet file, scores in another, by the same core as the UDFs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from distiller_udf.cli.console import err, json_option, print_json, progress
+
+existing = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--left", type=existing, help="Left records: id and any columns.")
+@click.option("--right", type=existing, help="Right records; default: the left ones.")
+@click.option("--candidates", type=existing, help="Pairs to score: left_id, right_id.")
+@click.option("--pairs", type=existing, help="Instead of the three: left_record and right_record as STRUCT or text.")
+@click.option("--id", "id_column", default="id", show_default=True, help="The id column of both record files.")
+@click.option("--student", type=click.Path(path_type=Path), default=Path("distiller/students"), show_default=True)
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@json_option
+def score(
+    left: Path | None,
+    right: Path | None,
+    candidates: Path | None,
+    pairs: Path | None,
+    id_column: str,
+    student: Path,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Score pairs of records: Parquet in, Parquet out.
+
+    Writes every pair with `probability` (the two records alone), `choice_probability` (given the other candidates
+    of the same left record) and `is_match`. The output appears only when it is complete.
+    """
+    from distiller_udf.parquet import pairs_from_file, pairs_from_tables, write_scores
+    from distiller_udf.udf import CurrentStudent
+
+    if pairs:
+        source = pairs_from_file(pairs)
+    elif left and candidates:
+        source = pairs_from_tables(left, right or left, candidates, id_column)
+    else:
+        raise click.UsageError("give --pairs, or --left, --right and --candidates")
+    scorer = CurrentStudent(student).get()
+    with progress("scoring pairs", source.rows) as advance:
+        rows, matches = write_scores(scorer, source, output, advance)
+    if as_json:
+        print_json({"pairs": rows, "matches": matches, "student": scorer.info.version, "output": str(output)})
+    else:
+        err.print(f"{rows:,} pairs scored by {scorer.info.version}, {matches:,} matches: {output}")

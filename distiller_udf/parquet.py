@@ -1,0 +1,124 @@
+"""Parquet in, Parquet out: pairs of records read with DuckDB, scored by the shared core, written as they come."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from distiller_udf.errors import RecordError
+from distiller_udf.scoring import BATCH_ROWS, score_pairs
+from distiller_udf.sql import quoted
+from distiller_udf.students.base import Student
+
+RECORD_COLUMNS = ("left_record", "right_record")
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Candidate pairs to stream: a relation ordered by left record, its size, and the columns that name a tuple."""
+
+    relation: duckdb.DuckDBPyRelation
+    rows: int
+    keys: tuple[str, ...]
+
+
+def pairs_from_file(path: Path) -> PairSource:
+    """Pairs with their records in one file: `left_record`, `right_record` (STRUCT or text) and any other columns.
+
+    Where the columns `left_source` or `left_id` are there, rows that share them are one tuple; without them each
+    row is decided on its own. Raises RecordError when a record column is missing.
+    """
+    pairs = _relation(duckdb.connect(), path)
+    _require(path, pairs.columns, RECORD_COLUMNS)
+    keys = tuple(name for name in ("left_source", "left_id") if name in pairs.columns)
+    rows = _count(pairs)
+    return PairSource(pairs.order(", ".join(map(quoted, keys))) if keys else pairs, rows, keys)
+
+
+def pairs_from_tables(left: Path, right: Path, candidates: Path, id_column: str = "id") -> PairSource:
+    """Pairs given by their ids (`left_id`, `right_id`) with the records in two files of any columns.
+
+    Raises RecordError when an id column is missing or the records' ids are not unique.
+    """
+    connection = duckdb.connect()
+    pairs = _relation(connection, candidates)
+    _require(candidates, pairs.columns, ("left_id", "right_id"))
+    records = []
+    for path, side in ((left, "left"), (right, "right")):
+        relation = _relation(connection, path)
+        _require(path, relation.columns, (id_column,))
+        _require_unique(path, relation, id_column)
+        fields = ", ".join(f"{quoted(c)} := {quoted(c)}" for c in relation.columns if c != id_column)
+        if not fields:
+            raise RecordError(f"{path} has no column besides {id_column!r}, so there is nothing to compare")
+        chosen = f"{quoted(id_column)} as {side}_id, struct_pack({fields}) as {side}_record"
+        records.append(relation.select(chosen))  # type: ignore[arg-type]
+    joined = pairs.select("left_id, right_id").join(records[0], "left_id").join(records[1], "right_id")
+    return PairSource(joined.order("left_id, right_id"), _count(joined), ("left_id",))
+
+
+def write_scores(
+    student: Student, pairs: PairSource, output: Path, advance: Callable[[int], None] | None = None
+) -> tuple[int, int]:
+    """Score all pairs into a Parquet file that appears only when it is complete; returns rows and matches.
+
+    The records themselves are not written, only the other columns, `probability`, `choice_probability` and
+    `is_match`. `advance` is called with the number of pairs done. Raises RecordError when the file cannot be written.
+    """
+    threshold = student.info.choice_threshold if pairs.keys else student.info.threshold
+    decisive = "choice_probability" if pairs.keys else "probability"
+    rows = matches = 0
+    writer: pq.ParquetWriter | None = None
+    try:
+        with tempfile.TemporaryDirectory(prefix=".scores-", dir=output.parent) as folder:
+            staged = Path(folder) / output.name
+            for scored in score_pairs(student, pairs.relation.to_arrow_reader(BATCH_ROWS), pairs.keys):
+                is_match = pc.greater_equal(scored[decisive], threshold)
+                table = pa.Table.from_batches([scored]).append_column("is_match", is_match)
+                writer = writer or pq.ParquetWriter(staged, table.schema)
+                writer.write_table(table)
+                rows += table.num_rows
+                matches += int(np.sum(is_match.fill_null(False).to_numpy(zero_copy_only=False)))
+                if advance:
+                    advance(table.num_rows)
+            if writer is None:
+                raise RecordError("there are no pairs to score: no candidate's ids are among the records")
+            writer.close()
+            staged.replace(output)
+    except OSError as error:
+        raise RecordError(f"{output} could not be written: {error.strerror or error}") from error
+    return rows, matches
+
+
+def _relation(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyRelation:
+    try:
+        return connection.read_parquet(str(path))
+    except duckdb.Error as error:
+        raise RecordError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def _require(path: Path, columns: list[str], needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise RecordError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(columns)}")
+
+
+def _require_unique(path: Path, relation: duckdb.DuckDBPyRelation, column: str) -> None:
+    quoted = quoted(column)
+    duplicates = relation.aggregate(f"{quoted} as id, count(*) as n").filter("n > 1 or id is null").limit(1).fetchone()
+    if duplicates:
+        what = "is NULL" if duplicates[0] is None else f"{duplicates[0]!r} occurs {duplicates[1]} times"
+        raise RecordError(f"{path}: the id column {column!r} must be unique and not NULL, but {what}")
+
+
+def _count(relation: duckdb.DuckDBPyRelation) -> int:
+    row = relation.aggregate("count(*)").fetchone()
+    return int(row[0]) if row else 0
