@@ -60,7 +60,7 @@ def pairs_from_tables(left: Path, right: Path, candidates: Path, id_column: str 
         if not fields:
             raise RecordError(f"{path} has no column besides {id_column!r}, so there is nothing to compare")
         chosen = f"{quoted(id_column)} as {side}_id, struct_pack({fields}) as {side}_record"
-        records.append(relation.select(chosen))  # type: ignore[arg-type]
+        records.append(relation.select(chosen))
     joined = pairs.select("left_id, right_id").join(records[0], "left_id").join(records[1], "right_id")
     return PairSource(joined.order("left_id, right_id"), _count(joined), ("left_id",))
 
@@ -112,8 +112,8 @@ def _require(path: Path, columns: list[str], needed: tuple[str, ...]) -> None:
 
 
 def _require_unique(path: Path, relation: duckdb.DuckDBPyRelation, column: str) -> None:
-    quoted = quoted(column)
-    duplicates = relation.aggregate(f"{quoted} as id, count(*) as n").filter("n > 1 or id is null").limit(1).fetchone()
+    counted = relation.aggregate(f"{quoted(column)} as id, count(*) as n")
+    duplicates = counted.filter("n > 1 or id is null").limit(1).fetchone()
     if duplicates:
         what = "is NULL" if duplicates[0] is None else f"{duplicates[0]!r} occurs {duplicates[1]} times"
         raise RecordError(f"{path}: the id column {column!r} must be unique and not NULL, but {what}")

@@ -60,4 +60,8 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[i
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(description, total=total)
-        yield lambda steps=1: bar.advance(task, steps)
+
+        def advance(steps: int) -> None:
+            bar.advance(task, steps)
+
+        yield advance

@@ -77,9 +77,8 @@ def check_project(folder: Path) -> Iterator[Check]:
     try:
         project = Project(folder)
     except DistillerError as error:
-        yield Check(
-            "dbt project", False, str(error), "without dbt, register(connection, student=…) is all it takes", False
-        )
+        fix = "without dbt, register(connection, student=…) is all it takes"
+        yield Check("dbt project", False, str(error), fix, needed=False)
         return
     try:
         package, sources, outputs = project.package(), project.sources(), project.outputs()
@@ -111,9 +110,8 @@ def check_label_store(path: Path) -> Check:
     from distiller_udf.labels import LabelStore
 
     if not path.exists():
-        return Check(
-            "label store", False, f"none at {path}", "dbt build, or distiller labels import FILE", needed=False
-        )
+        fix = "dbt build, or distiller labels import FILE"
+        return Check("label store", False, f"none at {path}", fix, needed=False)
     try:
         with LabelStore(path) as store:
             found = [f"{row.labels:,} by {row.teacher}" for row in store.summary()]
