@@ -1,0 +1,29 @@
+{#- The blocking rules, checked, as a list of {name, expression}. -#}
+{% macro _er_rules(rules, variable='er_blocking_rules') %}
+    {% set allowed = 'Allowed: a list of SQL expressions, each a text or {name, expression}.' %}
+    {% if rules is none %}
+        {% do return([]) %}
+    {% endif %}
+    {% if rules is string or rules is mapping or rules is not iterable %}
+        {% do distiller_udf._er_raise(variable ~ ' is ' ~ (rules | tojson) ~ '. ' ~ allowed) %}
+    {% endif %}
+    {% set checked = [] %}
+    {% set names = ['tokens', 'qgrams'] %}
+    {% for rule in rules %}
+        {% if rule is mapping and rule.get('name') is string and rule.get('expression') is string
+            and (rule | length) == 2 %}
+            {% do checked.append({'name': rule['name'], 'expression': rule['expression']}) %}
+        {% elif rule is string and (rule | trim) != '' %}
+            {% do checked.append({'name': rule, 'expression': rule}) %}
+        {% else %}
+            {% do distiller_udf._er_raise(variable ~ ' has the rule ' ~ (rule | tojson) ~ '. ' ~ allowed) %}
+        {% endif %}
+        {% if checked[-1]['name'] in names %}
+            {% do distiller_udf._er_raise(
+                variable ~ ' has two rules named ' ~ checked[-1]['name'] ~ '; tokens and qgrams are taken as well.'
+            ) %}
+        {% endif %}
+        {% do names.append(checked[-1]['name']) %}
+    {% endfor %}
+    {% do return(checked) %}
+{% endmacro %}

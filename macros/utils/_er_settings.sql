@@ -1,0 +1,90 @@
+{#-
+    All variables of the package as one dict, checked. Unknown names and wrong values are compile errors; nothing is
+    checked while dbt parses, so that `dbt ls` works before anything is set.
+-#}
+{% macro _er_settings() %}
+    {% set variables = distiller_udf._er_variables() %}
+    {% set settings = {} %}
+    {% for name in variables %}
+        {% do settings.update({name: var(name, none)}) %}
+    {% endfor %}
+    {% if execute %}
+        {% do distiller_udf._er_check_names(variables) %}
+        {% for name, rule in variables.items() %}
+            {% do distiller_udf._er_check_value(name, settings[name], rule) %}
+        {% endfor %}
+    {% endif %}
+    {% do return(settings) %}
+{% endmacro %}
+
+
+{#- Raise for every er_* variable that a project or the command line sets and that does not exist. -#}
+{% macro _er_check_names(variables) %}
+    {#- dbt lists no variables; the resolver behind ref() carries the project's configuration, where it has one. -#}
+    {% set config = builtins['ref'] | attr('config') %}
+    {% set given = [] %}
+    {% do given.extend((invocation_args_dict.get('vars') or {}) | list) %}
+    {% if config is defined and config.vars is defined %}
+        {% set project = config.vars.vars %}
+        {% do given.extend(project | list) %}
+        {% do given.extend((project.get('distiller_udf') or {}) | list) %}
+    {% endif %}
+    {% for name in given if (name | string).startswith('er_') and name not in variables %}
+        {% do distiller_udf._er_raise(
+            'there is no variable ' ~ name ~ distiller_udf._er_allowed(name, variables | list)
+        ) %}
+    {% endfor %}
+{% endmacro %}
+
+
+{#- Raise unless a variable's value is one of those that its rule allows. -#}
+{% macro _er_check_value(name, value, rule) %}
+    {% if value is none %}
+        {% if not rule.get('nullable') %}
+            {% do distiller_udf._er_raise(name ~ ' has no value; leave it out to get its default.') %}
+        {% endif %}
+        {% do return(none) %}
+    {% endif %}
+    {% set type = rule['type'] %}
+    {% if type in ('choice', 'choices') %}
+        {% if type == 'choices' and value is sequence and value is not string and (value | length) == 0 %}
+            {% do distiller_udf._er_raise(name ~ ' is an empty list. Allowed: ' ~ (rule['allowed'] | join(', ')) ~ '.') %}
+        {% endif %}
+        {% set words = value if type == 'choices' and value is sequence and value is not string else [value] %}
+        {% for word in words if word is not string or word not in rule['allowed'] %}
+            {% do distiller_udf._er_raise(
+                name ~ ' is ' ~ (word | tojson) ~ distiller_udf._er_allowed(word, rule['allowed'])
+            ) %}
+        {% endfor %}
+    {% elif type in ('integer', 'number') %}
+        {% set right = value is number and value is not boolean and (type == 'number' or value is integer) %}
+        {% if not right or value < rule['from'] or value > rule['to'] %}
+            {% do distiller_udf._er_raise(
+                name ~ ' is ' ~ (value | tojson) ~ '. Allowed: ' ~ ('a whole number' if type == 'integer' else 'a number')
+                ~ ' from ' ~ rule['from'] ~ ' to ' ~ rule['to'] ~ '.'
+            ) %}
+        {% endif %}
+    {% elif type == 'boolean' %}
+        {% if value is not boolean %}
+            {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: true, false.') %}
+        {% endif %}
+    {% elif type == 'text' %}
+        {% if value is not string or (value | trim) == '' %}
+            {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a text.') %}
+        {% endif %}
+    {% elif type == 'names' %}
+        {% set ok = namespace(value=value is sequence and value is not string and value is not mapping) %}
+        {% if ok.value %}
+            {% for item in value if item is not string %}
+                {% set ok.value = false %}
+            {% endfor %}
+        {% endif %}
+        {% if not ok.value or (value | length) == 0 %}
+            {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a list of column names.') %}
+        {% endif %}
+    {% elif type == 'rules' %}
+        {% do distiller_udf._er_rules(value, name) %}
+    {% elif type == 'sources' %}
+        {% do distiller_udf._er_sources(value, name) %}
+    {% endif %}
+{% endmacro %}
