@@ -1,0 +1,389 @@
+"""The label store: durable, shared by threads and processes, and clear about files it cannot use."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import csv
+
+from distiller_udf.errors import LabelError
+from distiller_udf.imported import read_label_file
+from distiller_udf.labels import EXPORT_SCHEMA, LabelStore
+from distiller_udf.prompts import Answer, Question
+
+
+@dataclass
+class Somebody:
+    name: str = "somebody"
+    parameters: dict[str, object] = field(default_factory=dict)
+
+
+TEACHER = Somebody(parameters={"temperature": 0})
+FULL = Answer(2, 0.9, (0.1, 0.8), "same model", 0.0012, 900, 40, 1.5)
+
+
+def question(number: int = 0) -> Question:
+    return Question(f'{{"name":"query {number}"}}', ('{"name":"a"}', f'{{"name":"b é 🎧 {number}"}}'))
+
+
+def labels_table(**columns: object) -> pa.Table:
+    rows = {"left_id": [1, 2], "options": [[10, 11], [12]], "answer": [2, 0], "teacher": ["qwen"] * 2}
+    return pa.table({**rows, **columns})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store" / "labels.sqlite"
+
+
+def test_an_answer_comes_back_as_it_was(path: Path) -> None:
+    abstained = Answer(None, cost_usd=0.001, error="abstained: the reply is empty")
+    with LabelStore(path) as store:
+        assert store.put(question(), TEACHER, FULL) == FULL
+        assert store.put(question(1), TEACHER, abstained) == abstained
+    with LabelStore(path) as store:
+        keys = [question(i).key(TEACHER) for i in range(3)]
+        assert store.get(keys) == {keys[0]: FULL, keys[1]: abstained}
+        assert store.get([]) == {}
+
+
+def test_a_failed_call_is_not_stored(path: Path) -> None:
+    with LabelStore(path) as store:
+        failed = Answer(None, error="no answer: timeout", failed=True)
+        assert store.put(question(), TEACHER, failed) == failed
+        assert store.get([question().key(TEACHER)]) == {}
+
+
+def test_the_first_of_two_answers_stays(path: Path) -> None:
+    with LabelStore(path) as one, LabelStore(path) as two:
+        one.put(question(), TEACHER, FULL)
+        assert two.put(question(), TEACHER, Answer(1)) == FULL
+
+
+def test_more_keys_than_sqlite_takes_parameters(path: Path) -> None:
+    with LabelStore(path) as store:
+        store.put_many([(question(i), Answer(i % 3)) for i in range(3_000)], TEACHER)
+        found = store.get(question(i).key(TEACHER) for i in range(40_000))
+        assert [found[question(i).key(TEACHER)].choice for i in range(3_000)] == [i % 3 for i in range(3_000)]
+        assert len(found) == 3_000
+
+
+def test_threads_share_a_store(path: Path) -> None:
+    store = LabelStore(path)
+
+    def work(start: int) -> None:
+        for i in range(start, start + 40):
+            store.put(question(i), TEACHER, Answer(i % 3))
+
+    threads = [threading.Thread(target=work, args=(20 * t,)) for t in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.export().num_rows == 140
+    store.close()
+
+
+def _put_from_process(path: Path, start: int) -> None:
+    store = LabelStore(path)
+    for i in range(start, start + 50):
+        store.put(question(i), TEACHER, Answer(i % 3))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_share_a_store_from_its_first_moment(path: Path, method: str) -> None:
+    context = multiprocessing.get_context(method)
+    processes = [context.Process(target=_put_from_process, args=(path, 25 * p)) for p in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert LabelStore(path).export().num_rows == 100
+
+
+def _put_for_ever(path: Path, log: Path) -> None:
+    store = LabelStore(path)
+    with log.open("w", buffering=1) as written:
+        for i in range(1_000_000):
+            store.put(question(i), TEACHER, Answer(1))
+            written.write(f"{i}\n")
+
+
+def test_what_was_put_survives_kill_9(path: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = multiprocessing.get_context("fork").Process(target=_put_for_ever, args=(path, log))
+    process.start()
+    while not log.exists() or len(log.read_text().split()) < 30:
+        time.sleep(0.01)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    promised = [int(line) for line in log.read_text().split("\n")[:-1]]
+    held = LabelStore(path).get(question(i).key(TEACHER) for i in promised)
+    assert len(held) == len(promised) >= 30
+
+
+def test_export_and_rows(path: Path) -> None:
+    with LabelStore(path) as store:
+        assert store.export().schema == EXPORT_SCHEMA
+        store.put(question(), TEACHER, FULL)
+        store.put(question(1), Somebody("other"), Answer(0))
+        table = store.export()
+        assert table.schema == EXPORT_SCHEMA
+        first, second = store.rows()
+        assert first["label_key"] == question().key(TEACHER)
+        assert first["candidates"] == list(question().candidates)
+        assert first["probabilities"] == [0.1, 0.8]
+        assert json.loads(first["parameters"]) == TEACHER.parameters
+        assert (second["teacher"], second["choice"], second["cost_usd"]) == ("other", 0, None)
+
+
+def test_summary_counts_unknown_costs_as_unknown(path: Path) -> None:
+    with LabelStore(path) as store:
+        assert store.summary() == []
+        for i, answer in enumerate([FULL, Answer(0, cost_usd=0.002), Answer(None, error="abstained: x"), Answer(1)]):
+            store.put(question(i), TEACHER, answer)
+        store.import_labels(labels_table())
+        imported, asked = store.summary()
+    assert (imported.teacher, imported.imported, imported.labels, imported.matches, imported.nones) == (
+        "qwen",
+        True,
+        2,
+        1,
+        1,
+    )
+    assert (asked.labels, asked.matches, asked.nones, asked.abstained) == (4, 2, 1, 1)
+    assert asked.cost_usd == pytest.approx(0.0032)
+    assert asked.cost_unknown == 2
+    assert (asked.input_tokens, asked.output_tokens) == (900, 40)
+
+
+def test_delete_leaves_no_trace_of_a_record(path: Path) -> None:
+    with LabelStore(path) as store:
+        for i in range(3):
+            store.put(question(i), TEACHER, FULL)
+        store.put(Question('{"name":"c"}', ('{"name":"query 1"}',)), TEACHER, Answer(1))
+        assert store.delete('{"name":"query 1"}') == 2
+        assert store.delete('{"name":"query 1"}') == 0
+        assert store.export().num_rows == 2
+        remains = b"".join(file.read_bytes() for file in path.parent.iterdir())
+        assert b"query 1" not in remains
+        assert b"query 2" in remains
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"left_id,options\n1,[2]\n" * 100, "is no SQLite file"),
+        (b"SQLite format 3\0" + b"\xff" * 4_000, "is no SQLite file|is damaged"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_and_left_alone(path: Path, content: bytes, said: str) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(LabelError, match=said):
+        LabelStore(path)
+    assert path.read_bytes() == content
+
+
+def test_another_database_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table customers (id)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(LabelError, match="no label store"):
+        LabelStore(path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_store_is_refused(path: Path) -> None:
+    LabelStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("pragma user_version = 99")
+    connection.close()
+    with pytest.raises(LabelError, match="upgrade distiller-udf"):
+        LabelStore(path)
+
+
+def test_a_damaged_store_says_so(path: Path) -> None:
+    with LabelStore(path) as store:
+        store.put_many([(question(i), FULL) for i in range(200)], TEACHER)
+    data = bytearray(path.read_bytes())
+    data[4096:-4096] = b"\x55" * (len(data) - 8192)
+    path.write_bytes(data)
+    with pytest.raises(LabelError, match="is damaged"), LabelStore(path) as store:
+        store.export()
+
+
+def test_a_full_disk_is_named_and_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LabelStore(path) as store:
+        store.put(question(), TEACHER, FULL)
+        # SQLite's own limit gives the very error that a full disk gives.
+        pages = store._connection().execute("pragma page_count").fetchone()[0]
+        store._connection().execute(f"pragma max_page_count = {pages}")
+        with pytest.raises(LabelError, match="disk is full"):
+            store.put_many([(question(i), FULL) for i in range(1, 200)], TEACHER)
+        assert store.export().num_rows == 1
+        store._connection().execute("pragma max_page_count = 1000000")
+        store.put(question(1), TEACHER, FULL)
+        assert store.export().num_rows == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_device_is_no_store() -> None:
+    with pytest.raises(LabelError):
+        LabelStore("/dev/full")
+
+
+def test_a_store_that_cannot_be_written_says_so(path: Path) -> None:
+    with LabelStore(path) as store:
+        # The error of a read-only disk, also for root, who may write to any file.
+        store._connection().execute("pragma query_only = on")
+        with pytest.raises(LabelError, match="make the file and its folder writable"):
+            store.put(question(), TEACHER, FULL)
+
+
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="cannot be opened"):
+        LabelStore(tmp_path)
+
+
+def test_import_and_import_again(path: Path) -> None:
+    with LabelStore(path) as store:
+        table = labels_table(confidence=[0.5, None], note=["ignored", None])
+        result = store.import_labels(table)
+        assert (result.added, result.updated, result.unchanged) == (2, 0, 0)
+        result = store.import_labels(table)
+        assert (result.added, result.updated, result.unchanged) == (0, 0, 2)
+        result = store.import_labels(labels_table(answer=[1, 0], confidence=[0.5, None]))
+        assert (result.added, result.updated, result.unchanged) == (0, 1, 1)
+        rows = store.imported().to_pylist()
+    assert [row["choice"] for row in rows] == [1, 0]
+    assert rows[0]["options"] == ["10", "11"]
+    assert (rows[0]["left_id"], rows[0]["confidence"], rows[0]["left_source"]) == ("1", 0.5, "")
+
+
+def test_imported_of_one_teacher(path: Path) -> None:
+    with LabelStore(path) as store:
+        store.import_labels(labels_table(teacher=["a'; drop table imported --", "b"]))
+        assert store.imported("b")["left_id"].to_pylist() == ["2"]
+        assert store.imported("nobody").num_rows == 0
+        assert store.imported().num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "choices"),
+    [
+        ({"right_id": [11, None]}, [2, 0]),
+        ({"right_id": [11.0, float("nan")]}, [2, 0]),
+        ({"right_id": ["11", None], "options": ["[10, 11]", "[12]"]}, [2, 0]),
+        ({"answer": [2, None]}, [2, None]),
+        ({"answer": [2.0, 0.0]}, [2, 0]),
+        ({"answer": ["2", "0"]}, [2, 0]),
+        ({"answer": [2, 0], "right_id": [11, None]}, [2, 0]),
+        ({"answer": [None, None], "right_id": [11, None]}, [2, None]),
+    ],
+)
+def test_ways_to_give_the_answer(path: Path, columns: dict[str, list[object]], choices: list[int | None]) -> None:
+    rows = {"left_id": [1, 2], "options": [[10, 11], [12]], "teacher": ["qwen"] * 2, **columns}
+    with LabelStore(path) as store:
+        store.import_labels(pa.table(rows))
+        assert store.imported()["choice"].to_pylist() == choices
+
+
+def test_ids_of_any_type(path: Path) -> None:
+    one, two = uuid.uuid4(), uuid.uuid4()
+    ids = ['O\'Neil "x"', "007"]
+    table = labels_table(left_id=ids, options=[[str(one), str(two)], ["a\nb"]])
+    with LabelStore(path) as store:
+        store.import_labels(table)
+        rows = {row["left_id"]: row["options"] for row in store.imported().to_pylist()}
+    assert rows == {ids[0]: [str(one), str(two)], ids[1]: ["a\nb"]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"answer": [3, 0]}, "row 1: answer 3 is out of range: there are 2 options"),
+        ({"answer": [0, -1]}, "row 2: answer -1 is out of range"),
+        ({"answer": [1.5, 0]}, "row 1: answer '1.5' is no whole number"),
+        ({"answer": ["[1]", "0"]}, "row 1: answer '\\[1\\]' is no whole number"),
+        ({"right_id": [11, 12]}, "row 2: answer 0 and right_id '12' contradict"),
+        ({"answer": [None, None], "right_id": [99, None]}, "row 1: right_id '99' is not among the options"),
+        ({"options": ["[10, 11]", "10;11"]}, "row 2: options is no JSON list"),
+        ({"options": [[10, 11], None]}, "row 2: options is NULL"),
+        ({"options": ["[1, null]", "[2]"]}, "row 1: options must be a list of ids"),
+        ({"options": ['[{"id": 1}]', "[2]"]}, "row 1: options must be a list of ids"),
+        ({"left_id": [None, 2]}, "row 1: left_id is NULL"),
+        ({"teacher": ["", "x"]}, "row 1: teacher is empty"),
+        ({"confidence": [2.0, None]}, "row 1: confidence '2' is not between 0 and 1"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_is_imported(path: Path, columns: dict[str, object], said: str) -> None:
+    with LabelStore(path) as store:
+        with pytest.raises(LabelError, match=said):
+            store.import_labels(labels_table(**columns))
+        assert store.imported().num_rows == 0
+        result = store.import_labels(labels_table(**columns), skip_bad_rows=True)
+        assert (result.added, len(result.rejected)) == (1, 1)
+
+
+@pytest.mark.parametrize("missing", ["left_id", "options", "teacher", "answer"])
+def test_a_missing_column_is_named(path: Path, missing: str) -> None:
+    with LabelStore(path) as store, pytest.raises(LabelError, match=f"lack the column .*{missing}"):
+        store.import_labels(labels_table().drop_columns([missing]))
+
+
+def test_delete_imported(path: Path) -> None:
+    with LabelStore(path) as store:
+        store.import_labels(labels_table(left_source=["l", "l"], right_source=["r", "r"]))
+        assert store.delete_imported(11, "l") == 0
+        assert store.delete_imported(11, "r") == 1
+        assert store.delete_imported(2) == 1
+
+
+def test_label_files(tmp_path: Path, path: Path) -> None:
+    table = labels_table(left_id=["007", 'x,"y'], options=["[10, 11]", "[12]"])
+    pq.write_table(table, tmp_path / "labels.parquet")
+    csv.write_csv(table, tmp_path / "labels.CSV")
+    rows = [{**row, "options": json.loads(row["options"]), "extra": {"a": 1}} for row in table.to_pylist()]
+    (tmp_path / "labels.json").write_text(json.dumps(rows))
+    (tmp_path / "labels.jsonl").write_text("\ufeff" + "\n".join(json.dumps(row) for row in rows) + "\n\n")
+    for file in ("labels.parquet", "labels.CSV", "labels.json", "labels.jsonl"):
+        with LabelStore(path) as store:
+            store.import_labels(read_label_file(tmp_path / file))
+            read = [(r["left_id"], r["options"], r["choice"]) for r in store.imported().to_pylist()]
+        assert read == [("007", ["10", "11"], 2), ('x,"y', ["12"], 0)], file
+        shutil.rmtree(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("labels.xlsx", "x", "is no .parquet"),
+        ("labels.parquet", "x", "cannot be read as parquet"),
+        ("labels.json", "[1]", "must be an object"),
+        ("labels.json", "[{", "cannot be read as json"),
+        ("labels.csv", "", "cannot be read as csv"),
+    ],
+)
+def test_a_label_file_that_cannot_be_read(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(LabelError, match=said):
+        read_label_file(tmp_path / name)
+    with pytest.raises(LabelError, match="there is no file"):
+        read_label_file(tmp_path / "absent.csv")
