@@ -1,0 +1,369 @@
+"""Labelling: tuples go in, answers come out, and nothing is paid for twice.
+
+Every answer goes through the label store: what is there is not asked again, what arrives is stored before anything
+else happens. A teacher that fails midway loses nothing; the next run asks only what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from distiller_udf.errors import LabelError, TeacherError
+from distiller_udf.imported import id_text
+from distiller_udf.labels import LabelStore
+from distiller_udf.prompts import Answer, Question
+from distiller_udf.records import Records, content_hash
+from distiller_udf.teachers.base import Prepared, Teacher
+
+logger = logging.getLogger(__name__)
+
+EMPTY_RECORD = "{}"
+_FREE_AT_ONCE = 500
+_TUPLE_COLUMNS = ("left_source", "left_id", "query", "candidates")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, in distinct questions: `total` = `cached` + `answered` + `failed` + those still to come.
+
+    `cached` came from the store, `answered` from the teacher in this run; of these `abstained` are unusable. `tokens`
+    and `cost_usd` are what this run has used as far as known; `cost_unknown` counts the answers without a price.
+    """
+
+    total: int = 0
+    cached: int = 0
+    answered: int = 0
+    abstained: int = 0
+    failed: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    cost_unknown: int = 0
+
+    def plus(self, answer: Answer) -> Progress:
+        """The same after one more answer from the teacher."""
+        return replace(
+            self,
+            answered=self.answered + (not answer.failed),
+            abstained=self.abstained + answer.abstained,
+            failed=self.failed + answer.failed,
+            tokens=self.tokens + (answer.input_tokens or 0) + (answer.output_tokens or 0),
+            cost_usd=self.cost_usd + (answer.cost_usd or 0.0),
+            cost_unknown=self.cost_unknown + (answer.cost_usd is None and not answer.failed),
+        )
+
+
+class OnProgress(Protocol):
+    """Called once at the start and after every answer, in the thread that labels."""
+
+    def __call__(self, progress: Progress, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Tuples:
+    """Left records with their candidates: keys as Arrow arrays, records as canonical texts.
+
+    Tuple i has the candidates `offsets[i]` to `offsets[i + 1]` of `sources`, `ids` and `texts`.
+    """
+
+    left_source: pa.Array
+    left_id: pa.Array
+    queries: list[str]
+    offsets: np.ndarray
+    sources: pa.Array
+    ids: pa.Array
+    texts: list[str]
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """One question a tuple."""
+        spans = itertools.pairwise(self.offsets.tolist())
+        return [Question(q, tuple(self.texts[a:b])) for q, (a, b) in zip(self.queries, spans, strict=True)]
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Tuples:
+        """Read rows of `er_tuples`; raises LabelError when a column is missing or of another kind."""
+        missing = [name for name in _TUPLE_COLUMNS if name not in table.column_names]
+        if missing:
+            raise LabelError(f"the tuples lack the columns {', '.join(missing)}; they come from er_tuples")
+        candidates = _one_array(table["candidates"])
+        kind = candidates.type
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
+            raise LabelError(f"candidates must be a list of STRUCT(source, id, record), not {kind}")
+        lengths = pc.fill_null(pc.list_value_length(candidates), 0).to_numpy(zero_copy_only=False)
+        members = candidates.flatten()
+        parts = dict(zip([field.name for field in members.type], members.flatten(), strict=True))
+        if not {"source", "id", "record"} <= parts.keys():
+            raise LabelError(f"candidates must have the fields source, id and record, not {', '.join(parts)}")
+        return cls(
+            left_source=_one_array(table["left_source"]),
+            left_id=_one_array(table["left_id"]),
+            queries=Records.from_arrow(table["query"]).texts(),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
+            sources=parts["source"],
+            ids=parts["id"],
+            texts=Records.from_arrow(parts["record"]).texts(),
+        )
+
+    def pairs(self) -> pa.Table:
+        """Every left record with each of its candidates, as a teacher's `prepare` takes them."""
+        left = np.repeat(np.arange(len(self.queries)), np.diff(self.offsets))
+        return pa.table(
+            {
+                "left_source": self.left_source.take(pa.array(left)),
+                "left_id": self.left_id.take(pa.array(left)),
+                "left_record": pa.array(self.queries, pa.string()).take(pa.array(left)),
+                "right_record": pa.array(self.texts, pa.string()),
+            }
+        )
+
+
+def label_tuples(
+    tuples: pa.Table | pa.RecordBatchReader,
+    *,
+    teacher: Teacher,
+    store: LabelStore,
+    pairs: pa.Table | Callable[[], pa.Table] | None = None,
+    progress: OnProgress | None = None,
+) -> pa.Table:
+    """Answer every tuple through the store: a table of the shape of `er_labels`, one row a tuple, in order.
+
+    `tuples` has the columns of `er_tuples`; ids keep their type. `pairs` are all candidate pairs, or a function that
+    fetches them, for a teacher that looks at them first; used only when something has to be asked. An answer that
+    failed has an `error` and no `choice`, is not stored, and is asked again by the next run.
+
+    Raises LabelError when the tuples or the store cannot be used, and TeacherError when the teacher cannot be asked;
+    whatever was answered until then is kept.
+    """
+    read = Tuples.from_table(tuples.read_all() if isinstance(tuples, pa.RecordBatchReader) else tuples)
+
+    def all_pairs() -> pa.Table:
+        return pairs() if callable(pairs) else read.pairs() if pairs is None else pairs
+
+    answers = answer_questions(read.questions, teacher=teacher, store=store, pairs=all_pairs, progress=progress)
+    keys = [question.key(teacher) for question in read.questions]
+    return label_table(read, keys, answers, [teacher.name] * len(keys))
+
+
+def answer_questions(
+    questions: Sequence[Question],
+    *,
+    teacher: Teacher,
+    store: LabelStore,
+    pairs: Callable[[], pa.Table] | None = None,
+    progress: OnProgress | None = None,
+) -> list[Answer]:
+    """The answer to each question, from the store or else from the teacher; see `label_tuples`."""
+    keys = [question.key(teacher) for question in questions]
+    distinct = dict(zip(keys, questions, strict=True))
+    answers = {key: given for key, question in distinct.items() if (given := _without_asking(question))}
+    answers |= store.get(key for key in distinct if key not in answers)
+    missing = {key: question for key, question in distinct.items() if key not in answers}
+    notify: OnProgress = progress or (lambda progress: None)
+    state = Progress(total=len(distinct), cached=len(answers))
+    notify(state)
+    if missing:
+        logger.info("asking %s: %d questions, %d more are answered already", teacher.name, len(missing), len(answers))
+        if pairs is not None and isinstance(teacher, Prepared):
+            teacher.prepare(pairs())
+        answers |= _ask(missing, teacher, store, state, notify)
+    return [answers[key] for key in keys]
+
+
+def label_table(tuples: Tuples, keys: Sequence[str], answers: Sequence[Answer], teachers: Sequence[str]) -> pa.Table:
+    """Tuples and their answers in the shape of `er_labels`, row for row."""
+    chosen = pa.array(
+        [a + answer.choice - 1 if answer.choice else None for a, answer in zip(tuples.offsets, answers, strict=False)],
+        pa.int32(),
+    )
+    texts = pa.array(tuples.texts, pa.string())
+    members = pa.StructArray.from_arrays([tuples.sources, tuples.ids, texts], names=["source", "id", "record"])
+    return pa.table(
+        {
+            "label_key": pa.array(keys, pa.string()),
+            "left_source": tuples.left_source,
+            "left_id": tuples.left_id,
+            "teacher": pa.array(teachers, pa.string()),
+            "choice": pa.array([answer.choice for answer in answers], pa.int32()),
+            "right_source": tuples.sources.take(chosen),
+            "right_id": tuples.ids.take(chosen),
+            "confidence": pa.array([answer.confidence for answer in answers], pa.float64()),
+            "probabilities": pa.array([answer.probabilities for answer in answers], pa.list_(pa.float64())),
+            "explanation": pa.array([answer.explanation for answer in answers], pa.string()),
+            "cost_usd": pa.array([answer.cost_usd for answer in answers], pa.float64()),
+            "error": pa.array([answer.error for answer in answers], pa.string()),
+            "query": pa.array(tuples.queries, pa.string()),
+            "options": pa.ListArray.from_arrays(pa.array(tuples.offsets, pa.int32()), members),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class ImportedReport:
+    """What became of the imported labels: `used` of `total`; the others name records that are not there.
+
+    `options_dropped` counts options without a record that were not chosen: such a label is still used.
+    `examples` are sentences about a few of the unused ones.
+    """
+
+    total: int
+    used: int
+    options_dropped: int
+    examples: tuple[str, ...] = ()
+
+
+def imported_labels(
+    store: LabelStore, records: pa.Table, *, teacher: str | None = None, sources: Sequence[str] | None = None
+) -> tuple[pa.Table, ImportedReport]:
+    """The imported labels of `teacher` (or all) in the shape of `er_labels`, with the records as they are now.
+
+    `records` has the columns `source`, `id` and `record` (STRUCT or text). `sources` are the sources in the order in
+    which they are declared: a label that names no source means the first on its left, the last on its right (where
+    there are more than two, the source in which the id is found). Ids are compared as text and returned in the
+    type of `records`. Raises LabelError when a column is missing.
+    """
+    labels = store.imported(teacher).to_pylist()
+    find = _Finder(records, sources)
+    found, examples, dropped = [], [], 0
+    for label in labels:
+        left = find.position(label["left_id"], label["left_source"], left=True)
+        options = [find.position(option, label["right_source"], left=False) for option in label["options"]]
+        choice = label["choice"]
+        if left is None or (choice and options[choice - 1] is None):
+            side = "left record" if left is None else "chosen option"
+            examples.append(f"{label['teacher']}: the {side} of left_id {label['left_id']} is no record of the input")
+            continue
+        kept = [position for position in options if position is not None]
+        dropped += len(options) - len(kept)
+        moved = choice - options[: choice - 1].count(None) if choice else choice
+        found.append((left, kept, label, moved))
+    report = ImportedReport(len(labels), len(found), dropped, tuple(examples[:5]))
+    if report.used < report.total:
+        logger.warning("%d of %d imported labels name unknown records", report.total - report.used, report.total)
+    return _imported_table(find, found), report
+
+
+_FoundLabel = tuple[int, list[int], dict[str, Any], int | None]
+"""Positions of the left record and of the options, the imported row, its choice among these options."""
+
+
+def _imported_table(find: _Finder, found: list[_FoundLabel]) -> pa.Table:
+    """Imported labels whose records were found, as rows of `er_labels`."""
+    left = pa.array([position for position, *_ in found], pa.int64())
+    members = pa.array([position for _, kept, *_ in found for position in kept], pa.int64())
+    tuples = Tuples(
+        left_source=find.sources.take(left),
+        left_id=find.ids.take(left),
+        queries=find.texts(left),
+        offsets=np.concatenate([[0], np.cumsum([len(kept) for _, kept, *_ in found])]).astype(np.int32),
+        sources=find.sources.take(members),
+        ids=find.ids.take(members),
+        texts=find.texts(members),
+    )
+    answers = [
+        Answer(
+            choice,
+            label["confidence"],
+            explanation=label["explanation"],
+            error="abstained: the imported label has no answer" if choice is None else None,
+        )
+        for _, _, label, choice in found
+    ]
+    teachers = [label["teacher"] for *_, label, _ in found]
+    keys = [
+        # The keys of the left record too: two imported labels may show the same texts.
+        content_hash("imported", label["teacher"], label["left_source"], label["left_id"], q.query, *q.candidates)
+        for (*_, label, _), q in zip(found, tuples.questions, strict=True)
+    ]
+    return label_table(tuples, keys, answers, teachers)
+
+
+class _Finder:
+    """Finds records by source and id."""
+
+    def __init__(self, records: pa.Table, sources: Sequence[str] | None) -> None:
+        missing = [name for name in ("source", "id", "record") if name not in records.column_names]
+        if missing:
+            raise LabelError(f"the records lack the columns {', '.join(missing)}")
+        self.sources, self.ids = _one_array(records["source"]), _one_array(records["id"])
+        self._records = _one_array(records["record"])
+        self._by_key: dict[tuple[str, str], int] = {}
+        self._by_id: dict[str, list[int]] = {}
+        names = [str(source) for source in self.sources.to_pylist()]
+        for position, (source, value) in enumerate(zip(names, self.ids.to_pylist(), strict=True)):
+            text = id_text(value) or ""
+            self._by_key[source, text] = position
+            self._by_id.setdefault(text, []).append(position)
+        declared = list(sources) if sources is not None else list(dict.fromkeys(names))
+        self._default = {True: declared[0], False: declared[-1]} if 1 <= len(declared) <= 2 else {}
+
+    def position(self, value: str, source: str, *, left: bool) -> int | None:
+        """The row of the record with this id; None when it is unknown or, without a source, not unique."""
+        source = source or self._default.get(left, "")
+        if source:
+            return self._by_key.get((source, value))
+        same_id = self._by_id.get(value, [])
+        return same_id[0] if len(same_id) == 1 else None
+
+    def texts(self, positions: pa.Array) -> list[str]:
+        """Canonical texts of the records at these rows."""
+        return Records.from_arrow(self._records.take(positions)).texts()
+
+
+def _ask(
+    missing: dict[str, Question], teacher: Teacher, store: LabelStore, state: Progress, notify: OnProgress
+) -> dict[str, Answer]:
+    """Ask what is missing and store every answer as it arrives; a question left unanswered counts as failed."""
+    key_of = {question: key for key, question in missing.items()}
+    answers = {key: Answer(None, error="no answer: the teacher passed over it", failed=True) for key in missing}
+    arrived = 0
+    try:
+        with contextlib.closing(_chunks(teacher, list(missing.values()))) as chunks:
+            for chunk in chunks:
+                for (question, given), held in zip(chunk, store.put_many(chunk, teacher), strict=True):
+                    answers[key_of[question]] = held
+                    state = state.plus(given)
+                    arrived += not given.failed
+                    notify(state)
+    except TeacherError as error:
+        kept = f"{arrived:,} of {len(missing):,} answers arrived and are kept; run again to ask only the rest"
+        raise type(error)(f"{error} ({kept})") from error
+    return answers
+
+
+def _chunks(teacher: Teacher, questions: list[Question]) -> Generator[list[tuple[Question, Answer]], None, None]:
+    """The answers one by one as they arrive; those of a free teacher many at a time, as losing them costs nothing."""
+    answers = teacher.answer(questions)
+    try:
+        while chunk := list(itertools.islice(answers, _FREE_AT_ONCE if teacher.free else 1)):
+            yield chunk
+    finally:
+        close = getattr(answers, "close", None)
+        if close:
+            close()  # stops the calls that are still under way
+
+
+def _without_asking(question: Question) -> Answer | None:
+    """The answer to a question that nobody needs to be asked."""
+    if question.query == EMPTY_RECORD:
+        return Answer(None, cost_usd=0.0, error="abstained: the record is empty")
+    if not question.candidates:
+        return Answer(0, confidence=1.0, cost_usd=0.0, explanation="It has no candidates.")
+    return None
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array, dictionaries as plain values."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

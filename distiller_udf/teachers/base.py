@@ -1,0 +1,43 @@
+"""What a teacher is: someone who answers questions, in any order, at a price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from distiller_udf.prompts import Answer, Question
+
+
+class Teacher(Protocol):
+    """Answers questions; `name` and `parameters` go into every label's key, so they never hold a secret.
+
+    `free`: answers cost nothing and come at once, so they may be stored many at a time.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+
+    @property
+    def free(self) -> bool: ...
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
+        """Answer every question once, in order of completion.
+
+        A question without a reply gives an answer that `failed`, with its reason. Raises TeacherUnreachable or
+        TeacherRefused when asking on is pointless.
+        """
+        ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A teacher that wants to see all candidate pairs before the first question."""
+
+    def prepare(self, pairs: pa.Table) -> None:
+        """Look at all pairs: `left_record` and `right_record` as STRUCT or canonical text, `left_source`, `left_id`."""
+        ...
