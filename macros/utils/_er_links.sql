@@ -1,0 +1,66 @@
+{#-
+    SQL: pairs that a user gives, in the orientation and with the ids of er_records; `is_known` says whether both
+    records are there. Ids are compared as text, so that a seed's integers meet a table's strings. The optional columns
+    left_source and right_source say which source an id belongs to; without them it is the first and the last source.
+-#}
+{% macro _er_links(links, records, sources, variable) -%}
+{%- set names = distiller_udf._er_source_names(sources) -%}
+{%- set there = [] -%}
+{%- if execute -%}
+    {%- for column in adapter.get_columns_in_relation(links) -%}
+        {%- do there.append(column.name | lower) -%}
+    {%- endfor -%}
+    {%- for name in ['left_id', 'right_id'] if there and name not in there -%}
+        {%- do distiller_udf._er_raise(
+            variable ~ ' names ' ~ links ~ ', which has no column ' ~ name ~ '; it needs left_id and right_id.'
+        ) -%}
+    {%- endfor -%}
+    {%- for name in ['left_source', 'right_source'] if name not in there and (names | length) > 2 -%}
+        {%- do distiller_udf._er_raise(
+            variable ~ ' names ' ~ links ~ ', which has no column ' ~ name ~ '; with more than two sources it needs '
+            ~ 'left_source and right_source.'
+        ) -%}
+    {%- endfor -%}
+{%- endif -%}
+with given as (
+    select
+        {{ 'cast(left_source as varchar)' if 'left_source' in there else distiller_udf._er_literal(names | first) }} as left_source,
+        cast(left_id as varchar) as left_id,
+        {{ 'cast(right_source as varchar)' if 'right_source' in there else distiller_udf._er_literal(names | last) }} as right_source,
+        cast(right_id as varchar) as right_id
+    from {{ links }}
+),
+
+ranked as (
+    select source, id, cast(id as varchar) as id_text, {{ distiller_udf._er_source_rank('source', sources) }} as source_rank
+    from {{ records }}
+),
+
+found as (
+    select
+        given.left_source as given_left_source,
+        given.left_id as given_left_id,
+        given.right_source as given_right_source,
+        given.right_id as given_right_id,
+        l.source is not null and r.source is not null as is_known,
+        coalesce((l.source_rank, l.id) > (r.source_rank, r.id), false) as is_reversed,
+        l.source as l_source,
+        l.id as l_id,
+        r.source as r_source,
+        r.id as r_id
+    from given
+    left join ranked as l on given.left_source = l.source and given.left_id = l.id_text
+    left join ranked as r on given.right_source = r.source and given.right_id = r.id_text
+    where (given.left_source, given.left_id) != (given.right_source, given.right_id)
+)
+
+select distinct
+    case when is_reversed then r_source when is_known then l_source else given_left_source end as left_source,
+    case when is_reversed then r_id when is_known then l_id end as left_id,
+    case when is_reversed then l_source when is_known then r_source else given_right_source end as right_source,
+    case when is_reversed then l_id when is_known then r_id end as right_id,
+    is_known,
+    case when not is_known then given_left_id end as unknown_left_id,
+    case when not is_known then given_right_id end as unknown_right_id
+from found
+{%- endmacro %}

@@ -1,0 +1,15 @@
+-- One row a match: a pair that is decided to be the same entity.
+{% set er = distiller_udf._er_settings() %}
+{{ config(materialized='table') }}
+
+{{ distiller_udf.er_matches(
+    ref('er_scores'),
+    records=ref('er_records'),
+    sources=er['er_sources'],
+    task=er['er_task'],
+    constraint=er['er_constraint'],
+    threshold=er['er_threshold'],
+    student=ref('er_student'),
+    must_links=ref(er['er_must_links']) if er['er_must_links'] else none,
+    cannot_links=ref(er['er_cannot_links']) if er['er_cannot_links'] else none
+) }}

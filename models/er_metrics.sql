@@ -1,0 +1,11 @@
+-- One row a metric: what blocking and the decisions are worth against er_gold; empty without it.
+{% set er = distiller_udf._er_settings() %}
+{{ config(materialized='table') }}
+
+{{ distiller_udf.er_metrics(
+    ref('er_matches'),
+    candidates=ref('er_candidates'),
+    records=ref('er_records'),
+    sources=er['er_sources'],
+    gold=ref(er['er_gold']) if er['er_gold'] else none
+) }}
