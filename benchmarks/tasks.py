@@ -1,0 +1,109 @@
+"""A benchmark task on disk: two tables, candidate pairs, a teacher's recorded answers, and the gold pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distiller_udf.records import Records, record_text
+
+FILES = ("left.parquet", "right.parquet", "gold.parquet", "candidates.parquet", "teacher_labels.parquet")
+ID = "id"
+
+
+@dataclass(frozen=True)
+class Task:
+    """All of a task except its gold pairs, which `gold` reads on their own: only after decisions are made."""
+
+    folder: Path
+    left: Records
+    right: Records
+    left_ids: list[Hashable]
+    right_ids: list[Hashable]
+    candidates: pa.Table
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @classmethod
+    def read(cls, folder: Path) -> Task:
+        left, left_ids = _table(folder / "left.parquet")
+        right, right_ids = _table(folder / "right.parquet")
+        return cls(folder, left, right, left_ids, right_ids, pq.read_table(folder / "candidates.parquet"))
+
+    def split(self, name: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers, left and right, of the candidate pairs of a split (None = all)."""
+        table = self.candidates
+        wanted = [name is None or split == name for split in table["split"].to_pylist()]
+        left = {value: i for i, value in enumerate(self.left_ids)}
+        right = {value: i for i, value in enumerate(self.right_ids)}
+        pairs = zip(table["left_id"].to_pylist(), table["right_id"].to_pylist(), wanted, strict=True)
+        rows = [(left[a], right[b]) for a, b, keep in pairs if keep]
+        return np.asarray([a for a, _ in rows], dtype=np.int64), np.asarray([b for _, b in rows], dtype=np.int64)
+
+    def gold(self) -> dict[Hashable, Hashable]:
+        """Left id → its true match; the smallest where there are several."""
+        result: dict[Hashable, Any] = {}
+        for row in pq.read_table(self.folder / "gold.parquet").to_pylist():
+            known = result.get(row["left_id"])
+            result[row["left_id"]] = row["right_id"] if known is None else min(known, row["right_id"])
+        return result
+
+    def labels(self, teacher: str, selection: str) -> pa.Table:
+        """The teacher's recorded answers for the train records, in the shape of `er_labels`."""
+        train = {self.left_ids[i] for i in self.split("train")[0]}
+        left, right = _texts(self.left, self.left_ids), _texts(self.right, self.right_ids)
+        rows = []
+        for row in pq.read_table(self.folder / "teacher_labels.parquet").to_pylist():
+            if (row["teacher"], row["selection"]) == (teacher, selection) and row["left_id"] in train:
+                options = [{"source": "right", "id": str(i), "record": right[i]} for i in row["options"]]
+                rows.append(
+                    {
+                        "left_source": "left",
+                        "left_id": str(row["left_id"]),
+                        "teacher": teacher,
+                        "choice": row["answer"],
+                        "query": left[row["left_id"]],
+                        "options": options,
+                    }
+                )
+        if not rows:
+            raise SystemExit(f"{self.name} has no labels of teacher {teacher} for the selection {selection}")
+        return pa.Table.from_pylist(rows)
+
+
+def find_tasks(data: Path) -> list[Path]:
+    """Every folder under `data` that holds the five files of a task, by name."""
+    return sorted(p.parent for p in data.rglob(FILES[0]) if all((p.parent / f).is_file() for f in FILES))
+
+
+def paper_results(data: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """The paper's systems, task by task, where the folder has them."""
+    path = data / "paper_results.json"
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    if path.is_file():
+        results = json.loads(path.read_text(encoding="utf-8")).get("matching", {})
+    return results
+
+
+def _table(path: Path) -> tuple[Records, list[Hashable]]:
+    table = pq.read_table(path)
+    names = [n for n in table.column_names if n != ID]
+    struct = pa.StructArray.from_arrays([_one_chunk(table[n]) for n in names], names)
+    return Records.from_arrow(struct), table[ID].to_pylist()
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _texts(records: Records, ids: list[Hashable]) -> dict[Hashable, str]:
+    return {i: record_text(row) for i, row in zip(ids, records.to_dicts(), strict=True)}

@@ -1,0 +1,158 @@
+"""Pairs of records as rows of similarity features: fitted once on the candidates, without labels."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distiller_udf.records import TEXT_COLUMN, Column, Records
+from distiller_udf.similarity.columns import Comparison, match_columns
+from distiller_udf.similarity.compare import FEATURES, compare
+from distiller_udf.similarity.sparse import ValueCache, fit_idf
+
+PAIR_FEATURES = {"comparable": 0, "filled_min": 0, "filled_max": 0, "same_name_column": 1}
+"""Features of the pair as a whole: which columns could be compared at all."""
+
+COMPARISONS_FILE = "comparisons.json"
+TOKENS_FILE = "tokens.parquet"
+
+
+class PairFeatures:
+    """Turns pairs of records into similarity features.
+
+    `comparisons` say which columns are compared, `names` are the features in order (`comparison:feature`),
+    `groups` gives each feature's comparison by position (-1: the pair as a whole), and `directions` how the
+    probability of a match may move with it (1 up, -1 down, 0 either way).
+    """
+
+    def __init__(self, comparisons: Sequence[Comparison], idf: dict[str, float], unseen: float) -> None:
+        self.comparisons = list(comparisons)
+        self.idf = idf
+        self.unseen = unseen
+        self.names: list[str] = []
+        self.directions: list[int] = []
+        self.groups: list[int] = []
+        for position, comparison in enumerate(self.comparisons):
+            for name, direction in FEATURES[comparison.kind].items():
+                self.names.append(f"{comparison.label}:{name}")
+                self.directions.append(direction)
+                self.groups.append(position)
+        self.names += [f"pair:{name}" for name in PAIR_FEATURES]
+        self.directions += PAIR_FEATURES.values()
+        self.groups += [-1] * len(PAIR_FEATURES)
+        self._cache = ValueCache(idf, unseen)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def fit(cls, left: Records, right: Records) -> PairFeatures:
+        """Fit on candidate pairs: row i of both sides is one pair."""
+        documents = list(dict.fromkeys(_record_texts(left) + _record_texts(right)))
+        idf, unseen = fit_idf(documents)
+        comparisons = match_columns(left, right, ValueCache(idf, unseen))
+        return cls(comparisons, idf, unseen)
+
+    def transform(self, left: Records, right: Records) -> np.ndarray:
+        """Features of each pair: float32, shape (pairs, features); NaN = not comparable."""
+        columns: list[np.ndarray] = []
+        with self._lock:
+            self._cache.begin()
+            for comparison in self.comparisons:
+                a = _view(comparison.kind, left, comparison.left_columns)
+                b = _view(comparison.kind, right, comparison.right_columns)
+                features = compare(comparison.kind, a, b, self._cache)
+                columns += [features[name] for name in FEATURES[comparison.kind]]
+        columns += self._pair_features(left, right, columns)
+        return np.column_stack(columns).astype(np.float32)
+
+    def _pair_features(self, left: Records, right: Records, columns: list[np.ndarray]) -> list[np.ndarray]:
+        comparable = np.zeros(len(left))
+        same = np.full(len(left), np.nan)
+        start = 0
+        for comparison in self.comparisons:
+            if comparison.kind not in ("record", "name"):
+                comparable += ~np.isnan(columns[start])
+            if comparison.kind == "name" and max(len(comparison.left_columns), len(comparison.right_columns)) > 1:
+                same = _same_column(left, right, comparison)
+            start += len(FEATURES[comparison.kind])
+        filled = [_filled(r) for r in (left, right)]
+        return [comparable, np.minimum(*filled), np.maximum(*filled), same]
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted state into `folder`: JSON and Parquet only."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "unseen": self.unseen,
+            "comparisons": [[c.kind, list(c.left_columns), list(c.right_columns)] for c in self.comparisons],
+        }
+        (folder / COMPARISONS_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
+        table = pa.table({"token": list(self.idf), "weight": pa.array(self.idf.values(), pa.float64())})
+        pq.write_table(table, folder / TOKENS_FILE, compression="zstd")
+
+    @classmethod
+    def load(cls, folder: Path) -> PairFeatures:
+        """Read what `save` wrote."""
+        state = json.loads((folder / COMPARISONS_FILE).read_text(encoding="utf-8"))
+        table = pq.read_table(folder / TOKENS_FILE)
+        idf = dict(zip(table["token"].to_pylist(), table["weight"].to_pylist(), strict=True))
+        return cls([Comparison(k, tuple(a), tuple(b)) for k, a, b in state["comparisons"]], idf, state["unseen"])
+
+
+def _view(kind: str, records: Records, names: Sequence[str]) -> Column:
+    """The values that a comparison sees of each record, as one column."""
+    if kind == "record":
+        return _whole(records, names)
+    known = [records.columns[n] for n in names if n in records.columns]
+    if not known:
+        return Column(np.full(len(records), -1, dtype=np.int32), ())
+    column = known[0]
+    for other in known[1:]:
+        codes = np.where((column.codes < 0) & (other.codes >= 0), other.codes + len(column.values), column.codes)
+        column = Column(codes, (*column.values, *other.values))
+    return column
+
+
+def _whole(records: Records, names: Sequence[str]) -> Column:
+    """All known columns of each record as one text; a record given as plain text is taken as it is."""
+    if records.names == (TEXT_COLUMN,):
+        return records.columns[TEXT_COLUMN]
+    known = records.with_columns([n for n in names if n in records.columns])
+    first, inverse = known.distinct
+    lists = [column.to_list() for column in known.take(first).columns.values()]
+    texts = [" ".join(v for v in row if v is not None) or None for row in zip(*lists, strict=True)]
+    column = Column.from_values(texts)
+    return column.take(inverse) if len(first) else Column(np.full(len(records), -1, dtype=np.int32), ())
+
+
+def _record_texts(records: Records) -> list[str]:
+    return list(_whole(records, records.names).values)
+
+
+def _filled(records: Records) -> np.ndarray:
+    count = np.zeros(len(records))
+    for column in records.columns.values():
+        count += column.codes >= 0
+    return count
+
+
+def _same_column(left: Records, right: Records, comparison: Comparison) -> np.ndarray:
+    """1 where both sides are named by columns of the same name, 0 where not, NaN where a side is unnamed."""
+    sides = []
+    for records, names in ((left, comparison.left_columns), (right, comparison.right_columns)):
+        used = np.full(len(records), -1)
+        for name in reversed(names):
+            if name in records.columns:
+                used[records.columns[name].codes >= 0] = _position(name, comparison)
+        sides.append(used)
+    same = np.asarray(sides[0] == sides[1], dtype=float)
+    same[(sides[0] < 0) | (sides[1] < 0)] = np.nan
+    return same
+
+
+def _position(name: str, comparison: Comparison) -> int:
+    return list(dict.fromkeys((*comparison.left_columns, *comparison.right_columns))).index(name)

@@ -1,0 +1,163 @@
+"""The value cache: every distinct text is folded, split and weighed once, then kept as a row of sparse matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from distiller_udf.similarity.text import GRAM_BITS, fold, grams, tokens
+
+MAX_CACHED_ENTRIES = 8_000_000
+"""Sparse entries kept across batches (about 12 bytes each) before the cache starts afresh."""
+
+
+class Buffer:
+    """A one-dimensional array that grows at its end in amortised constant time."""
+
+    def __init__(self, dtype: type, first: Sequence[int] = ()) -> None:
+        self._data: np.ndarray = np.zeros(1024, dtype=dtype)
+        self.length = 0
+        self.extend(np.asarray(first, dtype=dtype))
+
+    def extend(self, items: np.ndarray) -> None:
+        end = self.length + len(items)
+        if end > len(self._data):
+            grown = np.zeros(max(end, 2 * len(self._data)), dtype=self._data.dtype)
+            grown[: self.length] = self._data[: self.length]
+            self._data = grown
+        self._data[self.length : end] = items
+        self.length = end
+
+    @property
+    def view(self) -> np.ndarray:
+        return self._data[: self.length]
+
+
+class ValueCache:
+    """Distinct texts as rows: their folded text, IDF-weighted token vector and set of hashed 3-grams.
+
+    `idf` gives each known token's weight; a token never seen when fitting gets `unseen`, the weight of the rarest.
+    Rows are valid until the next call of `begin`, which starts the cache afresh once it has grown too large.
+    """
+
+    def __init__(self, idf: Mapping[str, float], unseen: float) -> None:
+        self._idf = idf
+        self._unseen = unseen
+        self._reset()
+
+    def begin(self) -> None:
+        """Start a batch: rows handed out before are void when the cache is full."""
+        if self._token_ids.length + self._gram_ids.length > MAX_CACHED_ENTRIES:
+            self._reset()
+
+    def rows(self, values: Sequence[str]) -> np.ndarray:
+        """The row of each value, adding those not seen yet."""
+        known = self._rows
+        fresh = list(dict.fromkeys(v for v in values if v not in known))
+        if fresh:
+            self._add(fresh)
+        return np.fromiter((known[v] for v in values), dtype=np.int64, count=len(values))
+
+    def _reset(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._vocabulary: dict[str, int] = {}
+        self.texts: list[str] = []
+        self._weights = Buffer(np.float64)
+        self._has_digit = Buffer(np.float64)
+        self._token_ids = Buffer(np.int32)
+        self._token_weights = Buffer(np.float64)
+        self._token_ends = Buffer(np.int32, [0])
+        self._gram_ids = Buffer(np.int32)
+        self._gram_ones = Buffer(np.float32)
+        self._gram_ends = Buffer(np.int32, [0])
+        self._norms = Buffer(np.float64)
+        self._digit_norms = Buffer(np.float64)
+
+    def _add(self, values: Sequence[str]) -> None:
+        folded = [fold(v) for v in values]
+        self._rows.update((v, len(self.texts) + i) for i, v in enumerate(values))
+        self.texts.extend(folded)
+        ids = [sorted(self._token_id(t) for t in tokens(text)) for text in folded]
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        flat = np.fromiter((i for row in ids for i in row), dtype=np.int32, count=int(lengths.sum()))
+        self._token_ids.extend(flat)
+        self._token_weights.extend(self._weights.view[flat])
+        self._token_ends.extend(self._token_ends.view[-1] + np.cumsum(lengths))
+        owner = np.repeat(np.arange(len(ids)), lengths)
+        squared = self._weights.view[flat] ** 2
+        self._norms.extend(np.bincount(owner, squared, minlength=len(ids)))
+        self._digit_norms.extend(np.bincount(owner, squared * self._has_digit.view[flat], minlength=len(ids)))
+        buckets, offsets = grams(folded)
+        self._gram_ids.extend(buckets)
+        self._gram_ones.extend(np.ones(len(buckets), dtype=np.float32))
+        self._gram_ends.extend(self._gram_ends.view[-1] + offsets[1:])
+
+    def _token_id(self, token: str) -> int:
+        found = self._vocabulary.get(token)
+        if found is None:
+            found = self._vocabulary[token] = len(self._vocabulary)
+            self._weights.extend(np.asarray([self._idf.get(token, self._unseen)]))
+            self._has_digit.extend(np.asarray([float(any(c.isdigit() for c in token))]))
+        return found
+
+    def gram_cosine(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Cosine of the 3-gram sets of two lists of rows, pair by pair."""
+        matrix = _matrix(self._gram_ones, self._gram_ids, self._gram_ends, 1 << GRAM_BITS)
+        shared = np.asarray(matrix[left].multiply(matrix[right]).sum(axis=1), dtype=np.float64).ravel()
+        sizes = np.diff(self._gram_ends.view)
+        return np.asarray(shared / np.sqrt(np.maximum(sizes[left] * sizes[right], 1)))
+
+    def token_overlap(self, left: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
+        """What the token sets of two lists of rows share and lack, pair by pair, in squared IDF weight.
+
+        `norm_*`: all tokens of that side; `lacked_*`: those the other side lacks; `rarest_*`: the largest weight
+        among them (0 if none); `digit_*`: the same for tokens with a digit (model codes, volumes, years).
+        """
+        vectors = _matrix(self._token_weights, self._token_ids, self._token_ends, max(self._weights.length, 1))
+        # A shared token has the same weight on both sides and cancels; what is left tells the sides apart by sign.
+        rest = vectors[left] - vectors[right]
+        rest.eliminate_zeros()
+        owner = np.repeat(np.arange(len(left)), np.diff(rest.indptr))
+        squared = rest.data**2
+        digits = squared * self._has_digit.view[rest.indices]
+        result: dict[str, np.ndarray] = {}
+        for side, rows, mine in (("left", left, rest.data > 0), ("right", right, rest.data < 0)):
+            result[f"norm_{side}"] = self._norms.view[rows]
+            result[f"digit_norm_{side}"] = self._digit_norms.view[rows]
+            result[f"lacked_{side}"] = np.bincount(owner, squared * mine, minlength=len(left))
+            result[f"digit_lacked_{side}"] = np.bincount(owner, digits * mine, minlength=len(left))
+            result[f"rarest_{side}"] = _row_maximum(np.abs(rest.data) * mine, rest.indptr)
+        return result
+
+
+def fit_idf(documents: Sequence[str]) -> tuple[dict[str, float], float]:
+    """Inverse document frequency of every token over distinct texts, and the weight of a token never seen.
+
+    The weight is log((1 + n) / (1 + df)) / log(1 + n) in (0, 1]: corpora of any size have the same scale.
+    """
+    counts: dict[str, int] = {}
+    for document in documents:
+        for token in tokens(fold(document)):
+            counts[token] = counts.get(token, 0) + 1
+    scale = math.log(2 + len(documents))
+    # The floor keeps a word that every record has from vanishing: a lone shared word is better than nothing.
+    return {t: max(math.log((2 + len(documents)) / (1 + n)) / scale, 0.01) for t, n in counts.items()}, 1.0
+
+
+def _row_maximum(data: np.ndarray, indptr: np.ndarray) -> np.ndarray:
+    """Largest value of each sparse row, 0 for an empty row."""
+    result = np.zeros(len(indptr) - 1)
+    filled = np.diff(indptr) > 0
+    if filled.any():
+        # Empty rows own no entries, so the starts of the others bound their segments exactly.
+        result[filled] = np.maximum.reduceat(data, indptr[:-1][filled])
+    return result
+
+
+def _matrix(data: Buffer, ids: Buffer, ends: Buffer, width: int) -> Any:
+    from scipy.sparse import csr_array
+
+    return csr_array((data.view, ids.view, ends.view), shape=(ends.length - 1, width), copy=False)

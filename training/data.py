@@ -1,0 +1,128 @@
+"""Labels as training pairs: one row for each candidate that a teacher judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from distiller_udf.errors import TrainingError
+from distiller_udf.records import Records
+
+NEEDED = ("left_source", "left_id", "choice", "query", "options")
+BESIDE_CHOSEN = 0.25
+"""Weight of an unchosen candidate beside a chosen one where several candidates may match (`multi`)."""
+
+
+@dataclass(frozen=True)
+class LabelledPairs:
+    """Row i is one judged pair: `labels` in [0, 1] (soft where teachers differ), `weights` > 0, `tuples` its question.
+
+    Rows of one question share their tuple number; tuples are numbered from 0 without gaps.
+    """
+
+    left: Records
+    right: Records
+    labels: np.ndarray
+    weights: np.ndarray
+    tuples: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def questions(self) -> int:
+        """How many answered tuples there are."""
+        return len(np.unique(self.tuples))
+
+
+def labelled_pairs(labels: pa.Table, multi: bool = False) -> LabelledPairs:
+    """Read a label table of the shape of `er_labels`; abstentions are left out, teachers of one tuple are averaged.
+
+    `multi`: several candidates of a tuple may match (deduplication), so an unchosen candidate beside a chosen one
+    is only weak evidence of a non-match.
+    Raises TrainingError when columns are missing or no label is usable.
+    """
+    missing = [name for name in NEEDED if name not in labels.column_names]
+    if missing:
+        raise TrainingError(
+            f"the label table lacks {', '.join(missing)} (it has {', '.join(labels.column_names)}); "
+            "pass er_labels as the label store exports it"
+        )
+    questions: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in labels.to_pylist():
+        if row["choice"] is not None and row["options"] and row["query"]:
+            options = tuple(option["record"] for option in row["options"])
+            questions.setdefault((row["left_source"], row["left_id"], row["query"], options), []).append(row)
+    if not questions:
+        raise TrainingError(
+            "there are no usable labels: every answer is missing or an abstention; label some tuples first "
+            "(`distiller label`, or `dbt build --select er_labels`)"
+        )
+    return _pairs(questions, multi)
+
+
+def _pairs(questions: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]], multi: bool) -> LabelledPairs:
+    left, right, targets, weights, tuples = [], [], [], [], []
+    for number, ((_, _, query, options), answers) in enumerate(questions.items()):
+        judged = [_judgement(answer, len(options), multi) for answer in answers]
+        target = np.mean([labels for labels, _ in judged], axis=0)
+        weight = np.mean([weights for _, weights in judged], axis=0)
+        left += [query] * len(options)
+        right += options
+        targets.append(target)
+        weights.append(weight)
+        tuples += [number] * len(options)
+    return LabelledPairs(
+        Records.from_texts(left),
+        Records.from_texts(right),
+        np.concatenate(targets),
+        np.concatenate(weights),
+        np.asarray(tuples, dtype=np.int64),
+    )
+
+
+def _judgement(answer: Mapping[str, Any], options: int, multi: bool) -> tuple[np.ndarray, np.ndarray]:
+    """One teacher's labels and weights for the candidates of one tuple."""
+    choice = int(answer["choice"])
+    if not 0 <= choice <= options:
+        raise TrainingError(
+            f"the label of {answer['left_source']}:{answer['left_id']} chooses candidate {choice} of {options}; "
+            "a choice is 1-based, 0 means none of them"
+        )
+    probabilities = answer.get("probabilities")
+    if probabilities is not None and len(probabilities) == options:
+        soft = np.asarray([p if p is not None else math.nan for p in probabilities], dtype=np.float64)
+        if np.isfinite(soft).all():
+            return np.clip(soft, 0.0, 1.0), np.ones(options)
+    hard = (np.arange(1, options + 1) == choice).astype(np.float64)
+    weights = np.ones(options)
+    if multi and choice:
+        weights[hard == 0] = BESIDE_CHOSEN
+    return hard, weights
+
+
+def read_candidates(batches: Iterable[pa.RecordBatch], limit: int) -> tuple[Records, Records, np.ndarray | None] | None:
+    """The first `limit` unlabelled candidate pairs: left records, right records and tuple numbers where given.
+
+    A batch has the columns `left` and `right` (or `left_record`, `right_record`) and optionally `tuple`.
+    """
+    lefts, rights, tuples, rows = [], [], [], 0
+    for batch in batches:
+        if rows >= limit:
+            break
+        part = batch.slice(0, limit - rows)
+        names = part.schema.names
+        lefts.append(part.column("left" if "left" in names else "left_record"))
+        rights.append(part.column("right" if "right" in names else "right_record"))
+        if "tuple" in names:
+            tuples.append(part.column("tuple").to_numpy(zero_copy_only=False))
+        rows += len(part)
+    if rows == 0:
+        return None
+    left, right = Records.from_arrow(pa.chunked_array(lefts)), Records.from_arrow(pa.chunked_array(rights))
+    return left, right, np.concatenate(tuples) if tuples else None
