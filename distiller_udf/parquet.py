@@ -113,12 +113,10 @@ def _require(path: Path, columns: list[str], needed: tuple[str, ...]) -> None:
 
 def _require_unique(path: Path, relation: duckdb.DuckDBPyRelation, column: str) -> None:
     counted = relation.aggregate(f"{quoted(column)} as id, count(*) as n")
-    duplicates = counted.filter("n > 1 or id is null").limit(1).fetchone()
-    if duplicates:
-        what = "is NULL" if duplicates[0] is None else f"{duplicates[0]!r} occurs {duplicates[1]} times"
+    for value, times in counted.filter("n > 1 or id is null").limit(1).fetchall():
+        what = "is NULL" if value is None else f"{value!r} occurs {times} times"
         raise RecordError(f"{path}: the id column {column!r} must be unique and not NULL, but {what}")
 
 
 def _count(relation: duckdb.DuckDBPyRelation) -> int:
-    row = relation.aggregate("count(*)").fetchone()
-    return int(row[0]) if row else 0
+    return int(relation.aggregate("count(*)").fetchall()[0][0])

@@ -1,0 +1,112 @@
+"""What the Python models do: DuckDB relations in, Arrow out. The models themselves are a few lines each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from distiller_udf.scoring import BATCH_ROWS, score_pairs
+from distiller_udf.students import Student, load_student
+
+if TYPE_CHECKING:
+    import duckdb
+
+logger = logging.getLogger(__name__)
+
+TUPLE_KEYS = ("left_source", "left_id")
+PAIR_KEYS = (*TUPLE_KEYS, "right_source", "right_id")
+IMPORTED = "imported"
+PACKED = "struct_pack(*columns(* exclude (source, id, fingerprint)))"
+_CONTENT = (
+    f"{', '.join(TUPLE_KEYS)}, count(*) as pairs, bit_xor(hash(right_source, right_id, pair_fingerprint)) as content"
+)
+
+Settings = Mapping[str, Any]
+
+
+def label(
+    tuples: duckdb.DuckDBPyRelation,
+    pairs: duckdb.DuckDBPyRelation,
+    records: duckdb.DuckDBPyRelation,
+    settings: Settings,
+) -> pa.Table:
+    """The rows of `er_labels`: the teacher's answers to these tuples, or the imported labels on these records.
+
+    What the label store knows is not asked again. Raises LabelError, TeacherError.
+    """
+    from distiller_udf.labelling import imported_labels, label_tuples
+    from distiller_udf.labels import LabelStore
+    from distiller_udf.teachers import make_teacher
+
+    with LabelStore(Path(settings["label_store"])) as store:
+        if settings["teacher"] == IMPORTED:
+            packed = records.select(f"source, id, {PACKED} as record").to_arrow_table()
+            teacher, sources = settings["teacher_model"], [str(source["name"]) for source in settings["sources"]]
+            table, report = imported_labels(store, packed, teacher=teacher, sources=sources)
+            for example in report.examples:
+                logger.warning("imported label not used: %s", example)
+            return table
+        return label_tuples(
+            tuples.to_arrow_table(),
+            teacher=make_teacher(settings),
+            store=store,
+            pairs=lambda: pairs.select("left_source, left_id, left_record, right_record").to_arrow_table(),
+        )
+
+
+def score(
+    pairs: duckdb.DuckDBPyRelation,
+    students: duckdb.DuckDBPyRelation,
+    scored: duckdb.DuckDBPyRelation | None = None,
+) -> pa.RecordBatchReader:
+    """The rows of `er_scores`, streamed: the pairs of new or changed tuples, scored by the current student.
+
+    `scored` are the scores that are there already; a tuple is scored again when its candidates, their records or
+    the student changed. Raises StudentNotFound, StudentDamaged, ColumnsMismatch.
+    """
+    student = current_student(students)
+    wanted = pairs.select(", ".join((*PAIR_KEYS, "left_record", "right_record", "pair_fingerprint")))
+    if scored is not None:
+        changed = _changed(pairs, scored, student.info.version)
+        wanted = wanted.set_alias("pairs").join(changed.set_alias("changed"), ", ".join(TUPLE_KEYS), how="semi")
+    reader = wanted.order(", ".join(TUPLE_KEYS)).to_arrow_reader(BATCH_ROWS)
+    schema = _score_schema(reader.schema)
+    return pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema))
+
+
+def current_student(students: duckdb.DuckDBPyRelation) -> Student:
+    """The student that `er_student` names as the current one. Raises StudentNotFound when it names none."""
+    from distiller_udf.errors import StudentNotFound
+
+    paths = students.filter("is_current").select("path").fetchall()
+    if not paths:
+        raise StudentNotFound("er_student has no current student; run `dbt build --select er_student` first")
+    return load_student(paths[0][0])
+
+
+def _score_rows(student: Student, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for batch in score_pairs(student, reader, TUPLE_KEYS):
+        done += batch.num_rows
+        logger.info("scored %d pairs", done)
+        version = pa.array([student.info.version] * batch.num_rows, pa.string())
+        yield batch.append_column("student", version).select(schema.names)
+
+
+def _score_schema(pairs: pa.Schema) -> pa.Schema:
+    keys = [pairs.field(name) for name in PAIR_KEYS]
+    scores = [("probability", pa.float64()), ("choice_probability", pa.float64()), ("student", pa.string())]
+    return pa.schema([*keys, *(pa.field(*score) for score in scores), pairs.field("pair_fingerprint")])
+
+
+def _changed(pairs: duckdb.DuckDBPyRelation, scored: duckdb.DuckDBPyRelation, version: str) -> duckdb.DuckDBPyRelation:
+    """The left records whose pairs are not exactly those that this version has scored before."""
+    import duckdb
+
+    by_version = scored.filter(duckdb.ColumnExpression("student") == duckdb.ConstantExpression(version))
+    now, before = pairs.aggregate(_CONTENT), by_version.aggregate(_CONTENT)
+    return now.except_(before).select(", ".join(TUPLE_KEYS))

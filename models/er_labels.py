@@ -1,0 +1,17 @@
+"""One row a left record and teacher: what the teacher answered, once."""
+
+
+def model(dbt, session):
+    dbt.config(
+        materialized="incremental",
+        incremental_strategy="delete+insert",
+        unique_key=["left_source", "left_id", "teacher"],
+    )
+    from distiller_udf import pipeline
+
+    return pipeline.label(
+        tuples=dbt.ref("er_tuples"),
+        pairs=dbt.ref("er_pairs"),
+        records=dbt.ref("er_records"),
+        settings=dbt.config.meta_get("er"),
+    )

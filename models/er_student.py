@@ -1,0 +1,12 @@
+"""One row a student version; the current one answers."""
+
+
+def model(dbt, session):
+    dbt.config(materialized="table")
+    from distiller_udf.training import retrain
+
+    return retrain.student_model(
+        labels=dbt.ref("er_labels"),
+        pairs=dbt.ref("er_pairs"),
+        settings=dbt.config.meta_get("er"),
+    )

@@ -1,0 +1,171 @@
+"""Labels → the current student: trained when the labels or the settings changed, otherwise the one that is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from distiller_udf import __version__
+from distiller_udf.errors import LabelError, one_of
+from distiller_udf.records import content_hash
+from distiller_udf.registry import Registry
+from distiller_udf.scoring import BATCH_ROWS
+from distiller_udf.students import KINDS, load_student
+from distiller_udf.students.base import StudentInfo
+
+from . import lexical
+
+if TYPE_CHECKING:
+    import duckdb
+
+Candidates = Iterable[pa.RecordBatch]
+
+STUDENT_SCHEMA = pa.schema(
+    [
+        ("student", pa.string()),
+        ("kind", pa.string()),
+        ("is_current", pa.bool_()),
+        ("threshold", pa.float64()),
+        ("choice_threshold", pa.float64()),
+        ("labels", pa.int64()),
+        ("label_fingerprint", pa.string()),
+        ("teachers", pa.list_(pa.string())),
+        ("metrics", pa.string()),
+        ("path", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `ensure_student` did: the current version, its folder, and whether it was trained just now."""
+
+    info: StudentInfo
+    path: Path
+    trained: bool
+
+
+def ensure_student(
+    labels: pa.Table,
+    registry: Registry,
+    *,
+    kind: str = "lexical",
+    settings: Mapping[str, Any] | None = None,
+    candidates: Callable[[], Candidates] | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Outcome:
+    """Train and promote a student unless one of these very labels, settings and code is there already.
+
+    `labels` has the shape of `er_labels`; `candidates` fetches the unlabelled pairs, only when training happens.
+    A version that exists is never trained again, nor promoted over a pointer that someone set. Raises
+    TrainingError when the labels cannot carry a student, StudentError when it cannot be written; the current
+    student stays as it was.
+    """
+    one_of("er_student", kind, KINDS)
+    fingerprint = label_fingerprint(labels)
+    version = f"{kind}-{content_hash(kind, fingerprint, _canonical(settings), __version__)[:12]}"
+    if registry.exists(version):
+        if registry.current_version() is None:
+            registry.promote(version)
+        path = registry.current()
+        return Outcome(load_student(path).info, path, trained=False)
+    with registry.staging() as folder:
+        origin = {"label_fingerprint": fingerprint, "teachers": teachers(labels), "code_version": __version__}
+        lexical.train(
+            labels,
+            folder,
+            candidates() if candidates else None,
+            settings,
+            version=version,
+            trained_from={**origin, "labels": usable_labels(labels)},
+            progress=progress,
+        )
+        path = registry.publish(folder, version)
+    registry.promote(version)
+    return Outcome(load_student(path).info, path, trained=True)
+
+
+def label_fingerprint(labels: pa.Table) -> str:
+    """A hash of all that the labels say, whatever the order of their rows.
+
+    Raises LabelError when the table is not of the shape of `er_labels`.
+    """
+    missing = {"query", "options", "choice", "teacher"} - set(labels.column_names)
+    if missing:
+        raise LabelError(f"the label table lacks {', '.join(sorted(missing))}; pass er_labels as dbt built it")
+    columns = [
+        name for name in ("query", "options", "choice", "teacher", "probabilities") if name in labels.column_names
+    ]
+    rows = sorted(content_hash(_canonical(_said(row))) for row in labels.select(columns).to_pylist())
+    return content_hash(*rows)
+
+
+def teachers(labels: pa.Table) -> list[str]:
+    """Who answered, in alphabetical order."""
+    return sorted({str(name) for name in labels["teacher"].to_pylist()})
+
+
+def usable_labels(labels: pa.Table) -> int:
+    """How many answers there are besides abstentions."""
+    return int(labels.num_rows - labels["choice"].null_count)
+
+
+def student_model(
+    labels: duckdb.DuckDBPyRelation, pairs: duckdb.DuckDBPyRelation, settings: Mapping[str, Any]
+) -> pa.Table:
+    """The rows of the dbt model `er_student`; trains when the labels changed. `settings` are its er_* variables."""
+    if settings["student_path"]:
+        return single_student_table(Path(settings["student_path"]))
+    registry = Registry(Path(settings["students_path"]), settings["student_name"])
+    ensure_student(
+        labels.to_arrow_table(),
+        registry,
+        kind=settings["student"],
+        settings={"seed": settings["seed"], "multi": settings["constraint"] == "none"},
+        candidates=lambda: pairs.select("left_record, right_record").to_arrow_reader(BATCH_ROWS),
+    )
+    return student_table(registry)
+
+
+def student_table(registry: Registry) -> pa.Table:
+    """All versions of a registry as rows of `er_student`."""
+    current = registry.current_version()
+    return _table([(info, registry.path(info.version), info.version == current) for info in registry.versions()])
+
+
+def single_student_table(path: Path) -> pa.Table:
+    """A given student's folder as the one row of `er_student`. Raises StudentNotFound, StudentDamaged."""
+    return _table([(load_student(path).info, path, True)])
+
+
+def _table(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table:
+    rows = [
+        {
+            "student": info.version,
+            "kind": info.kind,
+            "is_current": is_current,
+            "threshold": info.threshold,
+            "choice_threshold": info.choice_threshold,
+            "labels": info.trained_from.get("labels"),
+            "label_fingerprint": info.trained_from.get("label_fingerprint"),
+            "teachers": info.trained_from.get("teachers"),
+            "metrics": json.dumps(dict(info.metrics), sort_keys=True),
+            "path": str(path),
+        }
+        for info, path, is_current in students
+    ]
+    return pa.Table.from_pylist(rows, schema=STUDENT_SCHEMA)
+
+
+def _said(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A label without the ids of its records, which say nothing about what was answered."""
+    return {**row, "options": [option["record"] for option in row["options"] or []]}
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value or {}, sort_keys=True, ensure_ascii=False, default=str)
