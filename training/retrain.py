@@ -126,10 +126,19 @@ def student_model(
         labels.to_arrow_table(),
         registry,
         kind=settings["student"],
-        settings={"seed": settings["seed"], "multi": settings["constraint"] == "none"},
+        settings={"seed": settings["seed"], "multi": may_match_several(settings)},
         candidates=lambda: pairs.select("left_record, right_record").to_arrow_reader(BATCH_ROWS),
     )
     return student_table(registry)
+
+
+def may_match_several(settings: Mapping[str, Any]) -> bool:
+    """Whether a left record may match several others, from er_constraint, er_task and er_sources as dbt has them."""
+    if settings["constraint"] != "auto":
+        return bool(settings["constraint"] == "none")
+    if settings["task"] != "auto":
+        return bool(settings["task"] != "link")
+    return len(settings["sources"]) < 2
 
 
 def student_table(registry: Registry) -> pa.Table:
