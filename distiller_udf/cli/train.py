@@ -1,0 +1,78 @@
+"""`distiller train`: a student from labels, published in the registry and promoted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from distiller_udf.cli.console import err, json_option, print_facts, print_json, progress
+from distiller_udf.cli.students import name_option, students_option
+from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, schema_option
+from distiller_udf.students import KINDS
+
+existing = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@database_option
+@schema_option
+@click.option("--labels", type=existing, help="Instead of --database: labels as Parquet, in the shape of er_labels.")
+@click.option("--pairs", type=existing, help="With --labels: unlabelled pairs (left_record, right_record) as Parquet.")
+@students_option
+@name_option
+@click.option("--student", type=click.Choice(list(KINDS)), default="lexical", show_default=True)
+@click.option("--multi", is_flag=True, help="Several candidates of a record may match, as in deduplication.")
+@click.option("--seed", default=42, show_default=True)
+@json_option
+def train(
+    database: Path | None,
+    schema: str,
+    labels: Path | None,
+    pairs: Path | None,
+    root: Path,
+    name: str,
+    student: str,
+    multi: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Train a student from labels and make it the current one.
+
+    A student of the very same labels and settings is not trained again.
+    """
+    from distiller_udf.registry import Registry
+    from distiller_udf.scoring import BATCH_ROWS
+    from distiller_udf.training.retrain import ensure_student
+
+    if labels:
+        label_source, pair_source = read_parquet(labels), read_parquet(pairs) if pairs else None
+    elif database:
+        label_source, pair_source = (read_table(database, schema, table) for table in ("er_labels", "er_pairs"))
+    else:
+        raise click.UsageError("give --database, or --labels and --pairs")
+    with progress("training", 100) as advance:
+        done = 0
+
+        def report(step: str, share: float) -> None:
+            nonlocal done
+            advance(int(100 * share) - done)
+            done = int(100 * share)
+
+        outcome = ensure_student(
+            label_source.to_arrow_table(),
+            Registry(root, name),
+            kind=student,
+            settings={"seed": seed, "multi": multi},
+            candidates=(lambda: pair_source.select("left_record, right_record").to_arrow_reader(BATCH_ROWS))
+            if pair_source is not None
+            else None,
+            progress=report,
+        )
+    if as_json:
+        print_json({"trained": outcome.trained, "path": str(outcome.path), **asdict(outcome.info)})
+        return
+    err.print("trained" if outcome.trained else "nothing new: the current student knows these labels already")
+    print_facts(f"Student {outcome.info.version}", {"path": outcome.path, **outcome.info.trained_from})
+    print_facts("Expected, from held-out labels", outcome.info.metrics)
