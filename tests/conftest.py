@@ -1,0 +1,102 @@
+"""Data that many tests share: generated people, labels about them, and a student trained from these labels."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from distiller_udf.records import record_text
+from distiller_udf.registry import Registry
+
+FIRST = "anna bruno clara david elena felix greta hugo irene jonas katja lukas maria nils olga paul rosa simon".split()
+LAST = (
+    "adler becker conrad dietrich ebert fischer gruber hofmann jansen keller lorenz maier neumann otto peters".split()
+)
+TOWNS = "aachen bonn celle dresden erfurt fulda gera halle ilmenau jena kassel leipzig mainz neuss".split()
+COLUMNS = ("name", "town", "born")
+
+Person = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class People:
+    """Row i of `left` and of `right` are the same person; the right one is written with errors."""
+
+    left: list[Person]
+    right: list[Person]
+
+
+def make_people(count: int, seed: int = 7) -> People:
+    """Distinct people, and the same ones with typing errors and gaps."""
+    rng = random.Random(seed)
+    left: list[Person] = []
+    seen: set[tuple[str, str]] = set()
+    while len(left) < count:
+        name = f"{rng.choice(FIRST)} {rng.choice(LAST)}"
+        born = f"{rng.randint(1940, 2005)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+        if (name, born) not in seen:
+            seen.add((name, born))
+            left.append({"name": name, "town": rng.choice(TOWNS), "born": born})
+    return People(left, [_misspelt(person, rng) for person in left])
+
+
+def _misspelt(person: Person, rng: random.Random) -> Person:
+    name = str(person["name"])
+    at = rng.randrange(len(name) - 1)
+    changed = name[:at] + name[at + 1] + name[at] + name[at + 2 :] if rng.random() < 0.6 else name
+    return {**person, "name": changed, "town": None if rng.random() < 0.2 else person["town"]}
+
+
+def label_table(people: People, seed: int = 3) -> pa.Table:
+    """Labels in the shape of `er_labels`: every left record with five candidates; a quarter have no match."""
+    rng = random.Random(seed)
+    rows = []
+    for i, person in enumerate(people.left):
+        others = [j for j in rng.sample(range(len(people.right)), 6) if j != i][:5]
+        options = others if i % 4 == 0 else sorted([*others[:4], i], key=lambda j: rng.random())
+        choice = options.index(i) + 1 if i in options else 0
+        records = [{"source": "r", "id": j, "record": record_text(people.right[j])} for j in options]
+        rows.append(
+            {
+                "label_key": f"key-{i}",
+                "left_source": "l",
+                "left_id": i,
+                "teacher": "test",
+                "choice": choice,
+                "right_source": "r" if choice else None,
+                "right_id": i if choice else None,
+                "probabilities": None,
+                "query": record_text(person),
+                "options": records,
+            }
+        )
+    return pa.Table.from_pylist(rows)
+
+
+@pytest.fixture(scope="session")
+def people() -> People:
+    return make_people(120)
+
+
+@pytest.fixture(scope="session")
+def labels(people: People) -> pa.Table:
+    return label_table(people)
+
+
+@pytest.fixture(scope="session")
+def students(tmp_path_factory: pytest.TempPathFactory, labels: pa.Table) -> Registry:
+    """A registry with one trained, current lexical student. Tests that change it take a copy."""
+    from distiller_udf.training.retrain import ensure_student
+
+    registry = Registry(tmp_path_factory.mktemp("students"))
+    ensure_student(labels, registry, settings={"seed": 1})
+    return registry
+
+
+@pytest.fixture(scope="session")
+def student_folder(students: Registry) -> Path:
+    return students.current()

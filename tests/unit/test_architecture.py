@@ -1,0 +1,102 @@
+"""The house rules: imports go downwards only, and `import distiller_udf` stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "distiller_udf"
+
+LAYERS = [
+    {"errors", "sql"},
+    {"records"},
+    {"similarity", "prompts", "project"},
+    {"imported"},
+    {"labels", "registry", "students", "teachers"},
+    {"scoring", "labelling"},
+    {"udf", "parquet", "pipeline"},
+    {"plugin", "cli"},
+]
+"""A module may import its own layer and those above this line of the list, never one below it."""
+
+HEAVY = {
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "vllm",
+    "lightgbm",
+    "sklearn",
+    "scipy",
+    "openai",
+    "dbt",
+    "pandas",
+    "rich",
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports anywhere, functions included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_room_has_a_layer() -> None:
+    assert {room(path) for path in modules()} - {"__init__"} == set.union(*LAYERS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downwards(path: Path) -> None:
+    if room(path) == "__init__":
+        return
+    level = next(i for i, layer in enumerate(LAYERS) if room(path) in layer)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "distiller_udf" or len(parts) < 2 or parts[1] in ("__version__", "training"):
+            continue
+        target = next((i for i, layer in enumerate(LAYERS) if parts[1] in layer), None)
+        assert target is not None, f"{path} imports {name}, which has no layer"
+        assert target <= level, f"{path.name} imports {name} from a layer above its own"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_training_is_imported_by_commands_alone(path: Path) -> None:
+    if any(name.startswith("distiller_udf.training") for name in imports(path)):
+        assert room(path) == "cli"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_plug_in_imports_dbt(path: Path) -> None:
+    if any(name.split(".")[0] == "dbt" for name in imports(path)):
+        assert room(path) == "plugin"
+
+
+def test_importing_the_package_is_light() -> None:
+    code = f"import sys, distiller_udf; print(sorted(set(sys.modules) & {HEAVY!r}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert loaded == "[]"
+
+
+def test_nothing_pickles_or_trusts_remote_code() -> None:
+    for path in [*modules(), *(ROOT / "training").rglob("*.py")]:
+        assert not {"pickle", "joblib", "dill", "cloudpickle"} & {name.split(".")[0] for name in imports(path)}, path
+        assert "trust_remote_code=True" not in path.read_text(encoding="utf-8"), path

@@ -1,0 +1,219 @@
+"""The SQL functions, on a real DuckDB connection with a real student."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+import distiller_udf
+from conftest import People
+from distiller_udf.registry import Registry
+
+
+@pytest.fixture
+def connection(people: People, students: Registry) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.register("left_rows", pa.Table.from_pylist([{"id": i, **p} for i, p in enumerate(people.left)]))
+    connection.register("right_rows", pa.Table.from_pylist([{"id": i, **p} for i, p in enumerate(people.right)]))
+    connection.execute("create table l as from left_rows")
+    connection.execute("create table r as from right_rows")
+    distiller_udf.register(connection, students.root)
+    return connection
+
+
+def one(connection: duckdb.DuckDBPyConnection, query: str, **values: object) -> object:
+    rows = connection.execute(query, values or None).fetchall()
+    assert len(rows) == 1
+    assert len(rows[0]) == 1
+    return rows[0][0]
+
+
+def test_rows_match_by_their_aliases(connection: duckdb.DuckDBPyConnection) -> None:
+    found = connection.sql(
+        "select a.id, b.id from l a, r b where a.id < 40 and b.id < 40 and er_match(a, b)"
+    ).fetchall()
+    right = sum(x == y for x, y in found)
+    assert right >= 36
+    assert right / len(found) >= 0.9
+
+
+def test_match_is_the_score_against_the_threshold(connection: duckdb.DuckDBPyConnection, students: Registry) -> None:
+    threshold = distiller_udf.load_student(students.current()).info.threshold
+    rows = connection.sql(
+        "select er_score(a, b), er_match(a, b) from l a, r b where a.id < 12 and b.id < 12"
+    ).fetchall()
+    assert {match for _, match in rows} == {True, False}
+    assert all(match == (score >= threshold) for score, match in rows)
+    assert all(0 <= score <= 1 for score, _ in rows)
+
+
+def test_the_order_and_number_of_further_columns_do_not_matter(connection: duckdb.DuckDBPyConnection) -> None:
+    same = """
+        select er_score(a, b) = er_score({'extra': 1, 'born': a.born, 'town': a.town, 'name': a.name}, b)
+        from l a, r b where a.id = 3 and b.id = 3
+    """
+    assert one(connection, same) is True
+
+
+def test_a_record_as_json_text_scores_like_the_row(connection: duckdb.DuckDBPyConnection) -> None:
+    same = """
+        select er_score(a, b) = er_score(to_json({'name': a.name, 'town': a.town, 'born': a.born})::varchar, b)
+        from l a, r b where a.id = 3 and b.id = 3
+    """
+    assert one(connection, same) is True
+
+
+def test_plain_text_is_compared_as_a_whole(connection: duckdb.DuckDBPyConnection) -> None:
+    alike, different = connection.sql(
+        "select er_score('anna bruno bonn 1950-01-02', 'anna bruno bonn 1950-01-02'), er_score('anna bruno', 'xyz 17')"
+    ).fetchall()[0]
+    assert alike > different
+
+
+@pytest.mark.parametrize("empty", ["null", "{'name': null, 'town': null, 'born': null}", "''", "'{}'"])
+def test_a_null_or_empty_record_gives_null(connection: duckdb.DuckDBPyConnection, empty: str) -> None:
+    query = f"select er_score({empty}, b), er_match(b, {empty}), er_explain(b, {empty}) from r b where b.id < 3"
+    assert connection.sql(query).fetchall() == [(None, None, None)] * 3
+    decision = one(connection, f"select er_decide({empty}, b) from r b where b.id = 1")
+    assert decision["is_match"] is None
+    assert decision["error"] == "a record is NULL or empty"
+
+
+def test_decide_says_who_decided(connection: duckdb.DuckDBPyConnection, students: Registry) -> None:
+    decision = one(connection, "select er_decide(a, b) from l a, r b where a.id = 5 and b.id = 5")
+    assert decision["is_match"] is True
+    assert decision["decided_by"] == "student"
+    assert decision["student"] == students.current_version()
+    assert decision["error"] is None
+
+
+def test_select_chooses_the_match_or_none(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.sql("""
+        select a.id, er_select(a, list(b order by b.id)) as answer
+        from l a, r b where b.id between 20 and 24 group by a.id, a order by a.id
+    """).fetchall()
+    chosen = {left: answer["choice"] for left, answer in rows}
+    assert [chosen[i] for i in range(20, 25)] == [1, 2, 3, 4, 5]
+    strangers = [chosen[i] for i in range(len(rows)) if not 20 <= i <= 24]
+    assert strangers.count(0) / len(strangers) > 0.95
+    assert all(len(answer["probabilities"]) == 5 for _, answer in rows)
+
+
+def test_select_handles_no_candidates_and_null(connection: duckdb.DuckDBPyConnection) -> None:
+    nothing = one(connection, "select er_select(a, []) from l a where a.id = 1")
+    assert (nothing["choice"], nothing["probability"]) == (0, 1.0)
+    null = one(connection, "select er_select(a, null) from l a where a.id = 1")
+    assert (null["choice"], null["error"] is not None) == (None, True)
+    gap = one(connection, "select er_select(a, [null, b]) from l a, r b where a.id = 7 and b.id = 7")
+    assert gap["choice"] == 2
+    assert gap["probabilities"][0] is None
+
+
+def test_select_refuses_candidates_that_are_no_list(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.Error, match="the candidates are a list of records"):
+        connection.sql("select er_select(a, b) from l a, r b where a.id = 1 and b.id = 1").fetchall()
+
+
+def test_explain_names_columns(connection: duckdb.DuckDBPyConnection) -> None:
+    sentence = one(connection, "select er_explain(a, b) from l a, r b where a.id = 5 and b.id = 5")
+    assert "name" in str(sentence)
+    assert "born" in str(sentence)
+
+
+def test_missing_columns_are_named(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.Error, match=r"the first record lacks town, born \(it has name\)"):
+        connection.sql("select er_match({'name': 'x'}, b) from r b").fetchall()
+
+
+def test_what_is_no_record_is_refused(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.Error, match="a record is a row"):
+        connection.sql("select er_match(a.id, b.id) from l a, r b").fetchall()
+
+
+def test_strict_raises_on_an_empty_record(connection: duckdb.DuckDBPyConnection, students: Registry) -> None:
+    distiller_udf.register(connection, students.root, strict=True)
+    with pytest.raises(duckdb.Error, match="strict mode is on"):
+        connection.sql("select er_match(null, b) from r b").fetchall()
+    with pytest.raises(duckdb.Error, match="strict mode is on"):
+        connection.sql("select er_select(b, null) from r b").fetchall()
+
+
+def test_without_a_student_every_function_says_what_to_run(tmp_path: Path) -> None:
+    for student, hint in ((None, "register"), (tmp_path, "distiller train"), (tmp_path / "gone", "distiller train")):
+        connection = duckdb.connect()
+        distiller_udf.register(connection, student)
+        for call in ("er_match('a', 'b')", "er_score('a', 'b')", "er_explain('a', 'b')", "er_select('a', ['b'])"):
+            with pytest.raises(duckdb.Error, match=hint):
+                connection.sql(f"select {call}").fetchall()
+        assert "no student" in str(one(connection, "select er_version()"))
+
+
+def test_a_damaged_student_raises_with_the_reason(students: Registry, tmp_path: Path) -> None:
+    shutil.copytree(students.current(), tmp_path / "student")
+    (tmp_path / "student" / "pair_0.txt").write_text("nonsense")
+    connection = duckdb.connect()
+    distiller_udf.register(connection, tmp_path / "student")
+    with pytest.raises(duckdb.Error, match="pair_0.txt is altered"):
+        connection.sql("select er_match('a', 'b')").fetchall()
+
+
+def test_label_without_a_teacher_says_how_to_get_one(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.Error, match="er_label needs a teacher"):
+        connection.sql("select er_label(a, [a]) from l a").fetchall()
+
+
+def test_version_names_package_and_student(connection: duckdb.DuckDBPyConnection, students: Registry) -> None:
+    version = str(one(connection, "select er_version()"))
+    assert distiller_udf.__version__ in version
+    assert str(students.current_version()) in version
+
+
+def test_a_call_is_made_once_a_row(connection: duckdb.DuckDBPyConnection, students: Registry) -> None:
+    """DuckDB may fold or repeat a function without side effects; one that costs time must not be."""
+    student = Counting(distiller_udf.load_student(students.current()))
+    distiller_udf.register(connection, student)
+    pairs = "select er_score(a, b) as p from l a, r b where a.id < 5 and b.id < 5"
+    connection.sql(f"select p from ({pairs}) where p > 0.5 and p < 2").fetchall()
+    assert student.pairs == 25
+    connection.sql("explain select er_score('a', 'b')").fetchall()
+    assert student.pairs == 25
+
+
+def test_cursors_and_threads_share_the_functions(connection: duckdb.DuckDBPyConnection) -> None:
+    query = "select count(*) filter (er_match(a, b)) from l a, r b where a.id < 30 and b.id < 30"
+    expected = one(connection, query)
+    results: list[object] = []
+
+    def run() -> None:
+        results.append(one(connection.cursor(), query))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 4
+
+
+def test_a_million_characters_and_strange_characters(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.execute(
+        "select er_score({'name': $long, 'town': '😀', 'born': chr(7)}, {'name': '\"', 'town': chr(0), 'born': $long})",
+        {"long": "ab " * 333_333},
+    ).fetchall()
+    assert 0 <= rows[0][0] <= 1
+
+
+class Counting:
+    """A student that counts the pairs it is asked about."""
+
+    def __init__(self, student: distiller_udf.students.Student) -> None:
+        self.student, self.info, self.pairs = student, student.info, 0
+
+    def score(self, left, right):
+        self.pairs += len(left)
+        return self.student.score(left, right)
