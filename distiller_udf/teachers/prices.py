@@ -1,0 +1,44 @@
+"""What tokens cost: a small JSON file that users edit, because prices change and we cannot know them.
+
+    {"gpt-4.1-mini": {"input": 0.40, "output": 1.60}, "qwen2.5:32b": {"input": 0, "output": 0}}
+
+US dollars for a million tokens. A model that is not in the file has an unknown price, which is never taken as zero.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from distiller_udf.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars for a million tokens that go in and that come out."""
+
+    input: float
+    output: float
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float:
+        """US dollars for one call."""
+        return (input_tokens * self.input + output_tokens * self.output) / 1e6
+
+
+def read_prices(path: str | Path) -> dict[str, Price]:
+    """The prices in a file, by model. Raises SettingsError when the file is missing or not of this shape."""
+    file = Path(path)
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+        prices = {str(model): Price(float(e["input"]), float(e["output"])) for model, e in entries.items()}
+    except FileNotFoundError:
+        raise SettingsError(f"there is no price file {file}; write one or leave the setting out") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SettingsError(
+            f"the price file {file} cannot be read ({type(error).__name__}: {error}); it looks like "
+            '{"model": {"input": 0.4, "output": 1.6}}, in US dollars for a million tokens'
+        ) from error
+    if any(not (0 <= p.input < 1e6 and 0 <= p.output < 1e6) for p in prices.values()):
+        raise SettingsError(f"the price file {file} has a negative or impossible price")
+    return prices
