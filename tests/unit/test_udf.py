@@ -9,9 +9,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from conftest import People
 
 import distiller_udf
-from conftest import People
 from distiller_udf.registry import Registry
 
 
@@ -158,7 +158,7 @@ def test_a_damaged_student_raises_with_the_reason(students: Registry, tmp_path: 
     (tmp_path / "student" / "pair_0.txt").write_text("nonsense")
     connection = duckdb.connect()
     distiller_udf.register(connection, tmp_path / "student")
-    with pytest.raises(duckdb.Error, match="pair_0.txt is altered"):
+    with pytest.raises(duckdb.Error, match=r"pair_0\.txt is altered"):
         connection.sql("select er_match('a', 'b')").fetchall()
 
 
