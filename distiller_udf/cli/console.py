@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-out = Console()
-"""Results go to standard output."""
+out = Console(width=None if sys.stdout.isatty() else 160)
+"""Results go to standard output; where that is no terminal, lines are wide enough for a table."""
 
 err = Console(stderr=True)
 """Progress and remarks go to standard error, so that output can be piped."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from distiller_udf.cli.console import err, json_option, out, print_json, print_table
 from distiller_udf.errors import LabelError
+
+if TYPE_CHECKING:
+    from distiller_udf.labels import LabelStore
 
 store_option = click.option(
     "--store",
@@ -75,14 +79,17 @@ def export(file: Path, store: Path, as_json: bool) -> None:
 
 
 @labels.command()
-@click.option("--limit", default=10, show_default=True, help="How many of the newest answers to show.")
+@click.option(
+    "--limit", type=click.IntRange(0), default=10, show_default=True, help="How many of the newest answers to show."
+)
 @store_option
 @json_option
 def show(limit: int, store: Path, as_json: bool) -> None:
     """Show what the store holds, teacher by teacher, and the newest answers."""
     with _existing(store) as source:
         teachers = [asdict(summary) for summary in source.summary()]
-        newest = source.export().slice(-limit).to_pylist()[::-1] if limit > 0 else []
+        answers = source.export()
+    newest = answers.slice(max(0, answers.num_rows - limit)).to_pylist()[::-1]
     if as_json:
         print_json({"teachers": teachers, "newest": newest})
         return
@@ -95,7 +102,7 @@ def show(limit: int, store: Path, as_json: bool) -> None:
         print_table("Newest answers", ["teacher", "query", "choice", "confidence"], shown)
 
 
-def _existing(store: Path):  # type: ignore[no-untyped-def]
+def _existing(store: Path) -> LabelStore:
     from distiller_udf.labels import LabelStore
 
     if not store.exists():
@@ -103,8 +110,8 @@ def _existing(store: Path):  # type: ignore[no-untyped-def]
     return LabelStore(store)
 
 
-def _choice_text(row: dict[str, object]) -> str:
+def _choice_text(row: dict[str, Any]) -> str:
     choice, candidates = row["choice"], row["candidates"]
     if choice is None:
         return f"abstained: {row['error']}"
-    return "none" if choice == 0 else str(candidates[int(str(choice)) - 1])[:60]  # type: ignore[index]
+    return "none" if choice == 0 else str(candidates[choice - 1])[:60]

@@ -40,7 +40,7 @@ def list_students(root: Path, name: str, as_json: bool) -> None:
             "kind": info.kind,
             "current": info.version == current,
             "labels": info.trained_from.get("labels"),
-            "expected_f1": info.metrics.get("f1"),
+            "expected_f1": info.metrics.get("choice_f1"),
             "path": str(registry.path(info.version)),
         }
         for info in registry.versions()

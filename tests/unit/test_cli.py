@@ -1,0 +1,217 @@
+"""The command line: every command on real files, in words and as JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from conftest import People
+
+from distiller_udf.cli import COMMANDS, main
+from distiller_udf.registry import Registry
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def run_json(*arguments: object, code: int = 0) -> dict:
+    return json.loads(run(*arguments, "--json", code=code).stdout)
+
+
+@pytest.fixture
+def files(people: People, tmp_path: Path) -> Path:
+    """left.parquet, right.parquet, candidates.parquet and gold.parquet of thirty people."""
+    ids = range(30)
+    pq.write_table(pa.Table.from_pylist([{"id": i, **people.left[i]} for i in ids]), tmp_path / "left.parquet")
+    pq.write_table(pa.Table.from_pylist([{"id": i, **people.right[i]} for i in ids]), tmp_path / "right.parquet")
+    pairs = [{"left_id": i, "right_id": (i + j) % 30} for i in ids for j in range(5)]
+    pq.write_table(pa.Table.from_pylist(pairs), tmp_path / "candidates.parquet")
+    pq.write_table(pa.table({"left_id": list(ids), "right_id": list(ids)}), tmp_path / "gold.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    assert "Usage:" in run(command, "--help").stdout
+
+
+def test_score_then_evaluate(files: Path, students: Registry) -> None:
+    scores = files / "scores.parquet"
+    names = ("left", "right", "candidates")
+    inputs = [part for name in names for part in (f"--{name}", files / f"{name}.parquet")]
+    done = run_json("score", *inputs, "--student", students.root, "-o", scores)
+    assert done["pairs"] == 150
+    table = pq.read_table(scores)
+    assert table.column_names == ["left_id", "right_id", "probability", "choice_probability", "is_match"]
+    figures = run_json("evaluate", "--gold", files / "gold.parquet", "--matches", scores)
+    assert figures["known_pairs"] == 30
+    assert figures["recall"] >= 0.9
+    assert figures["precision"] >= 0.9
+
+
+def test_score_takes_pairs_with_their_records(people: People, students: Registry, tmp_path: Path) -> None:
+    rows = [{"ref": i, "left_record": people.left[i], "right_record": people.right[0]} for i in range(5)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
+    run("score", "--pairs", tmp_path / "pairs.parquet", "--student", students.root, "-o", tmp_path / "out.parquet")
+    out = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["is_match"] for row in out] == [True, False, False, False, False]
+    assert [row["ref"] for row in out] == [0, 1, 2, 3, 4]
+
+
+def test_score_leaves_no_output_when_it_fails(files: Path, tmp_path: Path) -> None:
+    inputs = ["--left", files / "left.parquet", "--candidates", files / "candidates.parquet"]
+    result = run("score", *inputs, "--student", tmp_path / "none", "-o", files / "scores.parquet", code=1)
+    assert "no student" in result.stderr
+    assert not (files / "scores.parquet").exists()
+    assert run("score", "-o", files / "scores.parquet", code=2).stderr.count("--candidates") == 1
+
+
+def test_score_names_a_missing_or_repeated_id(files: Path, students: Registry) -> None:
+    arguments = ["score", "--left", files / "left.parquet", "--candidates", files / "candidates.parquet"]
+    arguments += ["--student", students.root, "-o", files / "out.parquet"]
+    assert "lacks the column key" in run(*arguments, "--id", "key", code=1).stderr
+    assert "must be unique and not NULL" in run(*arguments, "--id", "town", code=1).stderr
+
+
+def test_train_from_labels_is_idempotent(labels: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
+    arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
+    first, second = run_json(*arguments), run_json(*arguments)
+    assert (first["trained"], second["trained"]) == (True, False)
+    assert first["version"] == second["version"]
+    assert first["trained_from"]["labels"] == 40
+    listed = run_json("students", "list", "--students", tmp_path / "students")
+    assert listed["current"] == first["version"]
+    assert [s["version"] for s in listed["students"]] == [first["version"]]
+
+
+def test_train_from_the_warehouse(labels: pa.Table, tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        warehouse.register("labels", labels.slice(0, 40))
+        warehouse.execute("create table er_labels as from labels")
+        warehouse.execute("create table er_pairs as select {'name': 'x'} as left_record, {'name': 'y'} as right_record")
+    database = ["--database", tmp_path / "warehouse.duckdb", "--students", tmp_path / "students"]
+    assert run_json("train", *database)["kind"] == "lexical"
+    assert "has no table other.er_labels" in run("train", *database, "--schema", "other", code=1).stderr
+
+
+def test_train_without_input_says_what_to_give() -> None:
+    assert "--database" in run("train", code=2).stderr
+    assert "there is no database at gone.duckdb" in run("train", "--database", "gone.duckdb", code=1).stderr
+
+
+def test_students_show(students: Registry) -> None:
+    shown = run_json("students", "show", "--students", students.root)
+    assert shown["version"] == students.current_version()
+    assert "choice_f1" in shown["metrics"]
+    assert shown["version"] in run("students", "list", "--students", students.root).stdout
+    assert "is not a student version" in run("students", "show", "../x", "--students", students.root, code=1).stderr
+
+
+def test_labels_import_show_export(tmp_path: Path) -> None:
+    (tmp_path / "labels.jsonl").write_text(
+        '{"left_id": 1, "options": [7, 8], "answer": 2, "teacher": "gpt"}\n'
+        '{"left_id": 2, "options": [7, 8], "answer": 0, "teacher": "gpt", "confidence": 0.9}\n'
+    )
+    store = ["--store", tmp_path / "labels.sqlite"]
+    assert run_json("labels", "import", tmp_path / "labels.jsonl", *store)["added"] == 2
+    assert run_json("labels", "import", tmp_path / "labels.jsonl", *store)["unchanged"] == 2
+    (teacher,) = run_json("labels", "show", *store)["teachers"]
+    assert (teacher["teacher"], teacher["labels"], teacher["matches"], teacher["nones"]) == ("gpt", 2, 1, 1)
+    assert run_json("labels", "export", tmp_path / "out.parquet", *store)["labels"] == 0
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+
+
+def test_labels_name_what_is_wrong(tmp_path: Path) -> None:
+    store = ["--store", tmp_path / "labels.sqlite"]
+    assert "there is no label store" in run("labels", "show", *store, code=1).stderr
+    assert "there is no file" in run("labels", "import", tmp_path / "gone.csv", *store, code=1).stderr
+    (tmp_path / "bad.jsonl").write_text('{"left_id": 1, "options": [7], "answer": 3, "teacher": "gpt"}\n')
+    assert "answer 3 is out of range" in run("labels", "import", tmp_path / "bad.jsonl", *store, code=1).stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "dbt_project.yml").write_text("name: mine\nprofile: mine  # ours\nvars:\n  keep: 1\n")
+    (tmp_path / "profiles.yml").write_text(
+        "mine:\n  target: dev\n  outputs:\n    dev:\n      type: duckdb\n      path: w.duckdb\n    pg: {type: postgres}\n"
+    )
+    return tmp_path
+
+
+def test_init_adds_what_is_missing_and_keeps_the_rest(project: Path) -> None:
+    arguments = ["init", "--project-dir", project, "--profiles-dir", project, "--source", "a=stg_a:key"]
+    first = run_json(*arguments)
+    assert len(first["added"]) == 3
+    text = (project / "dbt_project.yml").read_text()
+    assert "# ours" in text
+    assert "keep: 1" in text
+    assert "stg_a" in text
+    assert (project / "profiles.yml").read_text().count("distiller_udf.plugin") == 1
+    before = {path.name: path.read_text() for path in project.glob("*.yml")}
+    second = run_json(*arguments)
+    assert second["added"] == []
+    assert len(second["kept"]) == 3
+    assert {path.name: path.read_text() for path in project.glob("*.yml")} == before
+
+
+def test_init_never_overwrites(project: Path) -> None:
+    (project / "packages.yml").write_text("packages:\n  - package: dbt-labs/dbt_utils\n    version: 1.0.0\n")
+    run(
+        "init",
+        "--project-dir",
+        project,
+        "--profiles-dir",
+        project,
+        "--package",
+        "https://host.example/distiller-udf.git",
+    )
+    packages = (project / "packages.yml").read_text()
+    assert "dbt-labs/dbt_utils" in packages
+    assert "git: https://host.example/distiller-udf.git" in packages
+
+
+def test_init_says_what_it_cannot_do(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (project / "profiles.yml").unlink()
+    assert "profiles.yml" in " ".join(run_json("init", "--project-dir", project)["next"])
+    assert "run this in a dbt project" in run("init", "--project-dir", tmp_path / "gone", code=1).stderr
+    assert "is not NAME=MODEL" in run("init", "--project-dir", project, "--source", "oops", code=1).stderr
+    (project / "dbt_project.yml").write_text("a: [")
+    assert "cannot be read as YAML" in run("init", "--project-dir", project, code=1).stderr
+
+
+def test_doctor_finds_what_is_missing_and_how_to_fix_it(project: Path, students: Registry) -> None:
+    report = run_json("doctor", "--project-dir", project, code=1)
+    checks = {check["name"]: check for check in report["checks"]}
+    assert not checks["dbt package"]["ok"]
+    assert checks["dbt package"]["fix"] == "distiller init"
+    run("init", "--project-dir", project, "--profiles-dir", project, "--source", "a=stg_a")
+    shutil.copytree(students.root, project / "distiller" / "students")
+    healthy = run_json("doctor", "--project-dir", project)
+    assert healthy["ok"]
+    assert {c["name"]: c["ok"] for c in healthy["checks"]}["student"]
+
+
+def test_doctor_never_shows_the_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    output = run("doctor", "--project-dir", project, code=1).output
+    assert "OPENAI_API_KEY is set" in output
+    assert "very-secret" not in output
+
+
+def test_no_progress_bars_where_there_is_no_terminal(files: Path, students: Registry) -> None:
+    inputs = ["--left", files / "left.parquet", "--right", files / "right.parquet"]
+    inputs += ["--candidates", files / "candidates.parquet"]
+    result = run("score", *inputs, "--student", students.root, "-o", files / "scores.parquet")
+    assert "scoring pairs" not in result.stderr
+    assert result.stdout == ""
