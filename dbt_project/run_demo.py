@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from distiller_udf.prompts import Question, messages
-from distiller_udf.teachers.prices import cost_usd
+from distiller_udf.teachers.prices import read_prices
 
 PROJECT = Path(__file__).resolve().parent
 DATABASE = PROJECT / "person_linkage.duckdb"
 SUMMARY = PROJECT / "demo_summary.json"
 REFERENCE_MODEL = "gpt-4o-mini"
-"""The teacher here is free; the summary says what this model would have charged for the same questions."""
+"""The teacher here is free; the summary says what this model would have charged, at the prices in prices.json."""
 
 CHARACTERS_PER_TOKEN, ANSWER_TOKENS = 4, 60
 
@@ -55,9 +55,7 @@ def summarise(seconds: float) -> dict[str, Any]:
     """The figures of the run, read from the tables that dbt built."""
     with duckdb.connect(str(DATABASE), read_only=True) as warehouse:
         metrics = dict(warehouse.execute("select metric, value from er_metrics").fetchall())
-        student = warehouse.execute("select student, labels, metrics from er_student where is_current").fetchone()
         labels = warehouse.execute("select query, options, teacher, cost_usd from er_labels").fetchall()
-        assert student is not None, "er_student is empty although dbt build succeeded"
         return {
             "records": count(warehouse, "er_records"),
             "candidate_pairs": count(warehouse, "er_candidates"),
@@ -66,7 +64,7 @@ def summarise(seconds: float) -> dict[str, Any]:
             "teachers": sorted({row[2] for row in labels}),
             "labels_cost_usd": sum(row[3] or 0.0 for row in labels),
             f"labels_cost_usd_{REFERENCE_MODEL}": estimated_cost([(row[0], row[1]) for row in labels]),
-            "student": student[0],
+            "student": scalar(warehouse, "select student from er_student where is_current"),
             "precision": metrics["precision"],
             "recall": metrics["recall"],
             "f1": metrics["f1"],
@@ -76,13 +74,14 @@ def summarise(seconds: float) -> dict[str, Any]:
         }
 
 
-def estimated_cost(questions: list[tuple[str, list[dict[str, Any]]]]) -> float | None:
-    """What an LLM would have charged, at about four characters a token; None where its price is not known."""
+def estimated_cost(questions: list[tuple[str, list[dict[str, Any]]]]) -> float:
+    """What an LLM would have charged in US dollars, at about four characters a token."""
     characters = 0
     for query, options in questions:
         question = Question(query, tuple(option["record"] for option in options))
         characters += sum(len(message["content"]) for message in messages(question))
-    return cost_usd(REFERENCE_MODEL, characters // CHARACTERS_PER_TOKEN, ANSWER_TOKENS * len(questions))
+    price = read_prices(PROJECT / "prices.json")[REFERENCE_MODEL]
+    return price.cost(characters // CHARACTERS_PER_TOKEN, ANSWER_TOKENS * len(questions))
 
 
 def step_seconds() -> dict[str, float]:
@@ -106,14 +105,13 @@ def show(summary: dict[str, Any]) -> None:
     table = Table(title="From two tables to entities", show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(justify="right")
-    reference = summary[f"labels_cost_usd_{REFERENCE_MODEL}"]
+    reference = f"about ${summary[f'labels_cost_usd_{REFERENCE_MODEL}']:.2f} from {REFERENCE_MODEL}"
     rows = {
         "records": f"{summary['records']:,}",
         "candidate pairs": f"{summary['candidate_pairs']:,}",
         "blocking recall": f"{summary['blocking_recall']:.4f}",
         "teacher's labels": f"{summary['labels']:,} by {', '.join(summary['teachers'])}",
-        "their cost": f"${summary['labels_cost_usd']:.2f}"
-        + ("" if reference is None else f" (about ${reference:.2f} from {REFERENCE_MODEL})"),
+        "their cost": f"${summary['labels_cost_usd']:.2f} ({reference})",
         "student": summary["student"],
         "precision / recall": f"{summary['precision']:.4f} / {summary['recall']:.4f}",
         "F1": f"{summary['f1']:.4f}",

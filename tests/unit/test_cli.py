@@ -143,7 +143,7 @@ def test_labels_name_what_is_wrong(tmp_path: Path) -> None:
 def project(tmp_path: Path) -> Path:
     (tmp_path / "dbt_project.yml").write_text("name: mine\nprofile: mine  # ours\nvars:\n  keep: 1\n")
     (tmp_path / "profiles.yml").write_text(
-        "mine:\n  target: dev\n  outputs:\n    dev:\n      type: duckdb\n      path: w.duckdb\n    pg: {type: postgres}\n"
+        "mine:\n  outputs:\n    dev:\n      type: duckdb\n      path: w.duckdb\n    pg: {type: postgres}\n"
     )
     return tmp_path
 
