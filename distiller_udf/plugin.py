@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 
 from distiller_udf.errors import SettingsError, check_names
+from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
 from distiller_udf.udf import CurrentStudent, Functions, register_functions
 
 if TYPE_CHECKING:
@@ -22,17 +24,13 @@ if TYPE_CHECKING:
     from distiller_udf.labels import LabelStore
     from distiller_udf.teachers.base import Teacher
 
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Mapping[str, Any] = {
     "students_path": "distiller/students",
     "student_name": "default",
     "student_path": None,
     "label_store": "distiller/labels.sqlite",
-    "teacher": None,
-    "teacher_model": None,
-    "teacher_base_url": None,
-    "teacher_api_key_env": "OPENAI_API_KEY",
-    "teacher_concurrency": 8,
     "strict": False,
+    **TEACHER_SETTINGS,
 }
 """Every setting of the plug-in, with its default. Paths are relative to the dbt project."""
 

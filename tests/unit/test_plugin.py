@@ -1,0 +1,66 @@
+"""The dbt-duckdb plug-in: settings are checked at once, students and teachers are loaded when called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
+from dbt.adapters.duckdb.plugins import BasePlugin
+
+from distiller_udf.errors import SettingsError
+from distiller_udf.registry import Registry
+
+MODULE = "distiller_udf.plugin"
+
+
+def create(config: dict[str, Any], **credentials: Any) -> BasePlugin:
+    creds = DuckDBCredentials.from_dict({"path": ":memory:", "database": "memory", "schema": "main", **credentials})
+    return BasePlugin.create(MODULE, config={**(creds.settings or {}), **config}, credentials=creds)
+
+
+def connected(plugin: BasePlugin) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    plugin.configure_connection(connection)
+    return connection
+
+
+def test_functions_are_there_before_any_student(tmp_path: Path) -> None:
+    connection = connected(create({"students_path": str(tmp_path)}))
+    assert "no student" in connection.sql("select er_version()").fetchall()[0][0]
+    with pytest.raises(duckdb.Error, match="train one with `dbt build`"):
+        connection.sql("select er_match('a', 'b')").fetchall()
+
+
+def test_the_current_student_answers(students: Registry) -> None:
+    connection = connected(create({"students_path": str(students.root)}))
+    assert str(students.current_version()) in connection.cursor().sql("select er_version()").fetchall()[0][0]
+
+
+def test_a_given_student_answers(student_folder: Path) -> None:
+    connection = connected(create({"student_path": str(student_folder), "strict": True}))
+    with pytest.raises(duckdb.Error, match="strict mode is on"):
+        connection.sql("select er_score(null, 'b')").fetchall()
+
+
+def test_an_unknown_setting_names_the_closest_one() -> None:
+    with pytest.raises(SettingsError, match="unknown plug-in setting 'student_pth'; did you mean student_path"):
+        create({"student_pth": "x"})
+
+
+def test_a_wrong_value_lists_what_is_allowed() -> None:
+    with pytest.raises(SettingsError, match="allowed: true, false"):
+        create({"strict": "maybe"})
+
+
+def test_settings_of_the_connection_are_not_ours() -> None:
+    create({}, settings={"memory_limit": "1GB"})
+
+
+def test_er_label_asks_the_configured_teacher_lazily(tmp_path: Path) -> None:
+    plugin = create({"teacher": "openai", "label_store": str(tmp_path / "labels.sqlite")})
+    connection = connected(plugin)
+    with pytest.raises(duckdb.Error, match="needs a teacher_model"):
+        connection.sql("select er_label('a', ['b'])").fetchall()
