@@ -68,8 +68,10 @@ def score(
     `scored` are the scores that are there already; a tuple is scored again when its candidates, their records or
     the student changed. Raises StudentNotFound, StudentDamaged, ColumnsMismatch.
     """
-    student = current_student(students)
     wanted = pairs.select(", ".join((*PAIR_KEYS, "left_record", "right_record", "pair_fingerprint")))
+    if not wanted.limit(1).fetchall():
+        return pa.RecordBatchReader.from_batches(_score_schema(wanted.to_arrow_table().schema), [])
+    student = current_student(students)
     if scored is not None:
         changed = _changed(pairs, scored, student.info.version)
         wanted = wanted.set_alias("pairs").join(changed.set_alias("changed"), ", ".join(TUPLE_KEYS), how="semi")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from . import lexical
 
 if TYPE_CHECKING:
     import duckdb
+
+logger = logging.getLogger(__name__)
 
 Candidates = Iterable[pa.RecordBatch]
 
@@ -118,12 +121,18 @@ def usable_labels(labels: pa.Table) -> int:
 def student_model(
     labels: duckdb.DuckDBPyRelation, pairs: duckdb.DuckDBPyRelation, settings: Mapping[str, Any]
 ) -> pa.Table:
-    """The rows of the dbt model `er_student`; trains when the labels changed. `settings` are its er_* variables."""
+    """The rows of the dbt model `er_student`; trains when the labels changed. `settings` are its er_* variables.
+
+    Without any candidate pair there is nothing to decide, so no student is needed and none is trained.
+    """
     if settings["student_path"]:
         return single_student_table(Path(settings["student_path"]))
-    registry = Registry(Path(settings["students_path"]), settings["student_name"])
+    registry, answered = Registry(Path(settings["students_path"]), settings["student_name"]), labels.to_arrow_table()
+    if answered.num_rows == 0 and not pairs.limit(1).fetchall():
+        logger.warning("there are no candidate pairs, so there is nothing to train on and nothing to decide")
+        return student_table(registry)
     ensure_student(
-        labels.to_arrow_table(),
+        answered,
         registry,
         kind=settings["student"],
         settings={"seed": settings["seed"], "multi": may_match_several(settings)},
