@@ -1,6 +1,6 @@
 {#- The candidate pairs of the records: every pair that a way of blocking proposes, with their similarity. -#}
 {% macro er_candidates(
-    records, sources, task='auto', blocking='auto', rules=[], columns=none, top_k=10, mode='mutual', qgram_size=3,
+    records, sources, task='auto', blocking='auto', rules=[], columns=none, top_k=5, mode='mutual', qgram_size=3,
     max_block=100, max_candidates=20
 ) %}
     {{ return(adapter.dispatch('er_candidates', 'distiller_udf')(
@@ -22,6 +22,17 @@
 {%- set task = distiller_udf._er_task(task, sources) -%}
 {%- set rules = distiller_udf._er_rules(rules) -%}
 {%- set blocking = distiller_udf._er_blocking(blocking, rules) -%}
+{#- Who proposes pairs, by the name that blocked_by shows, and the step that holds them. -#}
+{%- set proposers = [] -%}
+{%- for way in blocking if way != 'rules' -%}
+    {%- do proposers.append((way, way ~ '_proposals')) -%}
+{%- endfor -%}
+{%- for rule in rules if 'rules' in blocking -%}
+    {%- do proposers.append((rule['name'], 'rule_' ~ loop.index ~ '_proposals')) -%}
+{%- endfor -%}
+{%- if 'tokens' in blocking or 'qgrams' in blocking -%}
+    {%- do proposers.append(('identical', 'identical_proposals')) -%}
+{%- endif -%}
 with
 
 records as (
@@ -32,37 +43,48 @@ numbered as materialized (
     {{ distiller_udf._er_numbered('records', sources, columns) | indent }}
 ),
 
+words as materialized (
+    {{ distiller_udf._er_words('numbered') | indent }}
+),
+
 tokens as materialized (
-    {{ distiller_udf._er_tokens('numbered') | indent }}
+    {{ distiller_udf._er_tokens('words') | indent }}
 ),
 
 qgrams as materialized (
-    {{ distiller_udf._er_qgrams('numbered', qgram_size) | indent }}
+    {{ distiller_udf._er_qgrams('words', qgram_size) | indent }}
+),
+
+token_weights as materialized (
+    {{ distiller_udf._er_weights('tokens') | indent }}
+),
+
+qgram_weights as materialized (
+    {{ distiller_udf._er_weights('qgrams') | indent }}
 ),
 
 {% for way in blocking if way != 'rules' -%}
 {{ way }}_proposals as (
-    {{ distiller_udf._er_top_k(way, task, top_k, mode) | indent }}
+    {{ distiller_udf._er_top_k(way[:-1] ~ '_weights', 'numbered', task, top_k, mode) | indent }}
 ),
 
 {% endfor -%}
-{% if 'rules' in blocking -%}
-{% for rule in rules -%}
+{% if 'tokens' in blocking or 'qgrams' in blocking -%}
+identical_proposals as (
+    {{ distiller_udf._er_identical('numbered', task) | indent }}
+),
+
+{% endif -%}
+{% for rule in rules if 'rules' in blocking -%}
 rule_{{ loop.index }}_proposals as (
     {{ distiller_udf._er_same_value('records', 'numbered', rule['expression'], task, max_block) | indent }}
 ),
 
 {% endfor -%}
-{% endif -%}
 proposals as (
-    {% for way in blocking if way != 'rules' -%}
-    {{ 'union all ' if not loop.first }}select left_n, right_n, {{ distiller_udf._er_literal(way) }} as proposer from {{ way }}_proposals
+    {% for proposer, step in proposers -%}
+    {{ 'union all ' if not loop.first }}select left_n, right_n, {{ distiller_udf._er_literal(proposer) }} as proposer from {{ step }}
     {% endfor -%}
-    {% if 'rules' in blocking -%}
-    {% for rule in rules -%}
-    {{ 'union all ' if not loop.first or (blocking | length) > 1 }}select left_n, right_n, {{ distiller_udf._er_literal(rule['name']) }} as proposer from rule_{{ loop.index }}_proposals
-    {% endfor -%}
-    {% endif %}
 ),
 
 pairs as materialized (
@@ -74,18 +96,29 @@ pairs as materialized (
     group by left_n, right_n
 ),
 
+by_tokens as (
+    {{ distiller_udf._er_cosine('pairs', 'token_weights') | indent }}
+),
+
+by_qgrams as (
+    {{ distiller_udf._er_cosine('pairs', 'qgram_weights') | indent }}
+),
+
 compared as (
-    {{ distiller_udf._er_cosine('pairs', 'qgrams') | indent }}
+    select
+        pairs.*,
+        {#- Rounded, so that the order in which threads add up does not show. #}
+        least(round((by_tokens.score + by_qgrams.score) / 2, 6), 1) as similarity
+    from pairs
+    inner join by_tokens using (left_n, right_n)
+    inner join by_qgrams using (left_n, right_n)
 ),
 
 kept as (
-    select pairs.*, compared.similarity
-    from pairs
-    inner join compared using (left_n, right_n)
+    select *
+    from compared
     {% if max_candidates is not none -%}
-    qualify row_number() over (
-        partition by left_n order by compared.similarity desc, right_n
-    ) <= {{ max_candidates }}
+    qualify row_number() over (partition by left_n order by similarity desc, right_n) <= {{ max_candidates }}
     {%- endif %}
 )
 

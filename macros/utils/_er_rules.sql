@@ -8,7 +8,7 @@
         {% do distiller_udf._er_raise(variable ~ ' is ' ~ (rules | tojson) ~ '. ' ~ allowed) %}
     {% endif %}
     {% set checked = [] %}
-    {% set names = ['tokens', 'qgrams'] %}
+    {% set names = ['tokens', 'qgrams', 'identical'] %}
     {% for rule in rules %}
         {% if rule is mapping and rule.get('name') is string and rule.get('expression') is string
             and (rule | length) == 2 %}
@@ -20,7 +20,8 @@
         {% endif %}
         {% if checked[-1]['name'] in names %}
             {% do distiller_udf._er_raise(
-                variable ~ ' has two rules named ' ~ checked[-1]['name'] ~ '; tokens and qgrams are taken as well.'
+                variable ~ ' has the name ' ~ checked[-1]['name'] ~ ' twice; every rule needs a name of its own, and '
+                ~ 'tokens, qgrams and identical are taken.'
             ) %}
         {% endif %}
         {% do names.append(checked[-1]['name']) %}

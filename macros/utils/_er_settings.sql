@@ -13,6 +13,7 @@
         {% for name, rule in variables.items() %}
             {% do distiller_udf._er_check_value(name, settings[name], rule) %}
         {% endfor %}
+        {% do distiller_udf._er_sources(settings['er_sources']) %}
     {% endif %}
     {% do return(settings) %}
 {% endmacro %}
