@@ -111,7 +111,7 @@ class LexicalStudent:
 
         `tuples` holds one integer a row; `probabilities` are those of `score`.
         """
-        result = np.asarray(probabilities, dtype=np.float64).copy()
+        result: np.ndarray = np.array(probabilities, dtype=np.float64)
         known = ~np.isnan(result)
         if self._choice is not None and known.any():
             context = context_features(result[known], np.asarray(tuples)[known])
