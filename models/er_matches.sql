@@ -11,5 +11,6 @@
     threshold=er['er_threshold'],
     student=ref('er_student'),
     must_links=ref(er['er_must_links']) if er['er_must_links'] else none,
-    cannot_links=ref(er['er_cannot_links']) if er['er_cannot_links'] else none
+    cannot_links=ref(er['er_cannot_links']) if er['er_cannot_links'] else none,
+    strict=er['er_strict']
 ) }}

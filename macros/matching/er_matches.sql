@@ -7,23 +7,23 @@
 -#}
 {% macro er_matches(
     scores, records, sources, task='auto', constraint='auto', threshold=none, student=none, must_links=none,
-    cannot_links=none
+    cannot_links=none, strict=false
 ) %}
     {{ return(adapter.dispatch('er_matches', 'distiller_udf')(
-        scores, records, sources, task, constraint, threshold, student, must_links, cannot_links
+        scores, records, sources, task, constraint, threshold, student, must_links, cannot_links, strict
     )) }}
 {% endmacro %}
 
 
 {% macro default__er_matches(
-    scores, records, sources, task, constraint, threshold, student, must_links, cannot_links
+    scores, records, sources, task, constraint, threshold, student, must_links, cannot_links, strict
 ) %}
     {% do distiller_udf._er_not_supported('er_matches') %}
 {% endmacro %}
 
 
 {% macro duckdb__er_matches(
-    scores, records, sources, task, constraint, threshold, student, must_links, cannot_links
+    scores, records, sources, task, constraint, threshold, student, must_links, cannot_links, strict
 ) %}
 {%- set task = distiller_udf._er_task(task, sources) -%}
 {%- set constraint = distiller_udf._er_constraint(constraint, task) -%}
@@ -166,10 +166,25 @@ matches as (
         must_links.right_id,
         scores.probability,
         scores.choice_probability,
-        'must_link' as decided_by
+        case
+            {% if cannot_links is not none -%}
+            when cannot_links.left_source is not null then error(format(
+                'er_matches: the must-link {} – {} is a cannot-link as well; drop it from one of er_must_links and er_cannot_links',
+                must_links.left_id, must_links.right_id
+            ))
+            {% endif -%}
+            when not must_links.is_known then error(format(
+                'er_matches: the must-link {} – {} names a record that does not exist; correct er_must_links, or set er_strict to false',
+                must_links.unknown_left_id, must_links.unknown_right_id
+            ))
+            else 'must_link'
+        end as decided_by
     from must_links
     left join scores using (left_source, left_id, right_source, right_id)
-    where must_links.is_known
+    {% if cannot_links is not none -%}
+    left join cannot_links using (left_source, left_id, right_source, right_id)
+    {% endif -%}
+    where {{ 'true' if strict else 'must_links.is_known' }}
     {%- endif %}
 )
 
