@@ -154,6 +154,10 @@ class Records:
         absent = Column(np.full(self.length, -1, dtype=np.int32), ())
         return Records({n: self.columns.get(n, absent) for n in names}, self.length)
 
+    def with_values(self) -> Records:
+        """Only the columns that hold a value in some row: a union of sources leaves columns that one side lacks."""
+        return Records({n: c for n, c in self.columns.items() if (c.codes >= 0).any()}, self.length)
+
     @cached_property
     def empty(self) -> np.ndarray:
         """Boolean mask of the records that have no value at all."""

@@ -99,6 +99,12 @@ def test_take_and_with_columns() -> None:
     ]
 
 
+def test_columns_without_any_value_can_be_left_out() -> None:
+    records = Records.from_dicts([{"a": "1", "b": None}, {"a": None, "b": " "}])
+    assert records.with_values().names == ("a",)
+    assert len(records.with_values()) == 2
+
+
 def test_hashes_keep_texts_apart() -> None:
     assert content_hash("ab", "c") != content_hash("a", "bc")
     assert content_hash("ab") == content_hash("ab")
