@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ from distiller_udf.similarity.text import GRAM_BITS, fold, grams, tokens
 
 MAX_CACHED_ENTRIES = 8_000_000
 """Sparse entries kept across batches (about 12 bytes each) before the cache starts afresh."""
+
+
+_DIGIT = re.compile(r"\d")
 
 
 class Buffer:
@@ -80,7 +85,7 @@ class ValueCache:
         folded = [fold(v) for v in values]
         self._rows.update((v, len(self.texts) + i) for i, v in enumerate(values))
         self.texts.extend(folded)
-        ids = [sorted(self._token_id(t) for t in tokens(text)) for text in folded]
+        ids = self._token_ids_of(folded)
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         flat = np.fromiter((i for row in ids for i in row), dtype=np.int32, count=int(lengths.sum()))
         self._token_ids.extend(flat)
@@ -95,13 +100,18 @@ class ValueCache:
         self._gram_ones.extend(np.ones(len(buckets), dtype=np.float32))
         self._gram_ends.extend(self._gram_ends.view[-1] + offsets[1:])
 
-    def _token_id(self, token: str) -> int:
-        found = self._vocabulary.get(token)
-        if found is None:
-            found = self._vocabulary[token] = len(self._vocabulary)
-            self._weights.extend(np.asarray([self._idf.get(token, self._unseen)]))
-            self._has_digit.extend(np.asarray([float(any(c.isdigit() for c in token))]))
-        return found
+    def _token_ids_of(self, folded: Sequence[str]) -> list[list[int]]:
+        """The sorted token ids of each text, numbering tokens not seen yet."""
+        known, before = self._vocabulary, len(self._vocabulary)
+        ids = []
+        for text in folded:
+            row = [known.setdefault(token, len(known)) for token in tokens(text)]
+            row.sort()
+            ids.append(row)
+        fresh = list(islice(known, before, None))
+        self._weights.extend(np.asarray([self._idf.get(token, self._unseen) for token in fresh], dtype=np.float64))
+        self._has_digit.extend(np.asarray([bool(_DIGIT.search(token)) for token in fresh], dtype=np.float64))
+        return ids
 
     def gram_cosine(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Cosine of the 3-gram sets of two lists of rows, pair by pair."""
@@ -136,7 +146,7 @@ class ValueCache:
 def fit_idf(documents: Sequence[str]) -> tuple[dict[str, float], float]:
     """Inverse document frequency of every token over distinct texts, and the weight of a token never seen.
 
-    The weight is log((1 + n) / (1 + df)) / log(1 + n) in (0, 1]: corpora of any size have the same scale.
+    The weight is log((n + 2) / (df + 1)) / log(n + 2) in (0, 1]: corpora of any size have the same scale.
     """
     counts: dict[str, int] = {}
     for document in documents:
@@ -144,7 +154,9 @@ def fit_idf(documents: Sequence[str]) -> tuple[dict[str, float], float]:
             counts[token] = counts.get(token, 0) + 1
     scale = math.log(2 + len(documents))
     # The floor keeps a word that every record has from vanishing: a lone shared word is better than nothing.
-    return {t: max(math.log((2 + len(documents)) / (1 + n)) / scale, 0.01) for t, n in counts.items()}, 1.0
+    # Steps of 1/4096 make sums of squares exact, so that the order in which texts were seen changes no digit.
+    weights = {t: max(math.log((2 + len(documents)) / (1 + n)) / scale, 0.01) for t, n in counts.items()}
+    return {t: round(4096 * w) / 4096 for t, w in weights.items()}, 1.0
 
 
 def _row_maximum(data: np.ndarray, indptr: np.ndarray) -> np.ndarray:

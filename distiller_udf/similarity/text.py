@@ -15,8 +15,7 @@ MAX_COMPARED_CHARACTERS = 2_000
 GRAM_BITS = 18
 """Character 3-grams are hashed into 2**GRAM_BITS buckets, so that no vocabulary has to be kept."""
 
-_WORD = re.compile(r"\w+")
-_JOINED = re.compile(r"\w+(?:[-/.]\w+)+")
+_PIECE = re.compile(r"\w+(?:[-/.]\w+)*")
 _SEPARATORS = re.compile(r"[-/.]")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _NOT_NUMERIC = re.compile(r"[^\d.,eE+-]")
@@ -37,12 +36,15 @@ def fold(value: str) -> str:
 
 def tokens(text: str) -> set[str]:
     """The words of a folded text; `dsc-w120` also counts as `dscw120`, the way a catalogue may write it."""
-    found = set(_WORD.findall(text))
-    for joined in _JOINED.findall(text):
-        if not joined.replace(".", "").isdigit():
-            found.add(_SEPARATORS.sub("", joined))
-        else:
-            found.add(joined)
+    found: set[str] = set()
+    for piece in _PIECE.findall(text):
+        if piece.isalnum():
+            found.add(piece)
+            continue
+        words = _SEPARATORS.split(piece)
+        found.update(words)
+        # A decimal stays itself; anything else is also seen without its separators.
+        found.add(piece if all(map(str.isdigit, words)) else "".join(words))
     return found
 
 
@@ -60,7 +62,8 @@ def grams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     hashed = (hashed * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - GRAM_BITS)
     owner = np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))
     inside = owner[:-2] == owner[2:]
-    keys = np.unique((owner[:-2][inside].astype(np.uint64) << np.uint64(GRAM_BITS)) | hashed[inside])
+    keys = np.sort((owner[:-2][inside].astype(np.uint64) << np.uint64(GRAM_BITS)) | hashed[inside])
+    keys = keys[np.concatenate([[True], keys[1:] != keys[:-1]])]
     counts = np.bincount((keys >> np.uint64(GRAM_BITS)).astype(np.int64), minlength=len(texts))
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return (keys & np.uint64((1 << GRAM_BITS) - 1)).astype(np.int32), offsets
