@@ -7,5 +7,5 @@
     candidates=ref('er_candidates'),
     records=ref('er_records'),
     sources=er['er_sources'],
-    gold=ref(er['er_gold']) if er['er_gold'] else none
+    gold=distiller_udf._er_ref(er['er_gold']) if er['er_gold'] else none
 ) }}

@@ -17,8 +17,9 @@
     {%- endfor -%}
     {%- for name in ['left_source', 'right_source'] if name not in there and (names | length) > 2 -%}
         {%- do distiller_udf._er_raise(
-            variable ~ ' names ' ~ links ~ ', which has no column ' ~ name ~ '; with more than two sources it needs '
-            ~ 'left_source and right_source.'
+            variable ~ ' names ' ~ links ~ (
+                ', which has no column ' ~ name if there else ', which is no table, view or seed with columns'
+            ) ~ '; with more than two sources it needs left_source and right_source.'
         ) -%}
     {%- endfor -%}
 {%- endif -%}

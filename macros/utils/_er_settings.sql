@@ -1,18 +1,17 @@
 {#-
-    All variables of the package as one dict, checked. Unknown names and wrong values are compile errors; nothing is
-    checked while dbt parses, so that `dbt ls` works before anything is set.
+    All variables of the package as one dict, checked. Unknown names and wrong values are errors before anything runs;
+    only er_sources may be unset until then, so that `dbt parse` and `dbt ls` work in a project that has just installed
+    the package.
 -#}
 {% macro _er_settings() %}
     {% set variables = distiller_udf._er_variables() %}
+    {% do distiller_udf._er_check_names(variables) %}
     {% set settings = {} %}
-    {% for name in variables %}
+    {% for name, rule in variables.items() %}
         {% do settings.update({name: var(name, none)}) %}
+        {% do distiller_udf._er_check_value(name, settings[name], rule) %}
     {% endfor %}
     {% if execute %}
-        {% do distiller_udf._er_check_names(variables) %}
-        {% for name, rule in variables.items() %}
-            {% do distiller_udf._er_check_value(name, settings[name], rule) %}
-        {% endfor %}
         {% do distiller_udf._er_sources(settings['er_sources']) %}
     {% endif %}
     {% do return(settings) %}

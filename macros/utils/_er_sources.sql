@@ -63,7 +63,7 @@
 {#- Where a declared source's rows are. -#}
 {% macro _er_source_relation(source) %}
     {% if source.get('model') is not none %}
-        {% do return(ref(source['model'])) %}
+        {% do return(distiller_udf._er_ref(source['model'])) %}
     {% elif source.get('source') is not none %}
         {% do return(builtins['source'](source['source'][0], source['source'][1])) %}
     {% endif %}

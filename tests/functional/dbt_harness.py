@@ -1,0 +1,117 @@
+"""Real dbt on small projects that are written into a temporary folder, with this package installed from its root."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+from dbt.cli.main import dbtRunner
+
+ROOT = Path(__file__).parents[2]
+PYTHON_MODELS = ("er_labels", "er_student", "er_scores")
+
+# Stand-ins for the Python models: the most similar candidates are matches.
+STUBS = {
+    "er_student": "select 'stub' as student, true as is_current, 0.2 as threshold, 0.2 as choice_threshold",
+    "er_scores": """
+        {{ config(materialized='table') }}
+        select
+            left_source, left_id, right_source, right_id,
+            similarity as probability, similarity as choice_probability, student, pair_fingerprint
+        from {{ ref('er_pairs') }} cross join {{ ref('er_student') }}
+    """,
+}
+
+# Every warning is an error, but the one that dbt gives where a project replaces a package's model by its own.
+WARNINGS = json.dumps({"error": "all", "silence": ["PackageNodeDependsOnRootProjectNode"]})
+
+
+class Project:
+    """A dbt project in a folder of its own: `build` and others run dbt in this process, `query` reads the database."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        models: Mapping[str, str] | None = None,
+        macros: Mapping[str, str] | None = None,
+        seeds: Mapping[str, str] | None = None,
+        variables: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.database = folder / "warehouse.duckdb"
+        self._write("packages.yml", {"packages": [{"local": str(ROOT)}]})
+        self._write(
+            "profiles.yml",
+            {"shop": {"outputs": {"dev": {"type": "duckdb", "path": str(self.database), "threads": 2}}, "target": "dev"}},
+        )
+        self._write(
+            "dbt_project.yml",
+            {
+                "name": "shop",
+                "version": "1.0.0",
+                "config-version": 2,
+                "profile": "shop",
+                "vars": {"distiller_udf": dict(variables or {})},
+                "flags": {"send_anonymous_usage_stats": False, "validate_macro_args": True},
+                **(config or {}),
+            },
+        )
+        for name, text in (models or {}).items():
+            self._write(f"models/{name if '.' in name else name + '.sql'}", text)
+        for name, text in (macros or {}).items():
+            self._write(f"macros/{name}.sql", text)
+        for name, text in (seeds or {}).items():
+            self._write(f"seeds/{name}.csv", text)
+        self.run("deps")
+
+    def run(self, *arguments: str, variables: Mapping[str, Any] | None = None) -> Any:
+        """Run dbt; a warning is an error. Returns its result, fails with its messages."""
+        success, messages, result = self._invoke(arguments, variables)
+        assert success, messages
+        return result
+
+    def error(self, *arguments: str, variables: Mapping[str, Any] | None = None) -> str:
+        """Run dbt, which must fail; returns its messages."""
+        success, messages, _ = self._invoke(arguments, variables)
+        assert not success, f"dbt {' '.join(arguments)} was expected to fail"
+        return messages
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query on the project's database."""
+        with duckdb.connect(str(self.database)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def _invoke(self, arguments: Sequence[str], variables: Mapping[str, Any] | None) -> tuple[bool, str, Any]:
+        folder = str(self.folder)
+        given = ["--vars", json.dumps(variables)] if variables else []
+        outcome = dbtRunner().invoke(
+            ["--warn-error-options", WARNINGS, "--quiet", *arguments, *given, "--project-dir", folder, "--profiles-dir", folder]
+        )
+        messages = [str(outcome.exception)] if outcome.exception else []
+        for result in getattr(outcome.result, "results", None) or []:
+            if str(result.status) not in ("success", "pass"):
+                messages.append(f"{result.node.name}: {result.message}")
+        return outcome.success, "\n".join(messages), outcome.result
+
+    def _write(self, name: str, content: Any) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+
+
+def stubbed_project(folder: Path, *, models: Mapping[str, str], **parts: Any) -> Project:
+    """A project whose Python models are replaced by SQL ones, as a user would replace a step."""
+    disabled = {name: {"+enabled": False} for name in PYTHON_MODELS}
+    return Project(folder, models={**STUBS, **models}, config={"models": {"distiller_udf": disabled}}, **parts)
+
+
+def macro_project(folder: Path, **parts: Any) -> Project:
+    """A project that calls macros from models of its own; the package's models are switched off."""
+    config = {"models": {"distiller_udf": {"+enabled": False}, "shop": {"+materialized": "table"}}}
+    return Project(folder, config=config, **parts)
