@@ -1,0 +1,193 @@
+"""The embedded teacher: an unsupervised mixture over similarity features. For trying things out; it is no LLM.
+
+It reads no labels and knows nothing of the world, only how alike records are compared with the other candidates.
+Where matches stand out from the rest (people, publications) it is nearly always right; where similar is not the
+same (products and their versions) it is not a teacher to rely on. Where no left record has a match at all it
+still calls the most similar ones matches.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from distiller_udf.prompts import Answer, Question
+from distiller_udf.records import Records, content_hash
+from distiller_udf.teachers.mixture import Evidence, Mixture, fit_mixture
+
+if TYPE_CHECKING:
+    from distiller_udf.similarity import PairFeatures
+
+logger = logging.getLogger(__name__)
+
+MAX_FITTED_PAIRS = 30_000
+"""More candidate pairs than this are sampled, whole tuples at a time: the mixture has few parameters."""
+
+_QUESTIONS_AT_ONCE = 2_000
+_BACKGROUND_PAIRS = 3_000
+_WHOLE_RECORD = ("token_cosine", "gram_cosine")
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    features: PairFeatures
+    mixture: Mixture
+
+
+class EmbeddedMixture:
+    """A teacher without an LLM, fitted on all candidate pairs before its first answer; the same pairs, in any
+    order, give the same answers.
+    """
+
+    name = "embedded"
+    free = True
+
+    def __init__(self) -> None:
+        self.parameters: Mapping[str, Any] = {"version": 1}
+        self._fitted: _Fitted | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return "EmbeddedMixture()"
+
+    def prepare(self, pairs: pa.Table) -> None:
+        """Fit on candidate pairs: `left_record` and `right_record` as STRUCT or canonical text.
+
+        Where `left_source` and `right_source` are there and mostly equal (deduplication), a record may have several
+        matches; otherwise at most one. Raises RecordError when the records are neither rows nor text.
+        """
+        left, right = Records.from_arrow(pairs["left_record"]), Records.from_arrow(pairs["right_record"])
+        exclusive = True
+        if {"left_source", "right_source"} <= set(pairs.column_names) and len(left):
+            exclusive = pc.mean(pc.equal(pairs["left_source"], pairs["right_source"])).as_py() < 0.5
+        with self._lock:
+            self._fitted = _fit(left, right, exclusive)
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
+        """Answer every question, in order; see `Teacher.answer`. Unprepared, it is fitted on these questions."""
+        if self._fitted is None:
+            self.prepare(_pairs_of(questions))
+        for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
+            part = questions[start : start + _QUESTIONS_AT_ONCE]
+            yield from zip(part, self._answers(part), strict=True)
+
+    def _answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        fitted = self._fitted
+        if fitted is None:
+            raise RuntimeError("answers are given after prepare")
+        pairs = _pairs_of(questions)
+        evidence = _evidence(fitted.features, *(Records.from_arrow(pairs[f"{s}_record"]) for s in ("left", "right")))
+        sizes = [len(question.candidates) for question in questions]
+        tuples = np.repeat(np.arange(len(questions)), sizes)
+        probabilities = fitted.mixture.probabilities(evidence, tuples)
+        contributions = fitted.mixture.contributions(evidence)
+        labels = [comparison.label for comparison in fitted.features.comparisons]
+        for end, size in zip(np.cumsum(sizes), sizes, strict=True):
+            rows = slice(end - size, end)
+            best = int(end - size + np.argmax(probabilities[rows])) if size else -1
+            reasons = {labels[group]: float(values[best]) for group, values in contributions.items()} if size else {}
+            yield _answer(probabilities[rows], fitted.mixture.exclusive, _explanation(reasons))
+
+
+def _fit(left: Records, right: Records, exclusive: bool) -> _Fitted:
+    from distiller_udf.similarity import PairFeatures
+
+    known = np.flatnonzero(~(left.empty | right.empty))
+    left, right, tuples, rights = _distinct_pairs(left.take(known), right.take(known))
+    features = PairFeatures.fit(left, right)
+    evidence = _evidence(features, left, right)
+    rng = np.random.default_rng(0)
+    a, b = (rng.permutation(len(left))[:_BACKGROUND_PAIRS] for _ in range(2))
+    background = features.transform(left.take(a), right.take(b))
+    mixture = fit_mixture(evidence, tuples, rights, background, exclusive)
+    logger.info("fitted the embedded mixture on %d pairs: %.1f%% have a match", len(left), 100 * mixture.prior)
+    return _Fitted(features, mixture)
+
+
+def _distinct_pairs(left: Records, right: Records) -> tuple[Records, Records, np.ndarray, np.ndarray]:
+    """Distinct pairs of a sample of left records, with the numbers of their left and right records.
+
+    All is ordered by the records' texts, so that the order in which the pairs came makes no difference.
+    """
+    lefts, rights = _ranked(left), _ranked(right)
+    pairs, first = np.unique(lefts * (int(rights.max(initial=0)) + 1) + rights, return_index=True)
+    if len(pairs) > MAX_FITTED_PAIRS:
+        numbers = lefts[first]
+        heads = np.flatnonzero(np.r_[True, np.diff(numbers) != 0])
+        hashes = [content_hash(text) for text in left.take(first[heads]).texts()]
+        order = sorted(range(len(heads)), key=hashes.__getitem__)
+        size = np.bincount(numbers)[numbers[heads]]
+        kept = [i for i, total in zip(order, np.cumsum(size[order]), strict=True) if total <= MAX_FITTED_PAIRS]
+        first = first[np.isin(numbers, numbers[heads][kept])]
+    # Encoded afresh, because the order of a column's distinct values is that of the rows it was read from.
+    left, right = (Records.from_dicts(records.take(first).to_dicts()) for records in (left, right))
+    numbers, right_numbers = (np.unique(ranks[first], return_inverse=True)[1] for ranks in (lefts, rights))
+    return left, right, numbers, right_numbers
+
+
+def _ranked(records: Records) -> np.ndarray:
+    """Each record's rank among the distinct texts."""
+    first, inverse = records.distinct
+    texts = records.take(first).texts()
+    rank: np.ndarray = np.empty(len(first), dtype=np.int64)
+    rank[sorted(range(len(first)), key=texts.__getitem__)] = np.arange(len(first))
+    ranks: np.ndarray = rank[inverse]
+    return ranks
+
+
+def _evidence(features: PairFeatures, left: Records, right: Records) -> Evidence:
+    matrix = features.transform(left, right)
+    kinds = {group: comparison.kind for group, comparison in enumerate(features.comparisons)}
+    whole = [
+        column
+        for column, (name, group) in enumerate(zip(features.names, features.groups, strict=True))
+        if kinds.get(group) == "record" and name.rpartition(":")[2] in _WHOLE_RECORD
+    ]
+    similarity = np.nan_to_num(matrix[:, whole]).mean(axis=1, dtype=np.float64) if whole else np.zeros(len(matrix))
+    return Evidence(matrix, features.groups, features.directions, similarity)
+
+
+def _pairs_of(questions: Sequence[Question]) -> pa.Table:
+    return pa.table(
+        {
+            "left_record": pa.array([q.query for q in questions for _ in q.candidates], pa.string()),
+            "right_record": pa.array([text for q in questions for text in q.candidates], pa.string()),
+        }
+    )
+
+
+def _answer(probabilities: np.ndarray, exclusive: bool, explanation: str) -> Answer:
+    """The likeliest candidate, or none where it is likelier that there is no match."""
+    some = float(min(probabilities.sum(), 1.0) if exclusive else probabilities.max(initial=0.0))
+    best = int(np.argmax(probabilities)) if len(probabilities) else -1
+    matched = best >= 0 and some >= 0.5
+    return Answer(
+        choice=best + 1 if matched else 0,
+        confidence=float(probabilities[best]) if matched else 1 - some,
+        probabilities=tuple(float(p) for p in probabilities),
+        explanation=explanation,
+        cost_usd=0.0,
+        input_tokens=0,
+        output_tokens=0,
+    )
+
+
+def _explanation(reasons: Mapping[str, float]) -> str:
+    """Which comparisons spoke for and against the likeliest candidate."""
+    ranked = sorted(reasons.items(), key=lambda item: -abs(item[1]))
+    parts = [
+        f"{word} {', '.join(names)}"
+        for word, names in (
+            ("for it:", [name for name, weight in ranked if weight > 0.5][:3]),
+            ("against it:", [name for name, weight in ranked if weight < -0.5][:3]),
+        )
+        if names
+    ]
+    return f"similarity alone, no LLM; {'; '.join(parts) or 'nothing stands out'}"
