@@ -48,7 +48,12 @@ class Project:
         self._write("packages.yml", {"packages": [{"local": str(ROOT)}]})
         self._write(
             "profiles.yml",
-            {"shop": {"outputs": {"dev": {"type": "duckdb", "path": str(self.database), "threads": 2}}, "target": "dev"}},
+            {
+                "shop": {
+                    "outputs": {"dev": {"type": "duckdb", "path": str(self.database), "threads": 2}},
+                    "target": "dev",
+                }
+            },
         )
         self._write(
             "dbt_project.yml",
@@ -90,14 +95,26 @@ class Project:
     def _invoke(self, arguments: Sequence[str], variables: Mapping[str, Any] | None) -> tuple[bool, str, Any]:
         folder = str(self.folder)
         given = ["--vars", json.dumps(variables)] if variables else []
-        outcome = dbtRunner().invoke(
-            ["--warn-error-options", WARNINGS, "--quiet", *arguments, *given, "--project-dir", folder, "--profiles-dir", folder]
+        messages: list[str] = []
+
+        def listen(event: Any) -> None:
+            if event.info.level == "error":
+                messages.append(event.info.msg)
+
+        outcome = dbtRunner(callbacks=[listen]).invoke(
+            [
+                "--warn-error-options",
+                WARNINGS,
+                "--quiet",
+                *arguments,
+                *given,
+                "--project-dir",
+                folder,
+                "--profiles-dir",
+                folder,
+            ]
         )
-        messages = [str(outcome.exception)] if outcome.exception else []
-        for result in getattr(outcome.result, "results", None) or []:
-            if str(result.status) not in ("success", "pass"):
-                messages.append(f"{result.node.name}: {result.message}")
-        return outcome.success, "\n".join(messages), outcome.result
+        return outcome.success, "\n".join([*messages, str(outcome.exception or "")]), outcome.result
 
     def _write(self, name: str, content: Any) -> None:
         path = self.folder / name

@@ -1,0 +1,153 @@
+"""Blocking: who proposes which pairs, and that no data make it explode."""
+
+from __future__ import annotations
+
+import pytest
+from dbt_harness import Project, macro_project
+
+PEOPLE = """
+    select * from (values
+        ('a', 1, 'Ada Lovelace', 'London', '1815'),
+        ('a', 2, 'Grace Hopper', 'New York', '1906'),
+        ('a', 3, 'Zoë Müller', null, '1906'),
+        ('b', 1, 'Lovelace, Ada', 'london', '1815'),
+        ('b', 2, 'Grace Hooper', 'NYC', '1906'),
+        ('b', 3, 'Zoe Muller', 'Bern', null),
+        ('b', 4, null, '', '  ')
+    ) as t(source, id, name, "to""wn", born)
+"""
+
+RECORDS = {
+    "people": PEOPLE,
+    # A token that everyone has, and a block of identical records: 2 × 1,500 each.
+    "skewed": """
+        select source, i as id, 'everyone' || case when i % 2 = 0 then ' same' else ' ' || md5(i::varchar) end as name
+        from range(3000) as t(i) cross join (values ('a'), ('b')) as s(source)
+    """,
+    "twins": "select 'a' as source, i as id, 'the same text' as name from range(2000) as t(i)",
+    "nothing": "select 'a' as source, 1 as id, 'x' as name where false",
+    "single": "select 'a' as source, 1 as id, 'only one' as name",
+    "all_null": "select unnest(['a', 'b']) as source, 1 as id, null::varchar as name, null::integer as age",
+    "strangers": """
+        select * from (values ('a', 1, 'abc'), ('a', 2, 'def'), ('b', 1, 'xyz'), ('b', 2, 'uvw')) as t(source, id, name)
+    """,
+    "huge": """
+        select 'a' as source, 1 as id, repeat('lorem ipsum 😀 ' || chr(7), 80000) as name
+        union all select 'b', 1, repeat('lorem ipsum 😀 ' || chr(7), 80000) || 'end'
+    """,
+}
+
+WRAPPED = "select *, md5(source || id) as fingerprint from ({records})"
+
+
+def _candidates(records: str, arguments: str = "", sources: str = "['a', 'b']") -> str:
+    return f"{{{{ distiller_udf.er_candidates(ref('{records}'), sources={sources}, {arguments}) }}}}"
+
+
+CANDIDATES = {
+    "link": _candidates("people"),
+    "dedupe": _candidates("people", "task='dedupe'"),
+    "link_and_dedupe": _candidates("people", "task='link_and_dedupe'"),
+    "by_rules": _candidates(
+        "people", "blocking='rules', rules=['born', {'name': 'town', 'expression': 'lower(\"to\"\"wn\")'}]"
+    ),
+    "auto_and_rules": _candidates("people", "rules=[\"born || ''\"]"),
+    "small_blocks": _candidates("people", "blocking='rules', rules=['born'], max_block=2"),
+    "by_name": _candidates("people", "blocking='tokens', columns=['name']"),
+    "by_town": _candidates("people", "blocking=['qgrams'], columns=['to\"wn']"),
+    "by_bigrams": _candidates("people", "blocking='qgrams', qgram_size=2"),
+    "one_each": _candidates("people", "top_k=1, mode='left', max_candidates=1"),
+    "skewed_pairs": _candidates("skewed", "rules=['left(name, 8)']"),
+    "twin_pairs": _candidates("twins", sources="['a']"),
+    **{
+        f"{name}_pairs": _candidates(name, "rules=['name']")
+        for name in ("nothing", "single", "all_null", "strangers", "huge")
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def blocked(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    records = {name: WRAPPED.format(records=sql) for name, sql in RECORDS.items()}
+    made = macro_project(tmp_path_factory.mktemp("blocking"), models={**records, **CANDIDATES})
+    made.run("run")
+    return made
+
+
+def _pairs(made: Project, table: str) -> set[tuple[str, int, str, int]]:
+    rows = made.query(f'select left_source, left_id, right_source, right_id from "{table}"')
+    assert len(rows) == len(set(rows))
+    return set(rows)  # type: ignore[arg-type]
+
+
+def test_link_finds_spellings_accents_and_word_order(blocked: Project) -> None:
+    assert {("a", 1, "b", 1), ("a", 2, "b", 2), ("a", 3, "b", 3)} <= _pairs(blocked, "link")
+    assert all(left == "a" and right == "b" for left, _, right, _ in _pairs(blocked, "link"))
+
+
+def test_tasks_choose_who_may_meet(blocked: Project) -> None:
+    within = _pairs(blocked, "dedupe")
+    assert within
+    assert all(left == right and one < two for left, one, right, two in within)
+    assert within | _pairs(blocked, "link") == _pairs(blocked, "link_and_dedupe")
+
+
+def test_similarity_is_between_0_and_1_and_1_for_the_same_words(blocked: Project) -> None:
+    ((low, high),) = blocked.query("select min(similarity), max(similarity) from link_and_dedupe")
+    assert 0 <= low <= high <= 1
+    assert blocked.query("select bool_and(similarity = 1) from twin_pairs") == [(True,)]
+
+
+def test_rules_take_any_expression_and_skip_empty_values(blocked: Project) -> None:
+    rows = blocked.query("select left_id, right_id, blocked_by from by_rules order by all")
+    assert rows == [(1, 1, ["born", "town"]), (2, 2, ["born"]), (3, 2, ["born"])]
+
+
+def test_rules_join_the_automatic_ways(blocked: Project) -> None:
+    ((by,),) = blocked.query("select blocked_by from auto_and_rules where left_id = 3 and right_id = 2")
+    assert "born || ''" in by
+    assert _pairs(blocked, "link") <= _pairs(blocked, "auto_and_rules")
+
+
+def test_a_value_that_too_many_share_proposes_nothing(blocked: Project) -> None:
+    assert _pairs(blocked, "small_blocks") == {("a", 1, "b", 1)}
+
+
+def test_columns_restrict_the_text(blocked: Project) -> None:
+    assert ("a", 3, "b", 2) not in _pairs(blocked, "by_name")
+    assert {("a", 1, "b", 1), ("a", 3, "b", 3)} <= _pairs(blocked, "by_name")
+    assert _pairs(blocked, "by_town") == {("a", 1, "b", 1)}
+    assert ("a", 2, "b", 2) in _pairs(blocked, "by_bigrams")
+
+
+def test_max_candidates_caps_a_left_record(blocked: Project) -> None:
+    assert blocked.query("select left_source, left_id from one_each group by all having count(*) > 1") == []
+    assert ("a", 1, "b", 1) in _pairs(blocked, "one_each")
+
+
+def test_skew_stays_linear(blocked: Project) -> None:
+    ((pairs, with_rule, covered),) = blocked.query(
+        """
+        select
+            count(*), count(*) filter (len(blocked_by) = 1 and blocked_by[1] like 'left%'),
+            count(distinct left_id) filter (left_id % 2 = 0)
+        from skewed_pairs
+        """
+    )
+    assert pairs <= 5 * 6000
+    assert with_rule == 0
+    # The identical left records all have an identical right one.
+    assert covered == 1500
+
+
+def test_identical_records_hang_together(blocked: Project) -> None:
+    assert blocked.query("select count(*), bool_and(right_id = left_id + 1) from twin_pairs") == [(1999, True)]
+
+
+@pytest.mark.parametrize("table", ["nothing_pairs", "single_pairs", "all_null_pairs", "strangers_pairs"])
+def test_no_candidates_is_an_empty_table(blocked: Project, table: str) -> None:
+    assert _pairs(blocked, table) == set()
+
+
+def test_a_megabyte_of_text_is_no_matter(blocked: Project) -> None:
+    assert _pairs(blocked, "huge_pairs") == {("a", 1, "b", 1)}

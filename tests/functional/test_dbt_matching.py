@@ -1,0 +1,254 @@
+"""Decisions, entities, selection and metrics: the macros on hand-made tables, against plain Python."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+
+import pytest
+from dbt_harness import Project, macro_project
+
+rng = random.Random(11)
+SOURCES = "['a', 'b']"
+
+
+def _values(rows: list[tuple[object, ...]], columns: str) -> str:
+    literals = ", ".join(str(row if len(row) > 1 else f"({row[0]!r})").replace("None", "null") for row in rows)
+    return f"select * from (values {literals}) as t({columns})"
+
+
+def _scores(rows: list[tuple[object, ...]]) -> str:
+    return _values(
+        [("a", left, "b", right, score, choice, "v1") for left, right, score, choice in rows],
+        "left_source, left_id, right_source, right_id, probability, choice_probability, student",
+    )
+
+
+# Every probability occurs many times, so that ties matter.
+RANDOM = [
+    (left, right, rng.randint(0, 10) / 10, rng.randint(0, 20) / 20)
+    for left in range(300)
+    for right in sorted(rng.sample(range(250), 6))
+]
+FEW = [
+    # 1 and 2 both want 1; 1 wants it more. 2 then takes its second choice.
+    (1, 1, 0.9, 0.95),
+    (2, 1, 0.9, 0.9),
+    (2, 2, 0.6, 0.6),
+    # Sure from the records alone, but not against the other candidates.
+    (3, 3, 0.9, 0.3),
+    (4, 4, 0.2, 0.7),
+]
+GRAPH = [(i, i + 1) for i in range(5_000)] + [
+    (rng.randrange(5_100, 9_000), rng.randrange(5_100, 9_000)) for _ in range(1_500)
+]
+CANDIDATES = [(i, j, (i + 1) / (10 * j)) for i in range(40) for j in (1, 2)]
+
+
+def _records(source: str, ids: str) -> str:
+    return f"select '{source}' as source, i as id, 'f' as fingerprint from {ids} as t(i)"
+
+
+def _matches(scores: str, arguments: str) -> str:
+    given = f"ref('{scores}'), records=ref('records'), sources={SOURCES}, task='link', {arguments}"
+    return f"{{{{ distiller_udf.er_matches({given}) }}}}"
+
+
+def _entities(matches: str, records: str, sources: str = SOURCES) -> str:
+    return f"{{{{ distiller_udf.er_entities(ref('{matches}'), records=ref('{records}'), sources={sources}) }}}}"
+
+
+def _selection(arguments: str) -> str:
+    return f"{{{{ distiller_udf.er_selection(ref('candidates'), {arguments}) }}}}"
+
+
+MODELS = {
+    "records": f"{_records('a', 'range(300)')} union all {_records('b', 'range(300)')}",
+    "random_scores": _scores(RANDOM),
+    "few_scores": _scores(FEW),
+    "no_scores": _scores(FEW) + " where false",
+    "students": "select 'v1' as student, 0.5 as threshold, 0.65 as choice_threshold",
+    "must": "select * from (values ('3', '3'), ('2', '1'), ('250', '251'), ('777', '1')) as t(left_id, right_id)",
+    "must_reversed": "select 'b' as left_source, 3 as left_id, 'a' as right_source, 3 as right_id",
+    "cannot": "select 1 as left_id, 1 as right_id",
+    "random_one_to_one": _matches("random_scores", "threshold=0.3"),
+    "random_many_to_one": _matches("random_scores", "threshold=0.3, constraint='many_to_one'"),
+    "random_none": _matches("random_scores", "threshold=0.3, constraint='none'"),
+    "few_by_student": _matches("few_scores", "student=ref('students')"),
+    "few_none_by_student": _matches("few_scores", "student=ref('students'), constraint='none'"),
+    "few_one_to_one": _matches("few_scores", "threshold=0.5"),
+    "few_must": _matches("few_scores", "threshold=0.5, must_links=ref('must')"),
+    "few_must_many": _matches("few_scores", "threshold=0.5, must_links=ref('must'), constraint='many_to_one'"),
+    "few_must_reversed": _matches("few_scores", "threshold=0.5, must_links=ref('must_reversed')"),
+    "few_cannot": _matches("few_scores", "threshold=0.5, cannot_links=ref('cannot')"),
+    "no_matches": _matches("no_scores", "threshold=0.5"),
+    "graph_records": f"{_records('z', 'range(5001)')} union all {_records('y', 'range(9000)')} where i > 5000",
+    "graph_matches": _values(
+        [("z" if one <= 5000 else "y", one, "z" if two <= 5000 else "y", two) for one, two in GRAPH],
+        "left_source, left_id, right_source, right_id",
+    ),
+    "graph_entities": _entities("graph_matches", "graph_records", "['z', 'y']"),
+    "single_entities": _entities("no_matches", "records"),
+    "candidates": _values(
+        [("a", i, "b", j, similarity) for i, j, similarity in CANDIDATES],
+        "left_source, left_id, right_source, right_id, similarity",
+    ),
+    "no_candidates": "select * from {{ ref('candidates') }} where false",
+    "by_max": _selection("share=0.25"),
+    "by_max_positive": _selection("share=0.25, positive_ratio=0.8"),
+    "by_top2": _selection("strategy='top2', share=0.25"),
+    "by_random": _selection("strategy='random', share=0.25, seed=1"),
+    "by_random_2": _selection("strategy='random', share=0.25, seed=2"),
+    "by_all": _selection("share=1.0"),
+    "by_none": "{{ distiller_udf.er_selection(ref('no_candidates')) }}",
+    "gold": "select 1 as left_id, 1 as right_id union all select 2, 2 union all select 9, 9 union all select 1, 1",
+    "metrics": (
+        "{{ distiller_udf.er_metrics(ref('few_one_to_one'), candidates=ref('few_scores'), records=ref('records'), "
+        f"sources={SOURCES}, gold=ref('gold')) }}}}"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = macro_project(
+        tmp_path_factory.mktemp("matching"),
+        models={
+            **MODELS,
+            "strict": "{{ config(enabled=var('strict', false)) }}"
+            + _matches("few_scores", "threshold=0.5, must_links=ref('must'), strict=true"),
+            "contradiction": "{{ config(enabled=var('strict', false)) }}"
+            + _matches("few_scores", "threshold=0.5, must_links=ref('cannot'), cannot_links=ref('cannot')"),
+        },
+    )
+    project.run("run")
+    return project
+
+
+def _pairs(made: Project, table: str) -> set[tuple[int, int]]:
+    rows = made.query(f"select left_id, right_id from {table}")
+    assert len(rows) == len(set(rows))
+    return set(rows)  # type: ignore[arg-type]
+
+
+def _greedy(rows: list[tuple[int, int, float, float]], threshold: float) -> set[tuple[int, int]]:
+    taken: set[tuple[str, int]] = set()
+    chosen = set()
+    for left, right, _, choice in sorted(rows, key=lambda row: (-row[3], -row[2], row[0], row[1])):
+        if choice >= threshold and not {("a", left), ("b", right)} & taken:
+            taken |= {("a", left), ("b", right)}
+            chosen.add((left, right))
+    return chosen
+
+
+def test_one_to_one_is_the_greedy_assignment(made: Project) -> None:
+    assert _pairs(made, "random_one_to_one") == _greedy(RANDOM, 0.3)
+
+
+def test_many_to_one_is_the_best_of_each_left_record(made: Project) -> None:
+    best = {}
+    for left, right, _, choice in sorted(RANDOM, key=lambda row: (-row[3], -row[2], row[0], row[1])):
+        if choice >= 0.3:
+            best.setdefault(left, right)
+    assert _pairs(made, "random_many_to_one") == set(best.items())
+
+
+def test_no_constraint_goes_by_the_probability(made: Project) -> None:
+    assert _pairs(made, "random_none") == {(left, right) for left, right, score, _ in RANDOM if score >= 0.3}
+
+
+def test_a_loser_takes_its_second_choice(made: Project) -> None:
+    assert _pairs(made, "few_one_to_one") == {(1, 1), (2, 2), (4, 4)}
+
+
+def test_thresholds_come_from_the_student(made: Project) -> None:
+    assert _pairs(made, "few_by_student") == {(1, 1), (4, 4)}
+    assert _pairs(made, "few_none_by_student") == {(1, 1), (2, 1), (2, 2), (3, 3)}
+
+
+def test_must_links_are_forced_and_take_their_places(made: Project) -> None:
+    rows = made.query("select left_id, right_id, probability::double, decided_by from few_must order by all")
+    assert rows == [
+        (2, 1, 0.9, "must_link"),
+        (3, 3, 0.9, "must_link"),
+        (4, 4, 0.2, "student"),
+        (250, 251, None, "must_link"),
+    ]
+    assert _pairs(made, "few_must_many") == {(1, 1), (2, 1), (3, 3), (4, 4), (250, 251)}
+
+
+def test_links_may_be_given_the_other_way_round(made: Project) -> None:
+    assert made.query("select left_source, left_id from few_must_reversed where decided_by = 'must_link'") == [("a", 3)]
+
+
+def test_cannot_links_free_the_place_for_the_next(made: Project) -> None:
+    assert _pairs(made, "few_cannot") == {(2, 1), (4, 4)}
+
+
+def test_strict_refuses_links_to_nowhere_and_contradictions_are_errors(made: Project) -> None:
+    message = made.error("run", "--select", "strict", "contradiction", variables={"strict": True})
+    assert "the must-link 777 – 1 names a record that does not exist" in message
+    assert "the must-link 1 – 1 is a cannot-link as well" in message
+
+
+def test_no_scores_are_no_matches_and_single_entities(made: Project) -> None:
+    assert _pairs(made, "no_matches") == set()
+    rows = made.query("select count(*), count(distinct entity_id), max(entity_size) from single_entities")
+    assert rows == [(600, 600, 1)]
+
+
+def test_entities_are_the_components_of_union_find(made: Project) -> None:
+    parent = list(range(9_000))
+
+    def find(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for one, two in GRAPH:
+        low, high = sorted((find(one), find(two)))
+        parent[high] = low
+    sizes = Counter(find(node) for node in range(9_000))
+    expected = {
+        (node, f"{'z' if find(node) <= 5000 else 'y'}:{find(node)}", sizes[find(node)]) for node in range(9_000)
+    }
+    assert set(made.query("select id, entity_id, entity_size from graph_entities")) == expected
+
+
+def test_max_takes_the_most_and_the_least_similar_in_turns(made: Project) -> None:
+    rows = made.query("select left_id, rank from by_max order by rank")
+    assert [left for left, _ in rows] == [39, 0, 38, 1, 37, 2, 36, 3, 35, 4]
+    assert [rank for _, rank in rows] == list(range(1, 11))
+    assert {left for (left,) in made.query("select left_id from by_max_positive")} == {*range(32, 40), 0, 1}
+
+
+def test_top2_takes_the_clearest_and_the_closest(made: Project) -> None:
+    # The lead of the best over the second grows with the id.
+    assert {left for (left,) in made.query("select left_id from by_top2")} == {*range(35, 40), *range(5)}
+
+
+@pytest.mark.parametrize(("table", "seed"), [("by_random", 1), ("by_random_2", 2)])
+def test_random_depends_on_id_and_seed_alone(made: Project, table: str, seed: int) -> None:
+    drawn = sorted(range(40), key=lambda left: hashlib.md5(f"{seed}:a:{left}".encode()).hexdigest())
+    assert [left for (left,) in made.query(f"select left_id from {table} order by rank")] == drawn[:10]
+
+
+def test_the_whole_share_takes_all_and_no_candidates_none(made: Project) -> None:
+    assert made.query("select count(*), max(rank) from by_all") == [(40, 40)]
+    assert made.query("select * from by_none") == []
+
+
+def test_metrics_count_what_blocking_missed(made: Project) -> None:
+    assert dict(made.query("select metric, round(value, 6) from metrics")) == {
+        "gold_pairs": 3,
+        "candidate_pairs": 5,
+        "matches": 3,
+        "true_matches": 2,
+        "missed_by_blocking": 1,
+        "blocking_recall": 0.666667,
+        "precision": 0.666667,
+        "recall": 0.666667,
+        "f1": 0.666667,
+    }

@@ -1,0 +1,67 @@
+"""er_records: any columns, any ids; bad keys stop the run with a sentence."""
+
+from __future__ import annotations
+
+import pytest
+from dbt_harness import Project, macro_project
+
+MODELS = {
+    "people": "select 1 as nr, 'Ada' as name, date '1815-12-10' as born, 1.5 as score",
+    "staff": "select 'x' as Nr, 'Ada' as NAME, '10 Dec 1815' as born, 2 as score, ['a', 'b'] as tags",
+    "by_uuid": "select uuid '12345678-1234-5678-1234-567812345678' as nr, 'Ada' as name",
+    "flying": "{{ config(materialized='ephemeral') }} select 1 as nr, 'Ada' as name",
+    "no_key": "select * from (values (1, 'a'), (null, 'b'), (null, 'c')) as t(nr, name)",
+    "repeated": "select * from (values (1, 'a'), (1, 'b'), (2, 'c')) as t(nr, name)",
+    "clash": "select 1 as nr, 'Ada' as id, 'x' as original_id",
+    "united": """{{ distiller_udf.er_records(sources=[
+        {'name': 'people', 'model': 'people', 'id': 'nr'},
+        {'name': 'staff', 'model': 'staff', 'id': 'nr', 'columns': ['NAME', 'born', 'score', 'tags']},
+    ]) }}""",
+    "uuids": "{{ distiller_udf.er_records(sources=[{'name': 's', 'model': 'by_uuid', 'id': 'nr'}]) }}",
+    "from_ephemeral": "{{ distiller_udf.er_records(sources=[{'name': 's', 'model': 'shop.flying', 'id': 'nr'}]) }}",
+    "from_source": """{{ distiller_udf.er_records(sources=[
+        {'name': 's', 'source': ['raw', 'by_uuid'], 'id': 'nr'},
+        {'name': 't', 'relation': 'main.people', 'id': 'nr', 'columns': {'name': "upper(name) || '''s'"}},
+    ]) }}""",
+    "raw.yml": "sources: [{name: raw, schema: main, tables: [{name: by_uuid}]}]",
+}
+BROKEN = {
+    name: f"{{{{ config(enabled=var('broken', false)) }}}} "
+    f"{{{{ distiller_udf.er_records(sources=[{{'name': 's', 'model': '{model}', 'id': 'nr'}}]) }}}}"
+    for name, model in {"records_no_key": "no_key", "records_repeated": "repeated", "records_clash": "clash"}.items()
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = macro_project(tmp_path_factory.mktemp("records"), models={**MODELS, **BROKEN})
+    project.run("run", "--select", "people", "staff", "by_uuid", "no_key", "repeated", "clash")
+    project.run("run", "--select", "united", "uuids", "from_ephemeral", "from_source")
+    return project
+
+
+def test_columns_unite_by_name_and_mixed_types_become_text(made: Project) -> None:
+    types = {name: kind for name, kind, *_ in made.query("describe united")}
+    assert list(types) == ["source", "id", "fingerprint", "name", "born", "score", "tags"]
+    assert (types["id"], types["born"], types["tags"]) == ("VARCHAR", "VARCHAR", "VARCHAR[]")
+    assert types["score"].startswith("DECIMAL")
+    rows = made.query("select source, id, born from united order by source")
+    assert rows == [("people", "1", "1815-12-10"), ("staff", "x", "10 Dec 1815")]
+
+
+def test_ids_keep_the_type_that_all_sources_share(made: Project) -> None:
+    assert dict(row[:2] for row in made.query("describe uuids"))["id"] == "UUID"
+
+
+def test_ephemeral_models_sources_and_relations_are_read(made: Project) -> None:
+    assert made.query("select id, name from from_ephemeral") == [(1, "Ada")]
+    assert made.query("select source, name from from_source order by source") == [("s", "Ada"), ("t", "ADA's")]
+
+
+def test_bad_keys_and_clashing_columns_stop_the_run(made: Project) -> None:
+    message = made.error("run", "--select", *BROKEN, variables={"broken": True})
+    assert "er_records: 2 row(s) of source s have no id; every row needs one" in message
+    assert "er_records: 1 row(s) of source s repeat an id; ids must be unique within a source" in message
+    assert "source s has two columns named original_id; name each column once." in message
+    tables = {name for (name,) in made.query("select table_name from information_schema.tables")}
+    assert tables.isdisjoint(BROKEN)

@@ -1,0 +1,122 @@
+"""Variables: unknown names and wrong values are errors that list what is allowed; nothing set still parses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dbt_harness import ROOT, Project
+
+SHOP = {"name": "shop", "model": "customers", "id": "nr"}
+CHECK = """
+    {% macro check(name, value) %}
+        {% do distiller_udf._er_check_value(name, value, distiller_udf._er_variables()[name]) %}
+    {% endmacro %}
+"""
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(
+        tmp_path_factory.mktemp("empty"),
+        models={"customers": "select 1 as nr, 'Ada' as name", "numbers": "select 1 as nr"},
+        macros={"check": CHECK},
+    )
+
+
+def test_a_fresh_project_parses_and_lists(empty: Project) -> None:
+    empty.run("parse")
+    assert "distiller_udf.er_entities" in empty.run("ls")
+
+
+def test_sources_unset_is_one_clear_sentence(empty: Project) -> None:
+    message = empty.error("run", "--select", "er_records")
+    assert "no sources are declared. Set er_sources to a list such as" in message
+
+
+def test_an_unknown_variable_says_what_was_meant(empty: Project) -> None:
+    message = empty.error("parse", variables={"er_sorces": []})
+    assert "there is no variable er_sorces; did you mean er_sources? Allowed: er_sources, er_task," in message
+
+
+def test_an_unknown_variable_of_the_project_is_found(tmp_path: Path) -> None:
+    made = Project(tmp_path, variables={"er_treshold": 0.5})
+    assert "there is no variable er_treshold; did you mean er_threshold?" in made.error("parse")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"er_task": "dedup"}, 'er_task is "dedup"; did you mean dedupe? Allowed: auto, link, dedupe, link_and'),
+        ({"er_blocking_top_k": "many"}, 'er_blocking_top_k is "many". Allowed: a whole number from 1 to 1000.'),
+        ({"er_sources": [{**SHOP, "model": "customer"}]}, "customer"),
+    ],
+)
+def test_a_wrong_value_stops_before_anything_runs(empty: Project, variables: dict[str, Any], expected: str) -> None:
+    assert expected in empty.error("run", "--select", "er_records", variables=variables)
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ([{**SHOP, "id": "nx"}], "source shop has no id column nx. Allowed: nr, name."),
+        ([{**SHOP, "columns": ["name", "town"]}], "source shop has no column town. Allowed: nr, name."),
+        ([{**SHOP, "model": "numbers"}], "source shop has no columns to compare, only its id nr."),
+    ],
+)
+def test_a_source_without_what_it_needs(empty: Project, sources: list[Any], expected: str) -> None:
+    empty.run("run", "--select", "customers", "numbers", variables={"er_sources": sources})
+    assert expected in empty.error("run", "--select", "er_records", variables={"er_sources": sources})
+
+
+def _check(name: str, value: Any) -> list[str]:
+    return ["run-operation", "check", "--args", yaml.safe_dump({"name": name, "value": value})]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("er_task", 3, "er_task is 3."),
+        ("er_task", None, "er_task has no value; leave it out to get its default."),
+        ("er_blocking", ["tokens", "token"], 'er_blocking is "token"; did you mean tokens?'),
+        ("er_blocking", [], "er_blocking is an empty list. Allowed: auto, tokens, qgrams, rules."),
+        ("er_blocking_columns", "name", 'er_blocking_columns is "name". Allowed: a list of column names.'),
+        ("er_blocking_rules", "name", 'er_blocking_rules is "name". Allowed: a list of SQL expressions'),
+        ("er_blocking_rules", [{"expression": "name"}], "er_blocking_rules has the rule"),
+        ("er_blocking_rules", ["name", "name"], "er_blocking_rules has the name name twice"),
+        ("er_blocking_top_k", 0, "er_blocking_top_k is 0. Allowed: a whole number from 1 to 1000."),
+        ("er_blocking_top_k", True, "er_blocking_top_k is true."),
+        ("er_selection_share", 1.5, "er_selection_share is 1.5. Allowed: a number from 0 to 1."),
+        ("er_strict", "yes", 'er_strict is "yes". Allowed: true, false.'),
+        ("er_student_name", " ", 'er_student_name is " ". Allowed: a text.'),
+        ("er_sources", "customers", "no sources are declared."),
+        ("er_sources", [], "no sources are declared."),
+        ("er_sources", ["customers"], 'a source in er_sources is "customers".'),
+        ("er_sources", [{**SHOP, "colums": []}], "has the key colums; did you mean columns?"),
+        ("er_sources", [{"model": "customers", "id": "nr"}], "source 1 in er_sources has no name."),
+        ("er_sources", [SHOP, SHOP], "two sources in er_sources are named shop."),
+        ("er_sources", [{"name": "shop", "id": "nr"}], "exactly one of model, source, relation; it has none."),
+        ("er_sources", [{**SHOP, "relation": "x"}], "model, source, relation; it has model and relation."),
+        ("er_sources", [{"name": "shop", "source": "raw", "id": "nr"}], "Allowed: [name of the dbt source, name of"),
+        ("er_sources", [{"name": "shop", "model": "customers"}], "source shop names no id column; add id: <column>."),
+        ("er_sources", [{**SHOP, "columns": []}], "source shop has no columns to compare"),
+        ("er_sources", [{**SHOP, "columns": "name"}], 'source shop: columns is "name".'),
+    ],
+)
+def test_every_kind_of_value_is_checked(empty: Project, name: str, value: Any, expected: str) -> None:
+    assert expected in empty.error(*_check(name, value))
+
+
+def test_every_default_is_allowed_and_every_variable_documented(empty: Project) -> None:
+    text = (ROOT / "dbt_project.yml").read_text()
+    defaults = yaml.safe_load(text)["vars"]
+    macro = (ROOT / "macros/utils/_er_variables.sql").read_text()
+    for name in defaults:
+        assert f"'{name}'" in macro
+        lines = text.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"  {name}:"))
+        assert lines[at - 1].lstrip().startswith(("#", "er_must_links")), f"{name} has no comment"
+    assert macro.count("{'type'") == len(defaults)
+    empty.run("parse")

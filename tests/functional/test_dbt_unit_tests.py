@@ -1,0 +1,111 @@
+"""dbt's own unit tests, on wrapper models of one line a macro."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dbt_harness import macro_project
+
+MODELS = {
+    "records": "select 'a' as source, 1 as id, 'f' as fingerprint, 'Ada' as name",
+    "scores": (
+        "select 'a' as left_source, 1 as left_id, 'b' as right_source, 1 as right_id, 0.5::double as probability, "
+        "0.5::double as choice_probability, 'v1' as student"
+    ),
+    "candidates": (
+        "select 'a' as left_source, 1 as left_id, 'b' as right_source, 1 as right_id, 0.5::double as similarity"
+    ),
+    "wrapped_candidates": (
+        "{{ distiller_udf.er_candidates(ref('records'), sources=['a', 'b'], blocking='rules', rules=['lower(name)']) }}"
+    ),
+    "wrapped_pairs": "{{ distiller_udf.er_pairs(ref('candidates_of_pairs'), records=ref('records')) }}",
+    "candidates_of_pairs": "select *, ['tokens'] as blocked_by from {{ ref('candidates') }}",
+    "wrapped_selection": "{{ distiller_udf.er_selection(ref('candidates'), share=0.5, positive_ratio=1) }}",
+    "wrapped_matches": (
+        "{{ distiller_udf.er_matches(ref('scores'), records=ref('records'), sources=['a', 'b'], threshold=0.5) }}"
+    ),
+    "wrapped_entities": "{{ distiller_udf.er_entities(ref('scores'), records=ref('records'), sources=['a', 'b']) }}",
+    "unit_tests.yml": """
+unit_tests:
+  - name: equal_values_are_candidates
+    model: wrapped_candidates
+    given:
+      - input: ref('records')
+        rows:
+          - {source: a, id: 1, name: Ada}
+          - {source: a, id: 2, name: null}
+          - {source: b, id: 1, name: ADA}
+          - {source: b, id: 2, name: null}
+    expect:
+      rows:
+        - {left_source: a, left_id: 1, right_source: b, right_id: 1, blocked_by: ['lower(name)']}
+
+  - name: pairs_carry_both_records
+    model: wrapped_pairs
+    given:
+      - input: ref('candidates_of_pairs')
+        rows:
+          - {left_source: a, left_id: 1, right_source: b, right_id: 1}
+      - input: ref('records')
+        rows:
+          - {source: a, id: 1, fingerprint: x, name: Ada}
+          - {source: b, id: 1, fingerprint: y, name: Eda}
+    expect:
+      format: sql
+      rows: |
+        select
+            'a' as left_source,
+            1 as left_id,
+            'b' as right_source,
+            1 as right_id,
+            null::double as similarity,
+            null::varchar[] as blocked_by,
+            {'name': 'Ada'} as left_record,
+            {'name': 'Eda'} as right_record,
+            md5('xy') as pair_fingerprint
+
+  - name: the_most_similar_are_selected_first
+    model: wrapped_selection
+    given:
+      - input: ref('candidates')
+        rows:
+          - {left_source: a, left_id: 1, right_source: b, right_id: 1, similarity: 0.2}
+          - {left_source: a, left_id: 2, right_source: b, right_id: 1, similarity: 0.9}
+    expect:
+      rows:
+        - {left_source: a, left_id: 2, strategy: max, rank: 1, score: 0.9}
+
+  - name: a_record_matches_once
+    model: wrapped_matches
+    given:
+      - input: ref('records')
+        rows: [{source: a, id: 1}, {source: b, id: 1}, {source: b, id: 2}]
+      - input: ref('scores')
+        rows:
+          - {left_source: a, left_id: 1, right_source: b, right_id: 1, probability: 0.8, choice_probability: 0.8}
+          - {left_source: a, left_id: 1, right_source: b, right_id: 2, probability: 0.9, choice_probability: 0.9}
+    expect:
+      rows:
+        - {left_source: a, left_id: 1, right_source: b, right_id: 2, decided_by: student}
+
+  - name: matches_make_entities
+    model: wrapped_entities
+    given:
+      - input: ref('records')
+        rows: [{source: a, id: 1}, {source: b, id: 7}, {source: b, id: 8}]
+      - input: ref('scores')
+        rows:
+          - {left_source: a, left_id: 1, right_source: b, right_id: 8}
+    expect:
+      rows:
+        - {source: a, id: 1, entity_id: 'a:1', entity_size: 2}
+        - {source: b, id: 7, entity_id: 'b:7', entity_size: 1}
+        - {source: b, id: 8, entity_id: 'a:1', entity_size: 2}
+""",
+}
+
+
+def test_dbt_unit_tests_pass(tmp_path: Path) -> None:
+    made = macro_project(tmp_path, models=MODELS)
+    results = made.run("build").results
+    assert sum(result.node.resource_type == "unit_test" for result in results) == 5
