@@ -42,6 +42,7 @@ class Project:
         seeds: Mapping[str, str] | None = None,
         variables: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.database = folder / "warehouse.duckdb"
