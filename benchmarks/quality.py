@@ -15,14 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scoring import judge
-from benchmarks.tasks import Task, find_tasks, paper_results
-from distiller_udf.records import Records
+from benchmarks.tasks import Task, candidate_batch, find_tasks, paper_results
 from distiller_udf.students import load_student
 from distiller_udf.training.evaluate import one_to_one
 from distiller_udf.training.lexical import train
@@ -61,18 +58,6 @@ def run_task(task: Task, teacher: str, selection: str, folder: Path) -> Result:
         candidates.setdefault(task.left_ids[i], []).append(task.right_ids[j])
     judged = judge(candidates, task.gold(), decisions)
     return Result(judged.select_accuracy, judged.pair_f1, judged.precision, judged.recall, trained, speed)
-
-
-def candidate_batch(task: Task) -> pa.RecordBatch:
-    """All candidate pairs of a task, unlabelled: `left`, `right` and `tuple`."""
-    left, right = task.split(None)
-    columns = [_struct(task.left, left), _struct(task.right, right), pa.array(left)]
-    return pa.RecordBatch.from_arrays(columns, ["left", "right", "tuple"])
-
-
-def _struct(records: Records, rows: np.ndarray) -> pa.StructArray:
-    arrays = [pa.array(column.to_list(), pa.string()) for column in records.columns.values()]
-    return pa.StructArray.from_arrays(arrays, list(records.names)).take(pa.array(rows))
 
 
 def summary(results: dict[str, Result]) -> dict[str, Any]:

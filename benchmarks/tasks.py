@@ -94,6 +94,19 @@ def paper_results(data: Path) -> dict[str, dict[str, dict[str, float]]]:
     return results
 
 
+def candidate_batch(task: Task) -> pa.RecordBatch:
+    """All candidate pairs of a task, unlabelled: `left`, `right` and `tuple`."""
+    left, right = task.split(None)
+    columns = [struct(task.left, left), struct(task.right, right), pa.array(left)]
+    return pa.RecordBatch.from_arrays(columns, ["left", "right", "tuple"])
+
+
+def struct(records: Records, rows: np.ndarray) -> pa.StructArray:
+    """The records at the given positions as Arrow structs of text."""
+    arrays = [pa.array(column.to_list(), pa.string()) for column in records.columns.values()]
+    return pa.StructArray.from_arrays(arrays, list(records.names)).take(pa.array(rows))
+
+
 def _table(path: Path) -> tuple[Records, list[Hashable]]:
     table = pq.read_table(path)
     names = [n for n in table.column_names if n != ID]

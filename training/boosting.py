@@ -14,7 +14,7 @@ class Boosting:
 
     seed: int = 0
     folds: int = 5
-    repeats: int = 2
+    repeats: int = 1
     rounds: int = 100
     learning_rate: float = 0.1
     leaves: int = 4

@@ -40,7 +40,7 @@ class LexicalSettings(Boosting):
     """
 
     multi: bool = False
-    self_training: int = 2
+    self_training: int = 1
     max_candidates: int = 200_000
 
     @classmethod
