@@ -21,6 +21,7 @@
 ) %}
 {%- set task = distiller_udf._er_task(task, sources) -%}
 {%- set rules = distiller_udf._er_rules(rules) -%}
+{%- do distiller_udf._er_check_columns('er_blocking_columns', columns, records) -%}
 {%- set blocking = distiller_udf._er_blocking(blocking, rules) -%}
 {#- Who proposes pairs, by the name that blocked_by shows, and the step that holds them. -#}
 {%- set proposers = [] -%}

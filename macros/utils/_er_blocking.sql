@@ -210,15 +210,20 @@ where one.source_rank = twin.source_rank
 {#-
     SQL: the pairs among each other's top k by the cosine of their weights. An inverted index over the rarer terms finds
     and ranks a shortlist for every record; all terms rank the shortlist. Terms are taken from the rarest on, as long as
-    the index proposes no more than so many pairs a record: that bounds the work, however the data are skewed.
+    the index proposes no more than 1,000 pairs a record, and 200 a record beyond the first ten million: that bounds the
+    work, however the data are skewed. Records of which every term is commoner than that find no neighbours.
 -#}
-{% macro _er_top_k(weights, numbered, task, top_k, mode, proposals_per_record=1000) -%}
-with affordable as (
+{% macro _er_top_k(weights, numbered, task, top_k, mode) -%}
+with budget as (
+    select least(1000 * count(*), 10000000 + 200 * count(*)) as proposals
+    from {{ numbered }}
+),
+
+affordable as (
     select term
     from (select term, any_value(records) as records from {{ weights }} where records > 1 group by term)
     {#- Terms that are equally rare are taken or left together: no order among them could be explained. #}
-    qualify sum(records * (records - 1)) over (order by records)
-        <= {{ proposals_per_record }} * (select count(*) from {{ numbered }})
+    qualify sum(records * (records - 1)) over (order by records) <= (select proposals from budget)
 ),
 
 postings as materialized (

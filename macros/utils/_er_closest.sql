@@ -1,24 +1,29 @@
-{#- The option that is spelt most like the word, by shared letter pairs; none where nothing comes close. -#}
+{#- The option that is spelt most like the word, by edit distance; none where a third of it would have to change. -#}
 {% macro _er_closest(word, options) %}
-    {% set pairs = [] %}
-    {% for i in range((word | length) - 1) %}
-        {% do pairs.append(word[i:i + 2] | lower) %}
-    {% endfor %}
-    {% set best = namespace(option=none, score=0.5) %}
+    {% set best = namespace(option=none, distance=[(word | length) // 3, 1] | max + 1) %}
     {% for option in options %}
-        {% set left_over = pairs | list %}
-        {% set shared = namespace(count=0) %}
-        {% for i in range((option | length) - 1) %}
-            {% if (option[i:i + 2] | lower) in left_over %}
-                {% do left_over.remove(option[i:i + 2] | lower) %}
-                {% set shared.count = shared.count + 1 %}
-            {% endif %}
-        {% endfor %}
-        {% set score = 2 * shared.count / [(pairs | length) + (option | length) - 1, 1] | max %}
-        {% if score > best.score %}
+        {% set distance = distiller_udf._er_edit_distance(word | lower, option | string | lower) %}
+        {% if distance < best.distance %}
             {% set best.option = option %}
-            {% set best.score = score %}
+            {% set best.distance = distance %}
         {% endif %}
     {% endfor %}
     {% do return(best.option) %}
+{% endmacro %}
+
+
+{#- How many letters have to be put in, taken out or replaced to make one word of the other (Levenshtein). -#}
+{% macro _er_edit_distance(one, other) %}
+    {% set rows = [range((other | length) + 1) | list] %}
+    {% for letter in one %}
+        {% set above = rows[-1] %}
+        {% set row = [loop.index] %}
+        {% for wanted in other %}
+            {% do row.append([
+                above[loop.index] + 1, row[-1] + 1, above[loop.index0] + (0 if letter == wanted else 1)
+            ] | min) %}
+        {% endfor %}
+        {% do rows.append(row) %}
+    {% endfor %}
+    {% do return(rows[-1][-1]) %}
 {% endmacro %}

@@ -51,7 +51,7 @@ class Project:
             "profiles.yml",
             {
                 "shop": {
-                    "outputs": {"dev": {"type": "duckdb", "path": str(self.database), "threads": 2}},
+                    "outputs": {"dev": {"type": "duckdb", "path": str(self.database), "threads": 2, **(output or {})}},
                     "target": "dev",
                 }
             },

@@ -61,7 +61,7 @@ def test_a_wrong_value_stops_before_anything_runs(empty: Project, variables: dic
 @pytest.mark.parametrize(
     ("sources", "expected"),
     [
-        ([{**SHOP, "id": "nx"}], "source shop has no id column nx. Allowed: nr, name."),
+        ([{**SHOP, "id": "nx"}], "source shop has no id column nx; did you mean nr? Allowed: nr, name."),
         ([{**SHOP, "columns": ["name", "town"]}], "source shop has no column town. Allowed: nr, name."),
         ([{**SHOP, "model": "numbers"}], "source shop has no columns to compare, only its id nr."),
     ],
@@ -69,6 +69,13 @@ def test_a_wrong_value_stops_before_anything_runs(empty: Project, variables: dic
 def test_a_source_without_what_it_needs(empty: Project, sources: list[Any], expected: str) -> None:
     empty.run("run", "--select", "customers", "numbers", variables={"er_sources": sources})
     assert expected in empty.error("run", "--select", "er_records", variables={"er_sources": sources})
+
+
+def test_a_blocking_column_that_is_not_there(empty: Project) -> None:
+    variables = {"er_sources": [SHOP], "er_blocking_columns": ["nane"]}
+    empty.run("run", "--select", "customers", "er_records", variables=variables)
+    message = empty.error("run", "--select", "er_candidates", variables=variables)
+    assert "er_blocking_columns has nane, which is no column of er_records; did you mean name?" in message
 
 
 def _check(name: str, value: Any) -> list[str]:

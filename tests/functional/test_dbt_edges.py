@@ -1,0 +1,45 @@
+"""The whole chain where there is little or nothing to resolve."""
+
+from __future__ import annotations
+
+import pytest
+from dbt_harness import Project, stubbed_project
+
+TABLE = "select * from (values (1, 'Ada', date '1815-12-10'), (2, 'Bob', null)) as t(nr, name, born)"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return stubbed_project(
+        tmp_path_factory.mktemp("edges"),
+        models={
+            "people": f"select * from ({TABLE}) where {{{{ var('keep') }}}}",
+            "blank": f"select nr, nullif(name, name) as name, nullif(born, born) as born from ({TABLE})",
+            "known": "select 1 as left_id, 1 as right_id",
+        },
+        variables={
+            "er_sources": [
+                {"name": "people", "model": "people", "id": "nr"},
+                {"name": "blank", "model": "blank", "id": "nr"},
+            ],
+            "er_gold": "known",
+            "er_must_links": "known",
+        },
+    )
+
+
+@pytest.mark.parametrize(("keep", "records", "matches"), [("false", 2, 0), ("nr = 1", 3, 1), ("true", 4, 1)])
+def test_an_empty_table_one_row_and_no_candidates_at_all(made: Project, keep: str, records: int, matches: int) -> None:
+    made.run("build", variables={"keep": keep})
+    assert made.query("select count(*) from er_entities") == [(records,)]
+    for table in ("er_candidates", "er_pairs", "er_selection", "er_tuples", "er_scores"):
+        assert made.query(f"select count(*) from {table}") == [(0,)], table
+    assert made.query("select count(*) from er_matches") == [(matches,)]
+    metrics = dict(made.query("select metric, value from er_metrics"))
+    assert metrics["recall"] == matches
+    assert metrics.get("precision") == (1 if matches else None)
+
+
+def test_an_empty_build_checks_the_sql_alone(made: Project) -> None:
+    made.run("build", "--empty", variables={"keep": "true"})
+    assert made.query("select count(*) from er_entities") == [(0,)]

@@ -1,0 +1,279 @@
+"""The whole pipeline with real dbt: teacher, training, scores, and the SQL functions in a user's own model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import make_people
+from dbt_harness import Project
+
+from distiller_udf import pipeline
+from distiller_udf.registry import Registry
+from distiller_udf.training import lexical
+
+PEOPLE = make_people(150)
+SOURCES = [{"name": "l", "model": "people_left", "id": "key"}, {"name": "r", "model": "people_right", "id": "key"}]
+BY_FUNCTION = """
+    select s.left_id, s.right_id, er_match(p.left_record, p.right_record) as is_match,
+        abs(er_score(p.left_record, p.right_record) - s.probability) as difference
+    from {{ ref('er_scores') }} as s
+    inner join {{ ref('er_pairs') }} as p using (left_source, left_id, right_source, right_id)
+"""
+
+
+def seed(rows: list[dict[str, Any]], **renamed: str) -> str:
+    """Rows as CSV with a column `key`; columns may be renamed."""
+    text = io.StringIO()
+    names = {"name": "name", "town": "town", "born": "born", **renamed}
+    writer = csv.DictWriter(text, ["key", *names.values()])
+    writer.writeheader()
+    for i, row in enumerate(rows):
+        writer.writerow({"key": i, **{new: row[old] for old, new in names.items()}})
+    return text.getvalue()
+
+
+def plugin(students: Path) -> dict[str, Any]:
+    """What the connection needs for the SQL functions."""
+    return {"plugins": [{"module": "distiller_udf.plugin", "config": {"students_path": str(students)}}]}
+
+
+def gold(count: int) -> str:
+    return "left_id,right_id\n" + "".join(f"{i},{i}\n" for i in range(count))
+
+
+def linked(folder: Path, **variables: Any) -> Project:
+    return Project(
+        folder,
+        models={"by_function": "{{ config(materialized='table') }}" + BY_FUNCTION},
+        seeds={
+            "people_left": seed(PEOPLE.left),
+            "people_right": seed(PEOPLE.right, name="full_name"),
+            "gold": gold(len(PEOPLE.left)),
+        },
+        variables={
+            "er_sources": SOURCES,
+            "er_gold": "gold",
+            "er_selection_share": 0.4,
+            "er_label_store": str(folder / "distiller" / "labels.sqlite"),
+            "er_students_path": str(folder / "distiller" / "students"),
+            **variables,
+        },
+        output=plugin(folder / "distiller" / "students"),
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    built = linked(tmp_path_factory.mktemp("python_models"))
+    built.run("build", "--full-refresh", "--exclude", "by_function")
+    built.run("build", "--select", "by_function")
+    return built
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """Counts the pairs that are scored and the students that are trained meanwhile."""
+    counts = {"scored": 0, "trained": 0}
+    score_pairs, train = pipeline.score_pairs, lexical.train
+
+    def counting_score(*arguments: Any) -> Any:
+        for batch in score_pairs(*arguments):
+            counts["scored"] += batch.num_rows
+            yield batch
+
+    def counting_train(*arguments: Any, **settings: Any) -> Any:
+        counts["trained"] += 1
+        return train(*arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "score_pairs", counting_score)
+        patch.setattr(lexical, "train", counting_train)
+        yield counts
+
+
+def answers(project: Project) -> list[tuple[Any, ...]]:
+    """What the label store holds, with the time of each answer."""
+    with sqlite3.connect(project.folder / "distiller" / "labels.sqlite") as store:
+        return store.execute("select key, choice, created_at from labels order by key").fetchall()
+
+
+def test_two_tables_become_entities(project: Project) -> None:
+    metrics = dict(project.query("select metric, value from er_metrics"))
+    assert metrics["f1"] >= 0.95
+    assert project.query("select max(entity_size) from er_entities") == [(2,)]
+    assert project.query("select count(*) from er_entities") == [(300,)]
+
+
+def test_columns_of_other_names_are_compared(project: Project) -> None:
+    """`name` on the left is `full_name` on the right; each side lacks the other's column."""
+    student = Registry(project.folder / "distiller" / "students").versions()[-1]
+    assert "full_name" not in student.left_columns
+    assert "name" not in student.right_columns
+
+
+def test_every_question_is_stored_and_its_pairs_are_labelled(project: Project) -> None:
+    questions = project.query("select count(*) from er_selection")[0][0]
+    assert project.query("select count(*), count(distinct left_id), count(choice) from er_labels") == [(questions,) * 3]
+    assert len(answers(project)) == questions
+
+
+def test_scores_are_those_of_the_function(project: Project) -> None:
+    rows = project.query("select count(*), max(difference), count(*) filter (is_match) from by_function")
+    count, difference, matches = rows[0]
+    assert count == project.query("select count(*) from er_candidates")[0][0]
+    assert difference < 1e-9
+    assert matches > 100
+
+
+def test_a_second_build_asks_trains_and_scores_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = answers(project), project.query("select * from er_scores order by all"), project.query("from er_student")
+    with counted(monkeypatch) as counts:
+        project.run("build", "--exclude", "by_function")
+    assert counts == {"scored": 0, "trained": 0}
+    after = answers(project), project.query("select * from er_scores order by all"), project.query("from er_student")
+    assert after == before
+
+
+def test_only_changed_tuples_are_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changing = linked(tmp_path)
+    changing.run("build", "--exclude", "by_function")
+    keys = "left_source, left_id, right_source, right_id"
+    before = dict(
+        changing.query("select left_id, list(pair_fingerprint order by pair_fingerprint) from er_pairs group by 1")
+    )
+    rows = [dict(row) for row in PEOPLE.left]
+    rows[3]["town"] = "zwickau"
+    changing._write("seeds/people_left.csv", seed(rows[:-1]))  # one changed, one deleted
+    with counted(monkeypatch) as counts:
+        changing.run("build", "--exclude", "by_function", "er_labels", "er_student")
+    after = dict(
+        changing.query("select left_id, list(pair_fingerprint order by pair_fingerprint) from er_pairs group by 1")
+    )
+    expected = sum(len(pairs) for left, pairs in after.items() if before.get(left) != pairs)
+    assert 0 < counts["scored"] == expected < sum(map(len, after.values()))
+    assert counts["trained"] == 0
+    assert changing.query(f"select {keys} from er_scores order by all") == changing.query(
+        f"select {keys} from er_candidates order by all"
+    )
+
+
+def test_a_new_student_scores_everything_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = linked(tmp_path)
+    project.run("build", "--exclude", "by_function")
+    with counted(monkeypatch) as counts:
+        project.run("build", "--exclude", "by_function", variables={"er_seed": 7, "er_selection_share": 0.5})
+    assert counts["trained"] == 1
+    assert counts["scored"] == project.query("select count(*) from er_candidates")[0][0]
+    assert project.query("select count(*), count(*) filter (is_current) from er_student") == [(2, 1)]
+
+
+def test_a_given_student_is_used_and_nothing_is_trained(project: Project, tmp_path: Path) -> None:
+    folder = Registry(project.folder / "distiller" / "students").current()
+    given = linked(tmp_path, er_student_path=str(folder))
+    given.run("build", "--exclude", "by_function")
+    assert given.query("select student from er_student") == [(folder.name,)]
+    assert not (tmp_path / "distiller" / "students").exists()
+
+
+def test_an_unreachable_teacher_is_one_sentence_and_leaves_no_table(tmp_path: Path) -> None:
+    project = linked(tmp_path, er_teacher="openai", er_teacher_model="m", er_teacher_base_url="http://127.0.0.1:9/v1")
+    message = project.error("build", "--exclude", "by_function")
+    assert "http://127.0.0.1:9/v1" in message
+    assert project.query("select count(*) from information_schema.tables where table_name like 'er_labels%'") == [(0,)]
+
+
+def test_a_teacher_without_a_model_says_what_to_set(tmp_path: Path) -> None:
+    message = linked(tmp_path, er_teacher="openai").error("build", "--exclude", "by_function")
+    assert "teacher_model" in message
+
+
+def test_an_unknown_student_or_teacher_lists_what_is_allowed(tmp_path: Path) -> None:
+    project = linked(tmp_path)
+    assert "embedded, openai, imported" in project.error("build", variables={"er_teacher": "oracle"})
+    assert "lexical" in project.error("build", variables={"er_student": "oracle"})
+
+
+def test_imported_labels_teach(project: Project, tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    from distiller_udf.labels import LabelStore
+
+    rows = project.query("select left_id, list(right_id order by right_id) from er_candidates group by 1 order by 1")
+    table = [
+        {"left_id": left, "options": options, "right_id": left if left in options else None, "teacher": "people"}
+        for left, options in rows[:60]
+    ]
+    taught = linked(tmp_path, er_teacher="imported")
+    with LabelStore(tmp_path / "distiller" / "labels.sqlite") as store:
+        store.import_labels(pa.Table.from_pylist(table))
+    taught.run("build", "--exclude", "by_function")
+    assert taught.query("select distinct teacher, count(*) from er_labels group by 1") == [("people", 60)]
+    assert dict(taught.query("select metric, value from er_metrics"))["f1"] >= 0.9
+
+
+def test_without_labels_training_says_what_to_do(tmp_path: Path) -> None:
+    message = linked(tmp_path, er_teacher="imported").error("build", "--exclude", "by_function")
+    assert "no usable labels" in message
+    assert not (tmp_path / "distiller" / "students" / "default" / "CURRENT").exists()
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_an_empty_table_or_one_row_gives_entities_of_one(tmp_path: Path, rows: int) -> None:
+    project = linked(tmp_path)
+    project._write("seeds/people_left.csv", seed(PEOPLE.left[:rows]))
+    project._write("seeds/people_right.csv", seed([{"name": "zz", "town": None, "born": None}], name="full_name"))
+    project._write("seeds/gold.csv", gold(0))
+    project._write("seeds/properties.yml", TYPES)
+    project.run("build", "--exclude", "by_function")
+    assert project.query("select count(*), max(entity_size) from er_entities") == [(rows + 1, 1)]
+
+
+TYPES = """
+version: 2
+seeds:
+  - name: people_left
+    config: {column_types: {key: integer, name: varchar, town: varchar, born: varchar}}
+  - name: people_right
+    config: {column_types: {key: integer, full_name: varchar, town: varchar, born: varchar}}
+  - name: gold
+    config: {column_types: {left_id: integer, right_id: integer}}
+"""
+
+
+def test_dedupe_in_memory_with_threads(tmp_path: Path) -> None:
+    """An in-memory database lives as long as dbt's process: the model itself checks what came out."""
+    rows = [{"key": i, **row} for i, row in enumerate([*PEOPLE.left[:80], *PEOPLE.right[:80]])]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    project = Project(
+        tmp_path,
+        models={
+            "result": """
+                {{ config(materialized='external', location=var('result')) }}
+                select e.*, p.key from {{ ref('er_entities') }} as e inner join {{ ref('people') }} as p on e.id = p.key
+            """
+        },
+        seeds={"people": text.getvalue()},
+        variables={
+            "er_sources": [{"name": "p", "model": "people", "id": "key"}],
+            "er_selection_share": 0.5,
+            "er_label_store": str(tmp_path / "labels.sqlite"),
+            "er_students_path": str(tmp_path / "students"),
+            "result": str(tmp_path / "result.parquet"),
+        },
+        output={"path": ":memory:", "threads": 4, "external_root": str(tmp_path), **plugin(tmp_path / "students")},
+    )
+    project.run("build")
+    import duckdb
+
+    found = duckdb.sql(f"select count(distinct entity_id) from '{tmp_path}/result.parquet'").fetchall()[0][0]
+    assert 80 <= found <= 88
