@@ -95,6 +95,8 @@ def train(
     _check(pairs)
     unlabelled = read_candidates(candidates, chosen.max_candidates) if candidates is not None else None
     left, right, tuples = unlabelled if unlabelled is not None else (pairs.left, pairs.right, None)
+    # er_pairs has the columns of all sources on both sides; a side is compared by those that it fills.
+    left, right = left.with_values(), right.with_values()
     report("fitting similarity features", 0.1)
     features = PairFeatures.fit(left, right)
     rows = _rows(features, pairs, left, right)
