@@ -51,7 +51,8 @@ class Ensemble:
     def save(self, folder: Path, name: str) -> dict[str, Any]:
         """Write the boosters as LightGBM text and return what else is needed to load them."""
         for i, booster in enumerate(self.boosters):
-            booster.save_model(folder / f"{name}_{i}.txt")
+            # Written here rather than by LightGBM, which says nothing when the disk is full.
+            (folder / f"{name}_{i}.txt").write_text(booster.model_to_string(), encoding="utf-8")
         return {"boosters": len(self.boosters), "slope": self.slope, "intercept": self.intercept}
 
     @classmethod
