@@ -2,8 +2,8 @@
 
 It reads no labels and knows nothing of the world, only how alike records are compared with the other candidates.
 Where matches stand out from the rest (people, publications) it is nearly always right; where similar is not the
-same (products and their versions) it is not a teacher to rely on. Where no left record has a match at all it
-still calls the most similar ones matches.
+same (products and their versions) it is not a teacher to rely on. Where hardly any record has a match and there are
+few columns to tell by, it takes the records that look alike for matches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.records import Records, content_hash
+from distiller_udf.records import TEXT_COLUMN, Records, content_hash
 from distiller_udf.teachers.mixture import Evidence, Mixture, fit_mixture
 
 if TYPE_CHECKING:
@@ -67,8 +67,10 @@ class EmbeddedMixture:
         exclusive = True
         if {"left_source", "right_source"} <= set(pairs.column_names) and len(left):
             exclusive = pc.mean(pc.equal(pairs["left_source"], pairs["right_source"])).as_py() < 0.5
+        known = np.flatnonzero(~(left.empty | right.empty))
         with self._lock:
-            self._fitted = _fit(left, right, exclusive)
+            # Without pairs there is nothing to fit; the questions themselves will have to do.
+            self._fitted = _fit(left.take(known), right.take(known), exclusive) if len(known) else None
 
     def answer(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """Answer every question, in order; see `Teacher.answer`. Unprepared, it is fitted on these questions."""
@@ -76,31 +78,41 @@ class EmbeddedMixture:
             self.prepare(_pairs_of(questions))
         for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
             part = questions[start : start + _QUESTIONS_AT_ONCE]
-            yield from zip(part, self._answers(part), strict=True)
+            yield from zip(part, _answers(self._fitted, part), strict=True)
 
-    def _answers(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        fitted = self._fitted
-        if fitted is None:
-            raise RuntimeError("answers are given after prepare")
-        pairs = _pairs_of(questions)
-        evidence = _evidence(fitted.features, *(Records.from_arrow(pairs[f"{s}_record"]) for s in ("left", "right")))
-        sizes = [len(question.candidates) for question in questions]
-        tuples = np.repeat(np.arange(len(questions)), sizes)
-        probabilities = fitted.mixture.probabilities(evidence, tuples)
-        contributions = fitted.mixture.contributions(evidence)
-        labels = [comparison.label for comparison in fitted.features.comparisons]
-        for end, size in zip(np.cumsum(sizes), sizes, strict=True):
-            rows = slice(end - size, end)
-            best = int(end - size + np.argmax(probabilities[rows])) if size else -1
-            reasons = {labels[group]: float(values[best]) for group, values in contributions.items()} if size else {}
-            yield _answer(probabilities[rows], fitted.mixture.exclusive, _explanation(reasons))
+
+def _answers(fitted: _Fitted | None, questions: Sequence[Question]) -> Iterator[Answer]:
+    if fitted is None:
+        yield from (Answer(None, cost_usd=0.0, error="abstained: there is nothing to compare") for _ in questions)
+        return
+    evidence = _evidence(fitted.features, *_sides(fitted.features, _pairs_of(questions)))
+    sizes = [len(question.candidates) for question in questions]
+    probabilities = fitted.mixture.probabilities(evidence, np.repeat(np.arange(len(questions)), sizes))
+    contributions = fitted.mixture.contributions(evidence)
+    labels = [comparison.label for comparison in fitted.features.comparisons]
+    for end, size in zip(np.cumsum(sizes), sizes, strict=True):
+        mine = probabilities[end - size : end]
+        best = int(end - size + np.argmax(mine)) if size else 0
+        reasons = {labels[group]: float(values[best]) for group, values in contributions.items()} if size else {}
+        yield _answer(mine, fitted.mixture.exclusive, _explanation(reasons))
+
+
+def _sides(features: PairFeatures, pairs: pa.Table) -> tuple[Records, Records]:
+    """Both sides with exactly the columns that were compared when fitting; plain text stays as it is."""
+    left, right = (Records.from_arrow(pairs[name]) for name in ("left_record", "right_record"))
+    lefts = dict.fromkeys(name for comparison in features.comparisons for name in comparison.left_columns)
+    rights = dict.fromkeys(name for comparison in features.comparisons for name in comparison.right_columns)
+    return _with_columns(left, list(lefts)), _with_columns(right, list(rights))
+
+
+def _with_columns(records: Records, names: list[str]) -> Records:
+    return records if records.names == (TEXT_COLUMN,) else records.with_columns(names)
 
 
 def _fit(left: Records, right: Records, exclusive: bool) -> _Fitted:
     from distiller_udf.similarity import PairFeatures
 
-    known = np.flatnonzero(~(left.empty | right.empty))
-    left, right, tuples, rights = _distinct_pairs(left.take(known), right.take(known))
+    left, right, tuples, rights = _distinct_pairs(left, right)
     features = PairFeatures.fit(left, right)
     evidence = _evidence(features, left, right)
     rng = np.random.default_rng(0)
