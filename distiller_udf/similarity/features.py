@@ -122,11 +122,13 @@ def _whole(records: Records, names: Sequence[str]) -> Column:
     if records.names == (TEXT_COLUMN,):
         return records.columns[TEXT_COLUMN]
     known = records.with_columns([n for n in names if n in records.columns])
+    if not known.names:
+        return Column(np.full(len(records), -1, dtype=np.int32), ())
     first, inverse = known.distinct
     lists = [column.to_list() for column in known.take(first).columns.values()]
     texts = [" ".join(v for v in row if v is not None) or None for row in zip(*lists, strict=True)]
     column = Column.from_values(texts)
-    return column.take(inverse) if len(first) else Column(np.full(len(records), -1, dtype=np.int32), ())
+    return column.take(inverse)
 
 
 def _record_texts(records: Records) -> list[str]:

@@ -17,8 +17,9 @@ GRAM_BITS = 18
 
 _PIECE = re.compile(r"\w+(?:[-/.]\w+)*")
 _SEPARATORS = re.compile(r"[-/.]")
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-_NOT_NUMERIC = re.compile(r"[^\d.,eE+-]")
+# A currency before, a unit behind: `$1,299.00`, `EUR 40`, `40 GB`; but not `TS8`, which is a code.
+_QUANTITY = re.compile(r"(?:[^\w+.,-]{0,3}|[a-z]{1,4}\.? )([-+]?[\d.,]*\d(?:e[-+]?\d+)?) ?[^\d]{0,4}", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?\d*(?:\.\d+)?(?:e[-+]?\d+)?")
 _ISO_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2}))?(?:[ T].*)?")
 _DAY_FIRST = re.compile(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})")
 _PACKED = re.compile(r"((?:1[5-9]|20)\d\d)(\d\d)(\d\d)")
@@ -72,12 +73,13 @@ def grams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache(maxsize=65_536)
 def parse_number(value: str) -> float:
     """The number a value states, without currency, unit or thousands separators; NaN when it states none."""
-    text = _NOT_NUMERIC.sub("", value) if len(value) <= 40 else ""
+    match = _QUANTITY.fullmatch(value) if len(value) <= 40 else None
+    text = match[1].lower() if match else ""
     if "," in text:
         head, _, tail = text.rpartition(",")
         decimal = "." not in text and len(tail) in (1, 2) and "," not in head
         text = f"{head}.{tail}" if decimal else text.replace(",", "")
-    if not _NUMBER.fullmatch(text.lower()):
+    if not text or not _NUMBER.fullmatch(text):
         return float("nan")
     number = float(text)
     return number if abs(number) < 1e15 else float("nan")

@@ -1,0 +1,133 @@
+"""The lexical student: probabilities, choices within a tuple, explanations that add up, and damage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distiller_udf.errors import StudentDamaged
+from distiller_udf.records import Records
+from distiller_udf.students import Student, load_student
+from distiller_udf.students.context import CONTEXT, context_features, logit, sigmoid
+from distiller_udf.students.lexical import MODEL_FILE, LexicalStudent
+from tests.conftest import People
+
+
+@pytest.fixture(scope="module")
+def student(student_folder: Path) -> LexicalStudent:
+    loaded = load_student(student_folder)
+    assert isinstance(loaded, LexicalStudent)
+    return loaded
+
+
+def sides(people: People, shift: int = 0) -> tuple[Records, Records]:
+    return Records.from_dicts(people.left), Records.from_dicts(people.right[shift:] + people.right[:shift])
+
+
+def test_matches_score_high_and_others_low(student: LexicalStudent, people: People) -> None:
+    assert np.median(student.score(*sides(people))) > 0.9
+    assert np.median(student.score(*sides(people, 1))) < 0.1
+
+
+def test_scores_do_not_depend_on_the_order_of_the_two_records(student: LexicalStudent, people: People) -> None:
+    left, right = sides(people)
+    np.testing.assert_array_equal(student.score(left, right), student.score(right, left))
+
+
+def test_scores_do_not_depend_on_the_batch(student: LexicalStudent, people: People) -> None:
+    left, right = sides(people, 1)
+    whole = student.score(left, right)
+    parts = [student.score(left.take(rows), right.take(rows)) for rows in np.array_split(np.arange(len(left)), 7)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_an_empty_record_has_no_probability(student: LexicalStudent, people: People) -> None:
+    left = Records.from_dicts([people.left[0], {"name": None, "town": None, "born": None}])
+    right = Records.from_dicts(people.right[:2])
+    scores = student.score(left, right)
+    assert np.isfinite(scores[0])
+    assert np.isnan(scores[1])
+    assert np.isnan(student.choose(left, right, np.zeros(2), scores)[1])
+
+
+def test_a_choice_sees_its_own_tuple_only(student: LexicalStudent, people: People) -> None:
+    left, right = sides(people)
+    scores = np.linspace(0.01, 0.99, len(left))
+    tuples = np.arange(len(left)) // 4
+    whole = student.choose(left, right, tuples, scores)
+    shuffled = np.random.default_rng(1).permutation(len(left))
+    again = student.choose(left.take(shuffled), right.take(shuffled), tuples[shuffled] + 1000, scores[shuffled])
+    np.testing.assert_allclose(again, whole[shuffled], rtol=0, atol=1e-12)
+
+
+def test_a_strong_rival_lowers_the_choice_probability(student: LexicalStudent, people: People) -> None:
+    left, right = (side.take(np.arange(2)) for side in sides(people))
+    alone = student.choose(left, right, np.asarray([0, 1]), np.asarray([0.6, 0.99]))
+    rivals = student.choose(left, right, np.asarray([0, 0]), np.asarray([0.6, 0.99]))
+    assert rivals[0] < alone[0]
+
+
+def test_context_features_are_what_they_say() -> None:
+    probabilities, tuples = np.asarray([0.9, 0.2, 0.2, 0.7]), np.asarray([5, 5, 5, 9])
+    found = dict(zip(CONTEXT, context_features(probabilities, tuples).T, strict=True))
+    scores = logit(probabilities)
+    np.testing.assert_allclose(found["logit"], scores)
+    np.testing.assert_allclose(found["gap"][:3], [scores[0] - scores[1], scores[1] - scores[0], scores[1] - scores[0]])
+    assert found["rank"].tolist() == [0, 1, 1, 0]
+    assert found["candidates"].tolist() == [3, 3, 3, 1]
+    np.testing.assert_allclose(found["rivals"][0], np.log(2 * 0.25))
+
+
+def test_contributions_add_up_to_the_score(student: LexicalStudent, people: People) -> None:
+    left, right = sides(people, 1)
+    labels, parts = student.contributions(left, right)
+    assert labels[-2:] == ["other", "constant"]
+    np.testing.assert_allclose(sigmoid(parts.sum(axis=1)), student.score(left, right), atol=1e-6)
+
+
+def test_an_explanation_names_the_columns(student: LexicalStudent, people: People) -> None:
+    left, right = sides(people)
+    match = student.explain(left, right)[0]
+    other = student.explain(*sides(people, 1))[0]
+    assert match.startswith("Likely the same")
+    assert other.startswith("Likely different")
+    assert any(word in match for word in ("name", "town", "born", "record"))
+    assert match.count("\n") == 0
+
+
+def test_no_pairs_are_no_trouble(student: LexicalStudent) -> None:
+    none = Records.from_dicts([])
+    assert student.score(none, none).shape == (0,)
+    assert student.choose(none, none, np.zeros(0, dtype=int), np.zeros(0)).shape == (0,)
+    assert student.explain(none, none) == []
+
+
+def test_the_folder_holds_no_pickle(student_folder: Path) -> None:
+    suffixes = {p.suffix for p in student_folder.rglob("*") if p.is_file()}
+    assert suffixes == {".json", ".txt", ".parquet"}
+
+
+def test_the_student_keeps_the_protocol(student: LexicalStudent) -> None:
+    typed: Student = student
+    assert typed.info.kind == "lexical"
+
+
+@pytest.mark.parametrize("content", ["not json", "{}", '{"pair": {"boosters": 99, "slope": 1, "intercept": 0}}'])
+def test_unreadable_weights_are_damage(student_folder: Path, tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(student_folder, folder)
+    info = load_student(folder).info
+    (folder / MODEL_FILE).write_text(content)
+    with pytest.raises(StudentDamaged, match=r"altered|cannot be read"):
+        load_student(folder)
+    with pytest.raises(StudentDamaged, match="train it again"):
+        LexicalStudent.load(folder, info)
+
+
+def test_the_model_file_says_how_many_boosters_there_are(student_folder: Path) -> None:
+    state = json.loads((student_folder / MODEL_FILE).read_text())
+    assert state["pair"]["boosters"] == len(list(student_folder.glob("pair_*.txt")))

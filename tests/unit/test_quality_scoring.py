@@ -1,0 +1,103 @@
+"""The benchmark's figures agree with the published definitions, which are written in SQL."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.quality import run_task, summary
+from benchmarks.scoring import judge
+from benchmarks.tasks import Task, find_tasks
+from tests.conftest import make_people
+
+# The scoring query of the benchmark's protocol, word for word but for its inputs.
+PUBLISHED = """
+with test as (select left_id, list(right_id) as options from candidates group by all),
+gold as (select left_id, min(right_id) as right_id from gold_pairs group by all),
+decision as (
+    select left_id, any_value(right_id) as right_id from decisions where right_id is not null group by all
+),
+judged as (
+    select case when list_contains(test.options, gold.right_id) then gold.right_id end as truth,
+        decision.right_id as chosen
+    from test left join gold using (left_id) left join decision using (left_id)
+)
+select
+    avg((truth is not distinct from chosen)::double),
+    coalesce(sum((chosen = truth)::int) / nullif(count(chosen), 0), 0),
+    coalesce(sum((chosen = truth)::int) / nullif(count(truth), 0), 0)
+from judged
+"""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_figures_agree_with_the_published_query(seed: int) -> None:
+    rng = random.Random(seed)
+    options = {i: rng.sample(range(100, 140), rng.randint(1, 6)) for i in range(1, 60)}
+    gold = {i: rng.choice([*options[i], 999]) for i in options if rng.random() < 0.8}
+    decisions = {i: rng.choice([*options[i], None]) for i in options if rng.random() < 0.9}
+    with duckdb.connect() as connection:
+        pairs = [(i, j) for i, found in options.items() for j in found]
+        for name, rows in (
+            ("candidates", pairs),
+            ("gold_pairs", list(gold.items())),
+            ("decisions", list(decisions.items())),
+        ):
+            connection.execute(f"create table {name} (left_id bigint, right_id bigint)")
+            connection.executemany(f"insert into {name} values (?, ?)", rows)
+        row = connection.execute(PUBLISHED).fetchone()
+    assert row is not None
+    accuracy, precision, recall = row
+    found = judge(options, gold, decisions)
+    assert (found.select_accuracy, found.precision, found.recall) == (accuracy, precision, recall)
+    assert found.pair_f1 == (2 * precision * recall / (precision + recall) if precision + recall else 0.0)
+
+
+def test_no_decisions_give_no_figures_but_zero() -> None:
+    found = judge({1: [2]}, {1: 2}, {})
+    assert (found.select_accuracy, found.precision, found.recall, found.pair_f1) == (0.0, 0.0, 0.0, 0.0)
+    assert judge({}, {}, {}).queries == 0
+
+
+@pytest.mark.parametrize("kind", ["number", "text"])
+def test_a_task_runs_from_files_to_figures(tmp_path: Path, kind: str) -> None:
+    folder = write_task(tmp_path / "data" / "people", "p-" if kind == "text" else None)
+    assert find_tasks(tmp_path / "data") == [folder]
+    result = run_task(Task.read(folder), "some:1b", "random", tmp_path / "student")
+    assert result.select_accuracy > 0.9
+    assert result.pair_f1 > 0.9
+    figures = summary({"people": result})
+    assert figures["mean"] == figures["tasks"]["people"]
+
+
+def write_task(folder: Path, prefix: str | None) -> Path:
+    """A task of 80 people, half of them labelled, with ids as numbers or as texts."""
+    people = make_people(80)
+    rng = random.Random(5)
+    folder.mkdir(parents=True)
+
+    def key(side: int, i: int) -> Hashable:
+        return f"{prefix}{side}-{i}" if prefix else 1000 * side + i
+
+    for side, rows in enumerate((people.left, people.right)):
+        table = pa.Table.from_pylist([{"id": key(side, i), **row} for i, row in enumerate(rows)])
+        pq.write_table(table, folder / ("left.parquet", "right.parquet")[side])
+    gold = [{"left_id": key(0, i), "right_id": key(1, i)} for i in range(80)]
+    pq.write_table(pa.Table.from_pylist(gold), folder / "gold.parquet")
+    candidates, labels = [], []
+    for i in range(80):
+        options = sorted({*rng.sample(range(80), 4), i} - ({i} if i % 5 == 0 else set()))
+        split = "train" if i < 40 else "test"
+        candidates += [{"left_id": key(0, i), "right_id": key(1, j), "split": split} for j in options]
+        answer = options.index(i) + 1 if i in options else 0
+        label = {"selection": "random", "teacher": "some:1b", "left_id": key(0, i), "answer": answer}
+        labels.append({**label, "options": [key(1, j) for j in options]})
+    pq.write_table(pa.Table.from_pylist(candidates), folder / "candidates.parquet")
+    pq.write_table(pa.Table.from_pylist(labels), folder / "teacher_labels.parquet")
+    return folder

@@ -1,0 +1,193 @@
+"""Similarity features: column matching by values, typed comparisons, symmetry, and data that is out of the ordinary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distiller_udf.records import Records
+from distiller_udf.similarity import PairFeatures
+from distiller_udf.similarity.sparse import ValueCache, fit_idf
+from distiller_udf.similarity.text import fold, grams, parse_date, parse_number, tokens
+from tests.conftest import make_people
+
+FILMS = ["the long night", "a quiet river", "red mountain", "seven doors", "glass city", "the last ferry"]
+ACTORS = ["mara lindt", "tom ferber", "ada kirsch", "leo brandt", "ina sommer", "jan winter"]
+
+
+def column(features: PairFeatures, matrix: np.ndarray, name: str) -> np.ndarray:
+    return matrix[:, features.names.index(name)]
+
+
+def catalogue(repeats: int = 20) -> tuple[Records, Records]:
+    """Films and people, under other column names on each side; pairs alternate between match and non-match."""
+    left, right = [], []
+    for i in range(repeats * len(FILMS)):
+        k, j = i % len(FILMS), (i + i % 2) % len(FILMS)
+        year = str(1950 + i % 60)
+        left += [{"title": f"{FILMS[k]} {i}", "startYear": year}, {"name": f"{ACTORS[k]} {i}"}]
+        released = f"{year if k == j else 1900 + i % 49}-05-0{1 + i % 9}"
+        right += [{"label": f"{FILMS[j]} {i}", "released": released}, {"person": f"{ACTORS[j]} {i}"}]
+    return Records.from_dicts(left), Records.from_dicts(right)
+
+
+def test_tokens_see_a_model_code_with_and_without_separators() -> None:
+    assert tokens(fold("Sony DSC-W120/B 7.2 MP")) == {"sony", "dsc", "w120", "b", "dscw120b", "7", "2", "7.2", "mp"}
+
+
+def test_folding_drops_case_and_accents() -> None:
+    assert fold("Straße ÉCOLE") == "strasse ecole"
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [("$1,299.00", 1299.0), ("12,5", 12.5), ("1.5e3", 1500.0), ("-3", -3.0), ("40 EUR", 40.0), ("0042", 42.0)],
+)
+def test_numbers_are_read_as_people_write_them(value: str, number: float) -> None:
+    assert parse_number(value) == number
+
+
+@pytest.mark.parametrize("value", ["", "abc", "1-2", "1.2.3", "nan", "inf", "9" * 30])
+def test_what_is_no_number_is_nan(value: str) -> None:
+    assert np.isnan(parse_number(value))
+
+
+def test_dates_in_several_spellings_agree() -> None:
+    spellings = ["1999-05-13", "1999/5/13", "13.05.1999", "19990513", "1999-05-13 00:00:00"]
+    assert len({parse_date(s) for s in spellings}) == 1
+    assert parse_date("1999")[0] == 1999.0
+    assert np.isnan(parse_date("1999")[1])
+    assert np.isnan(parse_date("soon")[0])
+
+
+def test_grams_of_a_batch_equal_grams_of_each_text() -> None:
+    texts = ["turntable", "", "a", "emoji 🎉🎉", "turntable"]
+    buckets, offsets = grams(texts)
+    for i, text in enumerate(texts):
+        alone, _ = grams([text])
+        assert buckets[offsets[i] : offsets[i + 1]].tolist() == alone.tolist()
+
+
+def test_token_overlap_and_cosines_match_their_definitions() -> None:
+    documents = ["sony turntable ps lx250", "sony turntable", "bose speaker", "bose turntable"]
+    idf, unseen = fit_idf(documents)
+    cache = ValueCache(idf, unseen)
+    rows = cache.rows([*documents, "sony radio"])
+    overlap = cache.token_overlap(rows[[0, 4]], rows[[1, 2]])
+    only_left = {"ps", "lx250"}
+    assert overlap["lacked_left"][0] == sum(idf[t] ** 2 for t in only_left)
+    assert overlap["lacked_right"].tolist() == [0.0, idf["bose"] ** 2 + idf["speaker"] ** 2]
+    assert overlap["rarest_left"].tolist() == [idf["lx250"], unseen]
+    assert overlap["digit_lacked_left"].tolist() == [idf["lx250"] ** 2, 0.0]
+    assert cache.gram_cosine(rows[:1], rows[:1]).tolist() == [1.0]
+
+
+def test_columns_are_matched_by_their_values_not_their_names() -> None:
+    features = PairFeatures.fit(*catalogue())
+    found = {(c.kind, c.left, c.right) for c in features.comparisons}
+    assert ("date", "startYear", "released") in found
+    name = next(c for c in features.comparisons if c.kind == "name")
+    assert set(name.left_columns) == {"title", "name"}
+    assert set(name.right_columns) == {"label", "person"}
+
+
+def test_a_record_may_carry_its_name_in_another_column() -> None:
+    features = PairFeatures.fit(*catalogue())
+    left = Records.from_dicts([{"title": "glass city 5"}, {"title": "glass city 5"}])
+    right = Records.from_dicts([{"person": "glass city 5"}, {"person": "tom ferber 1"}])
+    name = next(c for c in features.comparisons if c.kind == "name")
+    cosine = column(features, features.transform(left, right), f"{name.label}:token_cosine")
+    assert cosine[0] == 1.0
+    assert cosine[1] == 0.0
+
+
+def test_features_are_symmetric_when_both_sides_share_their_columns() -> None:
+    people = make_people(60)
+    left, right = Records.from_dicts(people.left), Records.from_dicts(people.right[1:] + people.right[:1])
+    features = PairFeatures.fit(left, right)
+    np.testing.assert_array_equal(features.transform(left, right), features.transform(right, left))
+
+
+def test_equal_pairs_get_equal_features_whatever_was_seen_before() -> None:
+    people = make_people(60)
+    left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
+    features = PairFeatures.fit(left, right)
+    whole = features.transform(left, right)
+    alone = PairFeatures.fit(left, right)
+    for i in (59, 3, 31):
+        row = alone.transform(left.take(np.asarray([i])), right.take(np.asarray([i])))
+        np.testing.assert_array_equal(row[0], whole[i])
+
+
+def test_saved_features_are_the_same_features(tmp_path: Path) -> None:
+    left, right = catalogue(5)
+    features = PairFeatures.fit(left, right)
+    features.save(tmp_path / "similarity")
+    loaded = PairFeatures.load(tmp_path / "similarity")
+    assert loaded.names == features.names
+    assert loaded.comparisons == features.comparisons
+    np.testing.assert_array_equal(loaded.transform(left, right), features.transform(left, right))
+    assert {p.suffix for p in (tmp_path / "similarity").iterdir()} == {".json", ".parquet"}
+
+
+def test_a_full_cache_starts_afresh_and_answers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = make_people(60)
+    left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
+    features = PairFeatures.fit(left, right)
+    before = features.transform(left, right)
+    monkeypatch.setattr("distiller_udf.similarity.sparse.MAX_CACHED_ENTRIES", 10)
+    np.testing.assert_array_equal(features.transform(left, right), before)
+
+
+def test_null_columns_leave_their_comparison_open() -> None:
+    people = make_people(60)
+    left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
+    features = PairFeatures.fit(left, right)
+    matrix = features.transform(Records.from_dicts([{"name": "anna adler"}]), Records.from_dicts([people.right[0]]))
+    assert np.isnan(column(features, matrix, "town:ratio")).all()
+    assert not np.isnan(column(features, matrix, "record:token_cosine")).any()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"a": "x"}],
+        [{"a": None}],
+        [{}],
+        [{"a": "same", "b": "same"}] * 5,
+        [{"naïve column; drop table": "🎉 party", "": "y"}] * 3,
+        [{"a": "word " * 4000}, {"a": "z" * 20_000}],
+        [{"a": "１２３", "b": "²"}, {"a": "---", "b": "//"}],
+    ],
+)
+def test_unusual_records_still_give_features(rows: list[dict[str, str | None]]) -> None:
+    records = Records.from_dicts(rows)
+    features = PairFeatures.fit(records, records)
+    matrix = features.transform(records, records)
+    assert matrix.shape == (len(rows), len(features.names))
+    assert matrix.dtype == np.float32
+    assert not np.isinf(matrix).any()
+
+
+def test_sides_without_comparable_columns_are_compared_as_a_whole() -> None:
+    left = Records.from_dicts([{"price": str(i)} for i in range(30)])
+    right = Records.from_dicts([{"colour": f"shade number {i * 7}"} for i in range(30)])
+    features = PairFeatures.fit(left, right)
+    assert features.comparisons[0].kind == "record"
+    assert features.transform(left, right).shape[0] == 30
+
+
+def test_no_rows_give_no_rows() -> None:
+    left, right = catalogue(2)
+    features = PairFeatures.fit(left, right)
+    none = np.zeros(0, dtype=np.int64)
+    assert features.transform(left.take(none), right.take(none)).shape == (0, len(features.names))
+
+
+def test_plain_text_is_compared_as_a_whole() -> None:
+    left, right = catalogue()
+    features = PairFeatures.fit(left, right)
+    matrix = features.transform(Records.from_texts(["glass city 5"]), right.take(np.asarray([9])))
+    assert np.isfinite(column(features, matrix, "record:gram_cosine")).all()
