@@ -5,7 +5,9 @@
 {{ distiller_udf.er_metrics(
     ref('er_matches'),
     candidates=ref('er_candidates'),
+    entities=ref('er_entities'),
     records=ref('er_records'),
     sources=er['er_sources'],
+    task=er['er_task'],
     gold=distiller_udf._er_ref(er['er_gold']) if er['er_gold'] else none
 ) }}

@@ -103,9 +103,17 @@ MODELS = {
     "by_all": _selection("share=1.0"),
     "by_none": "{{ distiller_udf.er_selection(ref('no_candidates')) }}",
     "gold": "select 1 as left_id, 1 as right_id union all select 2, 2 union all select 9, 9 union all select 1, 1",
+    "few_entities": _entities("few_one_to_one", "records"),
+    "chain": _values([("a", i, "a", i + 1) for i in range(9)], "left_source, left_id, right_source, right_id"),
+    "chain_entities": _entities("chain", "records"),
+    "chain_gold": "select i as left_id, j as right_id from range(5) as t(i), range(5) as s(j) where i < j",
+    "chain_metrics": (
+        "{{ distiller_udf.er_metrics(ref('chain'), candidates=ref('chain'), entities=ref('chain_entities'), "
+        "records=ref('records'), sources=['a'], gold=ref('chain_gold')) }}"
+    ),
     "metrics": (
-        "{{ distiller_udf.er_metrics(ref('few_one_to_one'), candidates=ref('few_scores'), records=ref('records'), "
-        f"sources={SOURCES}, gold=ref('gold')) }}}}"
+        "{{ distiller_udf.er_metrics(ref('few_one_to_one'), candidates=ref('few_scores'), "
+        f"entities=ref('few_entities'), records=ref('records'), sources={SOURCES}, gold=ref('gold')) }}}}"
     ),
 }
 
@@ -251,4 +259,15 @@ def test_metrics_count_what_blocking_missed(made: Project) -> None:
         "precision": 0.666667,
         "recall": 0.666667,
         "f1": 0.666667,
+        "entity_precision": 0.666667,
+        "entity_recall": 0.666667,
+        "entity_f1": 0.666667,
     }
+
+
+def test_entities_are_measured_by_their_pairs(made: Project) -> None:
+    # Ten records in a chain are 45 pairs; 10 of them are known, 4 of these as links of the chain.
+    metrics = dict(made.query("select metric, value from chain_metrics"))
+    assert (metrics["matches"], metrics["true_matches"]) == (9, 4)
+    assert metrics["entity_precision"] == pytest.approx(10 / 45)
+    assert metrics["entity_recall"] == 1

@@ -130,6 +130,7 @@ def dedupe(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = stubbed_project(
         tmp_path_factory.mktemp("dedupe"),
         models={"people": PEOPLE},
+        seeds={"apart": "left_id,right_id\n2020-01-02,2020-01-01\n"},
         variables={"er_sources": [{"name": "people", "model": "people", "id": "joined"}]},
     )
     made.run("build")
@@ -157,6 +158,14 @@ def test_changed_content_changes_the_fingerprint(dedupe: Project) -> None:
     fingerprints = dedupe.query("select count(distinct fingerprint) from er_records")
     assert fingerprints == [(5,)]
     assert dedupe.query("select count(*) = count(distinct pair_fingerprint) from er_pairs") == [(True,)]
+
+
+def test_a_cannot_link_that_is_bridged_is_noticed(dedupe: Project) -> None:
+    warning = dedupe.error("build", "--select", "er_matches+", variables={"er_cannot_links": "apart"})
+    assert "er_keeps_cannot_links_er_entities" in warning
+    rows = dedupe.query("select left_id::varchar, right_id::varchar from er_matches order by all")
+    assert rows == [("2020-01-01", "2020-01-03"), ("2020-01-02", "2020-01-03")]
+    dedupe.run("build", "--select", "er_matches+")
 
 
 def test_link_and_dedupe_looks_within_and_between_sources(tmp_path: Path) -> None:
