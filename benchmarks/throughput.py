@@ -1,4 +1,4 @@
-"""Throughput: python -m benchmarks.throughput --data DIR [--json FILE].
+"""Throughput: python -m benchmarks.throughput [--data DIR] [--json FILE].
 
 One task's candidate pairs are repeated to a million. Repeated records come from the student's cache, as they do in
 any linkage where a record meets several candidates; repeated pairs are scored again each time.
@@ -22,6 +22,7 @@ from rich.table import Table
 
 import distiller_udf
 from benchmarks.tasks import Task, candidate_batch, struct
+from benchmarks.through_dbt import score_through_dbt
 from distiller_udf.students import Student, load_student
 from distiller_udf.training.lexical import train
 
@@ -63,10 +64,10 @@ inner join right_records as r on pairs.b = r.row
 """
 
 
-def dbt_pairs_per_second(pairs: int) -> float | None:
-    """The scoring model of the dbt package; None until it is measured here."""
-    del pairs
-    return None
+def dbt_pairs_per_second(student: Path, task: Task, pairs: int) -> float:
+    """The model `er_scores` in a real `dbt run`."""
+    with tempfile.TemporaryDirectory() as folder:
+        return score_through_dbt(task, student, pairs, Path(folder))
 
 
 def peak_memory_mb() -> float:
@@ -75,7 +76,7 @@ def peak_memory_mb() -> float:
     return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-def measure(task: Task, teacher: str, selection: str, pairs: int) -> dict[str, float | None]:
+def measure(task: Task, teacher: str, selection: str, pairs: int) -> dict[str, float]:
     """Train on the task's recorded labels, warm up, and measure each way of scoring."""
     with tempfile.TemporaryDirectory() as staged:
         folder = Path(staged) / "lexical"
@@ -86,13 +87,13 @@ def measure(task: Task, teacher: str, selection: str, pairs: int) -> dict[str, f
             "pairs": pairs,
             "student_pairs_per_second": student_pairs_per_second(student, task, pairs),
             "udf_pairs_per_second": udf_pairs_per_second(student, task, pairs),
-            "dbt_pairs_per_second": dbt_pairs_per_second(pairs),
+            "dbt_pairs_per_second": dbt_pairs_per_second(folder, task, pairs),
             "peak_memory_mb": peak_memory_mb(),
         }
 
 
 @click.command()
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), default="../shared/benchmarks")
 @click.option("--task", "name", default="abt_buy", show_default=True)
 @click.option("--pairs", default=1_000_000, show_default=True)
 @click.option("--teacher", default="qwen2.5:32b", show_default=True)
@@ -105,7 +106,7 @@ def main(data: Path, name: str, pairs: int, teacher: str, selection: str, json_f
     table.add_column("measure")
     table.add_column("value", justify="right")
     for measured, value in figures.items():
-        table.add_row(measured, "–" if value is None else f"{value:,.0f}")
+        table.add_row(measured, f"{value:,.0f}")
     Console().print(table)
     if json_file:
         json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -36,12 +36,15 @@ def label(
 ) -> pa.Table:
     """The rows of `er_labels`: the teacher's answers to these tuples, or the imported labels on these records.
 
-    What the label store knows is not asked again. Raises LabelError, TeacherError.
+    What the label store knows is not asked again; where a student is given, nothing is asked at all. Raises
+    LabelError, TeacherError.
     """
     from distiller_udf.labelling import imported_labels, label_tuples
     from distiller_udf.labels import LabelStore
     from distiller_udf.teachers import make_teacher
 
+    if settings["student_path"]:
+        tuples = tuples.limit(0)
     with LabelStore(Path(settings["label_store"])) as store:
         if settings["teacher"] == IMPORTED:
             packed = records.select(f"source, id, {PACKED} as record").to_arrow_table()

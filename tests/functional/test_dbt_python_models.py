@@ -175,11 +175,12 @@ def test_a_new_student_scores_everything_again(tmp_path: Path, monkeypatch: pyte
     assert project.query("select count(*), count(*) filter (is_current) from er_student") == [(2, 1)]
 
 
-def test_a_given_student_is_used_and_nothing_is_trained(project: Project, tmp_path: Path) -> None:
+def test_with_a_given_student_nothing_is_asked_or_trained(project: Project, tmp_path: Path) -> None:
     folder = Registry(project.folder / "distiller" / "students").current()
     given = linked(tmp_path, er_student_path=str(folder))
     given.run("build", "--exclude", "by_function")
     assert given.query("select student from er_student") == [(folder.name,)]
+    assert given.query("select count(*) from er_labels") == [(0,)]
     assert not (tmp_path / "distiller" / "students").exists()
 
 
