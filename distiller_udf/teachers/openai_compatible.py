@@ -13,8 +13,9 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachable
@@ -85,19 +86,21 @@ class OpenAICompatible:
         run = _Run(self)
         waiting = iter(questions)
         pending: dict[Future[Answer], Question] = {}
+        done: SimpleQueue[Future[Answer]] = SimpleQueue()
         pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="distiller-teacher")
         try:
             while True:
                 # Twice as many as there are slots, so that no slot waits for whoever stores the answers.
                 for question in itertools.islice(waiting, 0 if run.ended else 2 * self.concurrency - len(pending)):
-                    pending[pool.submit(run.ask, question)] = question
+                    future = pool.submit(run.ask, question)
+                    pending[future] = question
+                    future.add_done_callback(done.put)
                 if not pending:
                     break
-                for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                    question = pending.pop(future)
-                    answer = run.settle(future)
-                    if answer is not None:
-                        yield question, answer
+                future = done.get()
+                question, answer = pending.pop(future), run.settle(future)
+                if answer is not None:
+                    yield question, answer
             ended = run.ended or run.verdict()
             if ended is not None:
                 raise ended
