@@ -45,7 +45,7 @@ def run_task(task: Task, teacher: str, selection: str, folder: Path) -> Result:
     train(task.labels(teacher, selection), folder, [candidate_batch(task)])
     trained = time.perf_counter() - started
     student = load_student(folder)
-    left, right = task.split("test")
+    left, right = task.unlabelled(teacher, selection)
     started = time.perf_counter()
     a, b = task.left.take(left), task.right.take(right)
     probabilities = student.score(a, b)

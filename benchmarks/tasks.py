@@ -49,6 +49,13 @@ class Task:
         rows = [(left[a], right[b]) for a, b, keep in pairs if keep]
         return np.asarray([a for a, _ in rows], dtype=np.int64), np.asarray([b for _, b in rows], dtype=np.int64)
 
+    def unlabelled(self, teacher: str, selection: str) -> tuple[np.ndarray, np.ndarray]:
+        """The test pairs whose left record the teacher was not asked about in this selection."""
+        labelled = set(self.labels(teacher, selection)["left_id"].to_pylist())
+        left, right = self.split("test")
+        keep = np.asarray([str(self.left_ids[i]) not in labelled for i in left], dtype=bool)
+        return left[keep], right[keep]
+
     def gold(self) -> dict[Hashable, Hashable]:
         """Left id → its true match; the smallest where there are several."""
         result: dict[Hashable, Any] = {}
@@ -58,12 +65,11 @@ class Task:
         return result
 
     def labels(self, teacher: str, selection: str) -> pa.Table:
-        """The teacher's recorded answers for the train records, in the shape of `er_labels`."""
-        train = {self.left_ids[i] for i in self.split("train")[0]}
+        """The teacher's recorded answers for the selection, in the shape of `er_labels`."""
         left, right = _texts(self.left, self.left_ids), _texts(self.right, self.right_ids)
         rows = []
         for row in pq.read_table(self.folder / "teacher_labels.parquet").to_pylist():
-            if (row["teacher"], row["selection"]) == (teacher, selection) and row["left_id"] in train:
+            if (row["teacher"], row["selection"]) == (teacher, selection):
                 options = [{"source": "right", "id": str(i), "record": right[i]} for i in row["options"]]
                 rows.append(
                     {
