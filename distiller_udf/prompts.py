@@ -146,6 +146,11 @@ _STATED = re.compile(
     r"\[?[\"'`]?\[(\d{1,9})\]",
     re.IGNORECASE,
 )
+_STATED_BARE = re.compile(
+    r"\b(?:answer|choice)(?: is| would be| should be)?[\"'`*:= ]{1,12}(?:(?:candidate|record|number|option) )?#?"
+    r"(\d{1,4})\b(?![.,]?\d)",
+    re.IGNORECASE,
+)
 _BRACKETED = re.compile(r"\[\s*(\d{1,9})\s*\]")
 _WHOLE_NUMBER = re.compile(
     r"[\"'`*\s]*(?:(?:candidate|record|answer|choice)\s*[:#]?\s*)?(\d{1,9})[\"'`*.\s]*", re.IGNORECASE
@@ -178,8 +183,11 @@ def _from_json_inside(text: str) -> _Found:
 
 
 def _from_statement(text: str) -> _Found:
-    """Sentences such as "the answer is: [3]"."""
-    return [(int(match[1]), {}) for match in _STATED.finditer(re.sub(r"\s+", " ", text))]
+    """Sentences such as "the answer is: [3]" or "Answer: 3"."""
+    line = re.sub(r"\s+", " ", text)
+    if "{" in line:
+        line = line.rstrip("0123456789")  # JSON that was cut off here: the number may not be whole
+    return [(int(match[1]), {}) for pattern in (_STATED, _STATED_BARE) for match in pattern.finditer(line)]
 
 
 def _from_brackets(text: str) -> _Found:
