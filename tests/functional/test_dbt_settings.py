@@ -41,8 +41,10 @@ def test_an_unknown_variable_says_what_was_meant(empty: Project) -> None:
     assert "there is no variable er_sorces; did you mean er_sources? Allowed: er_sources, er_task," in message
 
 
-def test_an_unknown_variable_of_the_project_is_found(tmp_path: Path) -> None:
-    made = Project(tmp_path, variables={"er_treshold": 0.5})
+@pytest.mark.parametrize("scope", ["package", "everywhere"])
+def test_an_unknown_variable_of_the_project_is_found(tmp_path: Path, scope: str) -> None:
+    wrong = {"er_treshold": 0.5}
+    made = Project(tmp_path, config={"vars": {"distiller_udf": wrong} if scope == "package" else wrong})
     assert "there is no variable er_treshold; did you mean er_threshold?" in made.error("parse")
 
 
