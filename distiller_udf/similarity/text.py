@@ -16,6 +16,7 @@ GRAM_BITS = 18
 """Character 3-grams are hashed into 2**GRAM_BITS buckets, so that no vocabulary has to be kept."""
 
 _PIECE = re.compile(r"\w+(?:[-/.]\w+)*")
+_NUMBER_WITHIN = re.compile(r"\d{2,}")
 _SEPARATORS = re.compile(r"[-/.]")
 # A currency before, a unit behind: `$1,299.00`, `EUR 40`, `40 GB`; but not `TS8`, which is a code.
 _QUANTITY = re.compile(r"(?:[^\w+.,-]{0,3}|[a-z]{1,4}\.? )([-+]?[\d.,]*\d(?:e[-+]?\d+)?) ?[^\d]{0,4}", re.IGNORECASE)
@@ -36,9 +37,15 @@ def fold(value: str) -> str:
 
 
 def tokens(text: str) -> set[str]:
-    """The words of a folded text; `dsc-w120` also counts as `dscw120`, the way a catalogue may write it."""
+    """The words of a folded text, and what they may be called elsewhere.
+
+    `dsc-w120` is also `dscw120`, as another catalogue writes it, and a number within a word stands for itself:
+    `mdrex55bk` and `ex55/blk` share the 55.
+    """
     found: set[str] = set()
     for piece in _PIECE.findall(text):
+        if not piece.isalpha() and not piece.isdigit():
+            found.update(_NUMBER_WITHIN.findall(piece))
         if piece.isalnum():
             found.add(piece)
             continue
@@ -64,7 +71,9 @@ def grams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     owner = np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))
     inside = owner[:-2] == owner[2:]
     keys = np.sort((owner[:-2][inside].astype(np.uint64) << np.uint64(GRAM_BITS)) | hashed[inside])
-    keys = keys[np.concatenate([[True], keys[1:] != keys[:-1]])]
+    fresh = np.ones(len(keys), dtype=bool)
+    fresh[1:] = keys[1:] != keys[:-1]
+    keys = keys[fresh]
     counts = np.bincount((keys >> np.uint64(GRAM_BITS)).astype(np.int64), minlength=len(texts))
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return (keys & np.uint64((1 << GRAM_BITS) - 1)).astype(np.int32), offsets
