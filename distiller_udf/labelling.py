@@ -11,12 +11,10 @@ import itertools
 import logging
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError, TeacherError
 from distiller_udf.imported import id_text
@@ -24,12 +22,12 @@ from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.records import Records, content_hash
 from distiller_udf.teachers.base import Prepared, Teacher
+from distiller_udf.tuples import Tuples, label_table, one_array
 
 logger = logging.getLogger(__name__)
 
 EMPTY_RECORD = "{}"
 _FREE_AT_ONCE = 500
-_TUPLE_COLUMNS = ("left_source", "left_id", "query", "candidates")
 
 
 @dataclass(frozen=True)
@@ -66,65 +64,6 @@ class OnProgress(Protocol):
     """Called once at the start and after every answer, in the thread that labels."""
 
     def __call__(self, progress: Progress, /) -> None: ...
-
-
-@dataclass(frozen=True)
-class Tuples:
-    """Left records with their candidates: keys as Arrow arrays, records as canonical texts.
-
-    Tuple i has the candidates `offsets[i]` to `offsets[i + 1]` of `sources`, `ids` and `texts`.
-    """
-
-    left_source: pa.Array
-    left_id: pa.Array
-    queries: list[str]
-    offsets: np.ndarray
-    sources: pa.Array
-    ids: pa.Array
-    texts: list[str]
-
-    @cached_property
-    def questions(self) -> list[Question]:
-        """One question a tuple."""
-        spans = itertools.pairwise(self.offsets.tolist())
-        return [Question(q, tuple(self.texts[a:b])) for q, (a, b) in zip(self.queries, spans, strict=True)]
-
-    @classmethod
-    def from_table(cls, table: pa.Table) -> Tuples:
-        """Read rows of `er_tuples`; raises LabelError when a column is missing or of another kind."""
-        missing = [name for name in _TUPLE_COLUMNS if name not in table.column_names]
-        if missing:
-            raise LabelError(f"the tuples lack the columns {', '.join(missing)}; they come from er_tuples")
-        candidates = _one_array(table["candidates"])
-        kind = candidates.type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
-            raise LabelError(f"candidates must be a list of STRUCT(source, id, record), not {kind}")
-        lengths = pc.fill_null(pc.list_value_length(candidates), 0).to_numpy(zero_copy_only=False)
-        members = candidates.flatten()
-        parts = dict(zip([field.name for field in members.type], members.flatten(), strict=True))
-        if not {"source", "id", "record"} <= parts.keys():
-            raise LabelError(f"candidates must have the fields source, id and record, not {', '.join(parts)}")
-        return cls(
-            left_source=_one_array(table["left_source"]),
-            left_id=_one_array(table["left_id"]),
-            queries=Records.from_arrow(table["query"]).texts(),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
-            sources=parts["source"],
-            ids=parts["id"],
-            texts=Records.from_arrow(parts["record"]).texts(),
-        )
-
-    def pairs(self) -> pa.Table:
-        """Every left record with each of its candidates, as a teacher's `prepare` takes them."""
-        left = np.repeat(np.arange(len(self.queries)), np.diff(self.offsets))
-        return pa.table(
-            {
-                "left_source": self.left_source.take(pa.array(left)),
-                "left_id": self.left_id.take(pa.array(left)),
-                "left_record": pa.array(self.queries, pa.string()).take(pa.array(left)),
-                "right_record": pa.array(self.texts, pa.string()),
-            }
-        )
 
 
 def label_tuples(
@@ -177,34 +116,6 @@ def answer_questions(
             teacher.prepare(pairs())
         answers |= _ask(missing, teacher, store, state, notify)
     return [answers[key] for key in keys]
-
-
-def label_table(tuples: Tuples, keys: Sequence[str], answers: Sequence[Answer], teachers: Sequence[str]) -> pa.Table:
-    """Tuples and their answers in the shape of `er_labels`, row for row."""
-    chosen = pa.array(
-        [a + answer.choice - 1 if answer.choice else None for a, answer in zip(tuples.offsets, answers, strict=False)],
-        pa.int32(),
-    )
-    texts = pa.array(tuples.texts, pa.string())
-    members = pa.StructArray.from_arrays([tuples.sources, tuples.ids, texts], names=["source", "id", "record"])
-    return pa.table(
-        {
-            "label_key": pa.array(keys, pa.string()),
-            "left_source": tuples.left_source,
-            "left_id": tuples.left_id,
-            "teacher": pa.array(teachers, pa.string()),
-            "choice": pa.array([answer.choice for answer in answers], pa.int32()),
-            "right_source": tuples.sources.take(chosen),
-            "right_id": tuples.ids.take(chosen),
-            "confidence": pa.array([answer.confidence for answer in answers], pa.float64()),
-            "probabilities": pa.array([answer.probabilities for answer in answers], pa.list_(pa.float64())),
-            "explanation": pa.array([answer.explanation for answer in answers], pa.string()),
-            "cost_usd": pa.array([answer.cost_usd for answer in answers], pa.float64()),
-            "error": pa.array([answer.error for answer in answers], pa.string()),
-            "query": pa.array(tuples.queries, pa.string()),
-            "options": pa.ListArray.from_arrays(pa.array(tuples.offsets, pa.int32()), members),
-        }
-    )
 
 
 @dataclass(frozen=True)
@@ -294,8 +205,8 @@ class _Finder:
         missing = [name for name in ("source", "id", "record") if name not in records.column_names]
         if missing:
             raise LabelError(f"the records lack the columns {', '.join(missing)}")
-        self.sources, self.ids = _one_array(records["source"]), _one_array(records["id"])
-        self._records = _one_array(records["record"])
+        self.sources, self.ids = one_array(records["source"]), one_array(records["id"])
+        self._records = one_array(records["record"])
         self._by_key: dict[tuple[str, str], int] = {}
         self._by_id: dict[str, list[int]] = {}
         names = [str(source) for source in self.sources.to_pylist()]
@@ -359,11 +270,3 @@ def _without_asking(question: Question) -> Answer | None:
     if not question.candidates:
         return Answer(0, confidence=1.0, cost_usd=0.0, explanation="It has no candidates.")
     return None
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array, dictionaries as plain values."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

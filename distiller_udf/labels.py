@@ -6,12 +6,7 @@ and who was asked, so all models and projects that point at one store share it, 
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sqlite3
-import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from distiller_udf.database import Database
 from distiller_udf.errors import LabelError
 from distiller_udf.imported import ImportedLabel, ImportResult, check_labels, id_text, listed
 from distiller_udf.prompts import PROMPT_VERSION, Answer, Asked, Question
@@ -27,9 +23,6 @@ APPLICATION_ID = 0x64554446
 """Marks an SQLite file as ours, in its header."""
 
 SCHEMA_VERSION = 1
-BUSY_SECONDS = 60.0
-"""How long a process waits for another one that is writing to the store."""
-
 _KEYS_A_QUERY = 500
 
 _SCHEMA = """
@@ -117,15 +110,7 @@ class LabelStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
-        try:
-            with self._errors():
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._prepare(self._connection())
-        except LabelError:
-            self.close()
-            raise
+        self._database = Database(self.path, "label store", APPLICATION_ID, SCHEMA_VERSION, _SCHEMA)
 
     def __repr__(self) -> str:
         return f"LabelStore({str(self.path)!r})"
@@ -138,20 +123,17 @@ class LabelStore:
 
     def close(self) -> None:
         """Close all connections; the store opens again when it is used again."""
-        opened, self._opened = self._opened, []
-        self._local = threading.local()
-        for connection in opened:
-            connection.close()
+        self._database.close()
 
     def get(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The stored answers among `keys`."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Answer] = {}
-        with self._errors():
+        with self._database.errors():
             for start in range(0, len(wanted), _KEYS_A_QUERY):
                 part = wanted[start : start + _KEYS_A_QUERY]
                 # One JSON parameter instead of many: no limit on their number, nothing pasted into the SQL.
-                rows = self._connection().execute(
+                rows = self._database.connection().execute(
                     f"select key, {_ANSWER_COLUMNS} from labels where key in (select value from json_each(?))",  # noqa: S608
                     [json.dumps(part)],
                 )
@@ -169,7 +151,7 @@ class LabelStore:
         `failed` are passed through unstored, because they cost nothing and are to be asked again.
         """
         rows = [_row(question, teacher, answer) for question, answer in answered if not answer.failed]
-        with self._errors(), self._writing() as connection:
+        with self._database.errors(), self._database.writing() as connection:
             connection.executemany(
                 "insert into labels (key, prompt_version, teacher, parameters, query, candidates, "  # noqa: S608
                 f"{_ANSWER_COLUMNS}) values ({', '.join('?' * 15)}) on conflict (key) do nothing",
@@ -192,7 +174,7 @@ class LabelStore:
             )
         # The last row wins where a file answers the same left record twice.
         unique = {(label.teacher, label.left_source, label.left_id): label for label in labels}
-        with self._errors(), self._writing() as connection:
+        with self._database.errors(), self._database.writing() as connection:
             before = {row[:3]: row[3:] for row in connection.execute(_IMPORTED_ROWS)}
             new = {key: _imported_row(label) for key, label in unique.items()}
             connection.executemany(_IMPORT, [(*key, *values) for key, values in new.items()])
@@ -203,8 +185,8 @@ class LabelStore:
     def imported(self, teacher: str | None = None) -> pa.Table:
         """The imported labels of one teacher, or of all: `IMPORTED_SCHEMA`, ordered by teacher and left record."""
         names = IMPORTED_SCHEMA.names
-        with self._errors():
-            rows = self._connection().execute(
+        with self._database.errors():
+            rows = self._database.connection().execute(
                 f"select {', '.join(names)} from imported where ?1 is null or teacher = ?1 "  # noqa: S608
                 "order by teacher, left_source, left_id",
                 [teacher],
@@ -219,14 +201,16 @@ class LabelStore:
     def export(self) -> pa.Table:
         """All answers as a table (`EXPORT_SCHEMA`), oldest first."""
         columns = ["key", *EXPORT_SCHEMA.names[1:]]
-        with self._errors():
-            rows = self._connection().execute(f"select {', '.join(columns)} from labels order by rowid")  # noqa: S608
+        with self._database.errors():
+            rows = self._database.connection().execute(f"select {', '.join(columns)} from labels order by rowid")  # noqa: S608
             return _table(rows, EXPORT_SCHEMA, lists=("candidates", "probabilities"))
 
     def summary(self) -> list[TeacherSummary]:
         """What the store holds, teacher by teacher."""
-        with self._errors():
-            return [TeacherSummary(row[0], bool(row[1]), *row[2:]) for row in self._connection().execute(_SUMMARY)]
+        with self._database.errors():
+            return [
+                TeacherSummary(row[0], bool(row[1]), *row[2:]) for row in self._database.connection().execute(_SUMMARY)
+            ]
 
     def delete(self, record_text: str) -> int:
         """Erase every answer whose query or candidates contain this record (canonical text); how many there were."""
@@ -244,73 +228,12 @@ class LabelStore:
         )
 
     def _erase(self, statement: str, values: list[Any]) -> int:
-        with self._errors():
-            with self._writing() as connection:
+        with self._database.errors():
+            with self._database.writing() as connection:
                 deleted = connection.execute(statement, values).rowcount
             # Otherwise what was erased would stay readable in the write-ahead log for a while.
-            self._connection().execute("pragma wal_checkpoint(truncate)")
+            self._database.connection().execute("pragma wal_checkpoint(truncate)")
         return deleted
-
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's own connection; a forked child never uses its parent's."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None or self._local.pid != os.getpid():
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            connection.execute("pragma synchronous = full")
-            connection.execute("pragma secure_delete = on")
-            self._local.connection, self._local.pid = connection, os.getpid()
-            self._opened.append(connection)
-        return connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction: committed when the block ends, undone when it raises."""
-        connection = self._connection()
-        # immediate: waiting for another writer must happen here, not in the middle of the transaction.
-        connection.execute("begin immediate")
-        try:
-            yield connection
-            connection.execute("commit")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("rollback")
-            raise
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the tables in an empty file; refuse any file that is not ours."""
-        if self._version(connection) == 0:
-            _use_wal(connection)
-            with self._writing():
-                if self._version(connection) == 0:  # another process may have been faster
-                    for statement in _SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"pragma application_id = {APPLICATION_ID}")
-                    connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
-
-    def _version(self, connection: sqlite3.Connection) -> int:
-        """The file's schema version, 0 for an empty file; LabelError for a file that cannot be used."""
-        application, version, tables = connection.execute(
-            "select (select application_id from pragma_application_id), (select user_version from pragma_user_version),"
-            " (select count(*) from sqlite_master)"
-        ).fetchone()
-        if application == 0 and version == 0 and tables == 0:
-            return 0
-        if application != APPLICATION_ID:
-            raise LabelError(f"{self.path} is an SQLite file but no label store; choose another path for the labels")
-        if version > SCHEMA_VERSION:
-            raise LabelError(
-                f"the label store {self.path} was written by a newer distiller-udf (format {version}, this one reads "
-                f"{SCHEMA_VERSION}); upgrade distiller-udf"
-            )
-        return int(version)
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Say in a sentence what SQLite's errors mean for the store."""
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise LabelError(f"the label store {self.path} {_meaning(error)} ({error})") from error
 
 
 _IMPORTED_ROWS = (
@@ -363,31 +286,3 @@ def _table(rows: Iterable[Sequence[Any]], schema: pa.Schema, lists: Sequence[str
         position = schema.get_field_index(name)
         columns[position] = [None if text is None else json.loads(text) for text in columns[position]]
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log; SQLite does not wait by itself while another process does the same."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("pragma journal_mode = wal")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-
-
-def _meaning(error: Exception) -> str:
-    text = str(error).lower()
-    if "full" in text or getattr(error, "errno", None) == 28:
-        return "cannot be written because the disk is full; free some space and run again, nothing stored is lost"
-    if "readonly" in text or "read-only" in text or "permission" in text:
-        return "cannot be written; make the file and its folder writable, or choose another path"
-    if "unable to open" in text or isinstance(error, OSError):
-        return "cannot be opened; check that its folder exists and can be written"
-    if "locked" in text or "busy" in text:
-        return f"stayed locked by another process for {BUSY_SECONDS:.0f} s; run again when that one has ended"
-    if "not a database" in text:
-        return "is no SQLite file; choose another path for the labels"
-    return "is damaged; restore it from a copy, or choose another path and ask again"

@@ -233,12 +233,12 @@ def test_a_full_disk_is_named_and_loses_nothing(path: Path, monkeypatch: pytest.
     with LabelStore(path) as store:
         store.put(question(), TEACHER, FULL)
         # SQLite's own limit gives the very error that a full disk gives.
-        pages = store._connection().execute("pragma page_count").fetchone()[0]
-        store._connection().execute(f"pragma max_page_count = {pages}")
+        pages = store._database.connection().execute("pragma page_count").fetchone()[0]
+        store._database.connection().execute(f"pragma max_page_count = {pages}")
         with pytest.raises(LabelError, match="disk is full"):
             store.put_many([(question(i), FULL) for i in range(1, 200)], TEACHER)
         assert store.export().num_rows == 1
-        store._connection().execute("pragma max_page_count = 1000000")
+        store._database.connection().execute("pragma max_page_count = 1000000")
         store.put(question(1), TEACHER, FULL)
         assert store.export().num_rows == 2
 
@@ -252,7 +252,7 @@ def test_a_device_is_no_store() -> None:
 def test_a_store_that_cannot_be_written_says_so(path: Path) -> None:
     with LabelStore(path) as store:
         # The error of a read-only disk, also for root, who may write to any file.
-        store._connection().execute("pragma query_only = on")
+        store._database.connection().execute("pragma query_only = on")
         with pytest.raises(LabelError, match="make the file and its folder writable"):
             store.put(question(), TEACHER, FULL)
 
