@@ -23,6 +23,8 @@ _VECTORS = {
     "digit_cosine": 1,
     "digit_lacked_max": -1,
     "digit_lacked_min": -1,
+    "code_contained_max": 1,
+    "code_contained_min": 1,
     "gram_cosine": 1,
 }
 _EDITS = {"ratio": 1, "sorted_ratio": 1, "set_ratio": 1, "jaro_winkler": 1}
@@ -81,6 +83,8 @@ def _texts(
 def _vectors(cache: ValueCache, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     overlap = cache.token_overlap(x, y)
     features = {"gram_cosine": cache.gram_cosine(x, y)}
+    contained = cache.code_overlap(x, y)
+    features["code_contained_max"], features["code_contained_min"] = np.maximum(*contained), np.minimum(*contained)
     shared, cosine, contained = _shares(overlap, "")
     features |= {"token_cosine": cosine, "shared": np.log1p(shared)}
     features["contained_max"], features["contained_min"] = np.maximum(*contained), np.minimum(*contained)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.similarity.text import GRAM_BITS, fold, grams, tokens
+from distiller_udf.similarity.text import GRAM_BITS, codes, fold, grams, tokens
 
 MAX_CACHED_ENTRIES = 8_000_000
 """Sparse entries kept across batches (about 12 bytes each) before the cache starts afresh."""
@@ -41,8 +41,44 @@ class Buffer:
         return self._data[: self.length]
 
 
+class SparseRows:
+    """A sparse matrix that grows by rows: their column numbers, ascending, and a value for each."""
+
+    def __init__(self, dtype: type) -> None:
+        self._data = Buffer(dtype)
+        self._ids = Buffer(np.int32)
+        self._ends = Buffer(np.int32, [0])
+
+    def extend(self, ids: np.ndarray, data: np.ndarray, ends: np.ndarray) -> None:
+        """Add rows; row i's entries end at `ends[i]`."""
+        self._ends.extend(self._ids.length + ends)
+        self._ids.extend(ids)
+        self._data.extend(data)
+
+    @property
+    def entries(self) -> int:
+        return self._ids.length
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """How many entries each row has."""
+        return np.diff(self._ends.view)
+
+    def matrix(self, width: int) -> Any:
+        """The rows as a scipy matrix, without a copy."""
+        from scipy.sparse import csr_array
+
+        shape = (self._ends.length - 1, width)
+        return csr_array((self._data.view, self._ids.view, self._ends.view), shape=shape, copy=False)
+
+    def shared(self, left: np.ndarray, right: np.ndarray, width: int) -> np.ndarray:
+        """How many columns two lists of rows have in common, pair by pair."""
+        matrix = self.matrix(width)
+        return np.asarray(matrix[left].multiply(matrix[right]).sum(axis=1), dtype=np.float64).ravel()
+
+
 class ValueCache:
-    """Distinct texts as rows: their folded text, IDF-weighted token vector and set of hashed 3-grams.
+    """Distinct texts as rows: their folded text, IDF-weighted token vector and sets of hashed 3-grams.
 
     `idf` gives each known token's weight; a token never seen when fitting gets `unseen`, the weight of the rarest.
     Rows are valid until the next call of `begin`, which starts the cache afresh once it has grown too large.
@@ -55,7 +91,7 @@ class ValueCache:
 
     def begin(self) -> None:
         """Start a batch: rows handed out before are void when the cache is full."""
-        if self._token_ids.length + self._gram_ids.length > MAX_CACHED_ENTRIES:
+        if self._tokens.entries + self._grams.entries > MAX_CACHED_ENTRIES:
             self._reset()
 
     def rows(self, values: Sequence[str]) -> np.ndarray:
@@ -72,14 +108,11 @@ class ValueCache:
         self.texts: list[str] = []
         self._weights = Buffer(np.float64)
         self._has_digit = Buffer(np.float64)
-        self._token_ids = Buffer(np.int32)
-        self._token_weights = Buffer(np.float64)
-        self._token_ends = Buffer(np.int32, [0])
-        self._gram_ids = Buffer(np.int32)
-        self._gram_ones = Buffer(np.float32)
-        self._gram_ends = Buffer(np.int32, [0])
         self._norms = Buffer(np.float64)
         self._digit_norms = Buffer(np.float64)
+        self._tokens = SparseRows(np.float64)
+        self._grams = SparseRows(np.float32)
+        self._code_grams = SparseRows(np.float32)
 
     def _add(self, values: Sequence[str]) -> None:
         folded = [fold(v) for v in values]
@@ -88,17 +121,15 @@ class ValueCache:
         ids = self._token_ids_of(folded)
         lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         flat = np.fromiter((i for row in ids for i in row), dtype=np.int32, count=int(lengths.sum()))
-        self._token_ids.extend(flat)
-        self._token_weights.extend(self._weights.view[flat])
-        self._token_ends.extend(self._token_ends.view[-1] + np.cumsum(lengths))
+        weights = self._weights.view[flat]
+        self._tokens.extend(flat, weights, np.cumsum(lengths))
         owner = np.repeat(np.arange(len(ids)), lengths)
-        squared = self._weights.view[flat] ** 2
+        squared = weights**2
         self._norms.extend(np.bincount(owner, squared, minlength=len(ids)))
         self._digit_norms.extend(np.bincount(owner, squared * self._has_digit.view[flat], minlength=len(ids)))
-        buckets, offsets = grams(folded)
-        self._gram_ids.extend(buckets)
-        self._gram_ones.extend(np.ones(len(buckets), dtype=np.float32))
-        self._gram_ends.extend(self._gram_ends.view[-1] + offsets[1:])
+        for rows, texts in ((self._grams, folded), (self._code_grams, [codes(text) for text in folded])):
+            buckets, offsets = grams(texts)
+            rows.extend(buckets, np.ones(len(buckets), dtype=np.float32), offsets[1:])
 
     def _token_ids_of(self, folded: Sequence[str]) -> list[list[int]]:
         """The sorted token ids of each text, numbering tokens not seen yet."""
@@ -115,10 +146,14 @@ class ValueCache:
 
     def gram_cosine(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Cosine of the 3-gram sets of two lists of rows, pair by pair."""
-        matrix = _matrix(self._gram_ones, self._gram_ids, self._gram_ends, 1 << GRAM_BITS)
-        shared = np.asarray(matrix[left].multiply(matrix[right]).sum(axis=1), dtype=np.float64).ravel()
-        sizes = np.diff(self._gram_ends.view)
+        shared, sizes = self._grams.shared(left, right, 1 << GRAM_BITS), self._grams.sizes
         return np.asarray(shared / np.sqrt(np.maximum(sizes[left] * sizes[right], 1)))
+
+    def code_overlap(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The share of each side's code 3-grams that the other has too; NaN where a side has no codes."""
+        shared, sizes = self._code_grams.shared(left, right, 1 << GRAM_BITS), self._code_grams.sizes
+        shared[(sizes[left] == 0) | (sizes[right] == 0)] = np.nan
+        return shared / np.maximum(sizes[left], 1), shared / np.maximum(sizes[right], 1)
 
     def token_overlap(self, left: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray]:
         """What the token sets of two lists of rows share and lack, pair by pair, in squared IDF weight.
@@ -126,7 +161,7 @@ class ValueCache:
         `norm_*`: all tokens of that side; `lacked_*`: those the other side lacks; `rarest_*`: the largest weight
         among them (0 if none); `digit_*`: the same for tokens with a digit (model codes, volumes, years).
         """
-        vectors = _matrix(self._token_weights, self._token_ids, self._token_ends, max(self._weights.length, 1))
+        vectors = self._tokens.matrix(max(self._weights.length, 1))
         # A shared token has the same weight on both sides and cancels; what is left tells the sides apart by sign.
         rest = vectors[left] - vectors[right]
         rest.eliminate_zeros()
@@ -167,9 +202,3 @@ def _row_maximum(data: np.ndarray, indptr: np.ndarray) -> np.ndarray:
         # Empty rows own no entries, so the starts of the others bound their segments exactly.
         result[filled] = np.maximum.reduceat(data, indptr[:-1][filled])
     return result
-
-
-def _matrix(data: Buffer, ids: Buffer, ends: Buffer, width: int) -> Any:
-    from scipy.sparse import csr_array
-
-    return csr_array((data.view, ids.view, ends.view), shape=(ends.length - 1, width), copy=False)

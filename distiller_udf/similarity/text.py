@@ -16,6 +16,7 @@ GRAM_BITS = 18
 """Character 3-grams are hashed into 2**GRAM_BITS buckets, so that no vocabulary has to be kept."""
 
 _PIECE = re.compile(r"\w+(?:[-/.]\w+)*")
+_DIGIT = re.compile(r"\d")
 _NUMBER_WITHIN = re.compile(r"\d{2,}")
 _SEPARATORS = re.compile(r"[-/.]")
 # A currency before, a unit behind: `$1,299.00`, `EUR 40`, `40 GB`; but not `TS8`, which is a code.
@@ -54,6 +55,15 @@ def tokens(text: str) -> set[str]:
         # A decimal stays itself; anything else is also seen without its separators.
         found.add(piece if all(map(str.isdigit, words)) else "".join(words))
     return found
+
+
+def codes(text: str) -> str:
+    """The words of a folded text that hold a digit, without separators: part numbers, sizes, years.
+
+    Their 3-grams tell that `ex55/blk` and `mdrex55bk` are close where neither token equals the other.
+    """
+    pieces = (_SEPARATORS.sub("", piece) for piece in _PIECE.findall(text) if not piece.isalpha())
+    return " ".join(piece for piece in pieces if len(piece) >= 3 and _DIGIT.search(piece))
 
 
 def grams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

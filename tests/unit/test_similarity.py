@@ -84,12 +84,21 @@ def test_token_overlap_and_cosines_match_their_definitions() -> None:
     cache = ValueCache(idf, unseen)
     rows = cache.rows([*documents, "sony radio"])
     overlap = cache.token_overlap(rows[[0, 4]], rows[[1, 2]])
-    only_left = {"ps", "lx250"}
+    only_left = {"ps", "lx250", "250"}
     assert overlap["lacked_left"][0] == sum(idf[t] ** 2 for t in only_left)
     assert overlap["lacked_right"].tolist() == [0.0, idf["bose"] ** 2 + idf["speaker"] ** 2]
     assert overlap["rarest_left"].tolist() == [idf["lx250"], unseen]
-    assert overlap["digit_lacked_left"].tolist() == [idf["lx250"] ** 2, 0.0]
+    assert overlap["digit_lacked_left"].tolist() == [idf["lx250"] ** 2 + idf["250"] ** 2, 0.0]
     assert cache.gram_cosine(rows[:1], rows[:1]).tolist() == [1.0]
+
+
+def test_codes_overlap_where_no_token_is_equal() -> None:
+    cache = ValueCache({}, 1.0)
+    rows = cache.rows(["ear buds mdr-ex55/blk", "sony mdrex55bk", "no code"])
+    left, right = cache.code_overlap(rows[[0, 0]], rows[[1, 2]])
+    assert left[0] == 7 / 10  # " mdrex55blk " against " mdrex55bk "
+    assert right[0] == 7 / 9
+    assert np.isnan(left[1])
 
 
 def test_columns_are_matched_by_their_values_not_their_names() -> None:
