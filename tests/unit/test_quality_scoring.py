@@ -69,7 +69,10 @@ def test_no_decisions_give_no_figures_but_zero() -> None:
 def test_a_task_runs_from_files_to_figures(tmp_path: Path, kind: str) -> None:
     folder = write_task(tmp_path / "data" / "people", "p-" if kind == "text" else None)
     assert find_tasks(tmp_path / "data") == [folder]
-    result = run_task(Task.read(folder), "some:1b", "random", tmp_path / "student")
+    task = Task.read(folder)
+    judged, _ = task.unlabelled("some:1b", "random")
+    assert sorted(set(judged.tolist())) == list(range(50, 80))
+    result = run_task(task, "some:1b", "random", tmp_path / "student")
     assert result.select_accuracy > 0.9
     assert result.pair_f1 > 0.9
     figures = summary({"people": result})
@@ -77,7 +80,7 @@ def test_a_task_runs_from_files_to_figures(tmp_path: Path, kind: str) -> None:
 
 
 def write_task(folder: Path, prefix: str | None) -> Path:
-    """A task of 80 people, half of them labelled, with ids as numbers or as texts."""
+    """A task of 80 people, the first 50 labelled (ten of them test records), with ids as numbers or as texts."""
     people = make_people(80)
     rng = random.Random(5)
     folder.mkdir(parents=True)
@@ -97,7 +100,8 @@ def write_task(folder: Path, prefix: str | None) -> Path:
         candidates += [{"left_id": key(0, i), "right_id": key(1, j), "split": split} for j in options]
         answer = options.index(i) + 1 if i in options else 0
         label = {"selection": "random", "teacher": "some:1b", "left_id": key(0, i), "answer": answer}
-        labels.append({**label, "options": [key(1, j) for j in options]})
+        if i < 50:
+            labels.append({**label, "options": [key(1, j) for j in options]})
     pq.write_table(pa.Table.from_pylist(candidates), folder / "candidates.parquet")
     pq.write_table(pa.Table.from_pylist(labels), folder / "teacher_labels.parquet")
     return folder
