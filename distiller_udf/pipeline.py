@@ -21,6 +21,7 @@ TUPLE_KEYS = ("left_source", "left_id")
 PAIR_KEYS = (*TUPLE_KEYS, "right_source", "right_id")
 IMPORTED = "imported"
 PACKED = "struct_pack(*columns(* exclude (source, id, fingerprint)))"
+ARROW_ROWS, STAGED_ROWS = "er_arrow_rows", "er_staged_rows"
 _CONTENT = (
     f"{', '.join(TUPLE_KEYS)}, count(*) as pairs, bit_xor(hash(right_source, right_id, pair_fingerprint)) as content"
 )
@@ -29,11 +30,12 @@ Settings = Mapping[str, Any]
 
 
 def label(
+    session: duckdb.DuckDBPyConnection,
     tuples: duckdb.DuckDBPyRelation,
     pairs: duckdb.DuckDBPyRelation,
     records: duckdb.DuckDBPyRelation,
     settings: Settings,
-) -> pa.Table:
+) -> duckdb.DuckDBPyRelation:
     """The rows of `er_labels`: the teacher's answers to these tuples, or the imported labels on these records.
 
     What the label store knows is not asked again; where a student is given, nothing is asked at all. Raises
@@ -45,6 +47,10 @@ def label(
 
     if settings["student_path"]:
         tuples = tuples.limit(0)
+
+    def all_pairs() -> pa.Table:
+        return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
+
     with LabelStore(Path(settings["label_store"])) as store:
         if settings["teacher"] == IMPORTED:
             packed = records.select(f"source, id, {PACKED} as record").to_arrow_table()
@@ -52,35 +58,37 @@ def label(
             table, report = imported_labels(store, packed, teacher=teacher, sources=sources)
             for example in report.examples:
                 logger.warning("imported label not used: %s", example)
-            return table
-        return label_tuples(
-            tuples.to_arrow_table(),
-            teacher=make_teacher(settings),
-            store=store,
-            pairs=lambda: pairs.select("left_source, left_id, left_record, right_record").to_arrow_table(),
-        )
+        else:
+            teacher = make_teacher(settings)
+            table = label_tuples(tuples.to_arrow_table(), teacher=teacher, store=store, pairs=all_pairs)
+    return _with_id_type(session, table, pairs)
 
 
 def score(
+    session: duckdb.DuckDBPyConnection,
     pairs: duckdb.DuckDBPyRelation,
     students: duckdb.DuckDBPyRelation,
     scored: duckdb.DuckDBPyRelation | None = None,
-) -> pa.RecordBatchReader:
-    """The rows of `er_scores`, streamed: the pairs of new or changed tuples, scored by the current student.
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_scores`: the pairs of new or changed tuples, scored by the current student.
 
     `scored` are the scores that are there already; a tuple is scored again when its candidates, their records or
     the student changed. Raises StudentNotFound, StudentDamaged, ColumnsMismatch.
     """
     wanted = pairs.select(", ".join((*PAIR_KEYS, "left_record", "right_record", "pair_fingerprint")))
     if not wanted.limit(1).fetchall():
-        return pa.RecordBatchReader.from_batches(_score_schema(wanted.to_arrow_table().schema), [])
+        nothing = pa.RecordBatchReader.from_batches(_score_schema(wanted.to_arrow_table().schema), [])
+        return _with_id_type(session, nothing, pairs)
     student = current_student(students)
     if scored is not None:
         changed = _changed(pairs, scored, student.info.version)
         wanted = wanted.set_alias("pairs").join(changed.set_alias("changed"), ", ".join(TUPLE_KEYS), how="semi")
-    reader = wanted.order(", ".join(TUPLE_KEYS)).to_arrow_reader(BATCH_ROWS)
+    # Read on a cursor of its own: a session cannot write while one of its results is still being read.
+    query = wanted.order(", ".join(TUPLE_KEYS)).sql_query()
+    reader = session.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
     schema = _score_schema(reader.schema)
-    return pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema))
+    rows = pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema))
+    return _with_id_type(session, rows, pairs)
 
 
 def current_student(students: duckdb.DuckDBPyRelation) -> Student:
@@ -91,6 +99,23 @@ def current_student(students: duckdb.DuckDBPyRelation) -> Student:
     if not paths:
         raise StudentNotFound("er_student has no current student; run `dbt build --select er_student` first")
     return load_student(paths[0][0])
+
+
+def _with_id_type(
+    session: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader, pairs: duckdb.DuckDBPyRelation
+) -> duckdb.DuckDBPyRelation:
+    """Arrow rows as a relation, with their ids in the type that `pairs` has; Arrow may not know it (UUID, HUGEINT).
+
+    They are staged in a temporary table, so that the stream they come from ends here.
+    """
+    kind = pairs.types[pairs.columns.index("left_id")]
+    options = f"STRUCT(source VARCHAR, id {kind}, record VARCHAR)[]"
+    casts = {"left_id": kind, "right_id": kind, "options": options}
+    columns = ", ".join(f"cast({c} as {casts[c]}) as {c}" if c in casts else c for c in rows.schema.names)
+    session.register(ARROW_ROWS, rows)
+    session.execute(f"create or replace temp table {STAGED_ROWS} as select {columns} from {ARROW_ROWS}")  # noqa: S608
+    session.unregister(ARROW_ROWS)
+    return session.table(STAGED_ROWS)
 
 
 def _score_rows(student: Student, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

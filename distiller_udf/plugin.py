@@ -1,9 +1,9 @@
 """The dbt-duckdb plug-in: registers the SQL functions on dbt's connection. The only module that imports dbt.
 
-    # profiles.yml
-    plugins:
-      - module: distiller_udf.plugin
-        config: {students_path: distiller/students}
+# profiles.yml
+plugins:
+  - module: distiller_udf.plugin
+    config: {students_path: distiller/students}
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ def model(dbt, session):
     from distiller_udf import pipeline
 
     return pipeline.label(
+        session,
         tuples=dbt.ref("er_tuples"),
         pairs=dbt.ref("er_pairs"),
         records=dbt.ref("er_records"),

@@ -10,4 +10,4 @@ def model(dbt, session):
     from distiller_udf import pipeline
 
     scored = session.query(f"select * from {dbt.this}") if dbt.is_incremental else None
-    return pipeline.score(pairs=dbt.ref("er_pairs"), students=dbt.ref("er_student"), scored=scored)
+    return pipeline.score(session, pairs=dbt.ref("er_pairs"), students=dbt.ref("er_student"), scored=scored)

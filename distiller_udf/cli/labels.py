@@ -79,9 +79,7 @@ def export(file: Path, store: Path, as_json: bool) -> None:
 
 
 @labels.command()
-@click.option(
-    "--limit", type=click.IntRange(0), default=10, show_default=True, help="How many of the newest answers."
-)
+@click.option("--limit", type=click.IntRange(0), default=10, show_default=True, help="How many of the newest answers.")
 @store_option
 @json_option
 def show(limit: int, store: Path, as_json: bool) -> None:

@@ -276,3 +276,23 @@ def test_dedupe_in_memory_with_threads(tmp_path: Path) -> None:
     project.run("build")
     found = duckdb.sql(f"select count(distinct entity_id) from '{tmp_path}/result.parquet'").fetchall()[0][0]
     assert 80 <= found <= 88
+
+
+@pytest.mark.parametrize("kind", ["uuid", "hugeint", "date"])
+def test_ids_keep_a_type_that_arrow_does_not_know(tmp_path: Path, kind: str) -> None:
+    value = {
+        "uuid": "md5(key::varchar)::uuid",
+        "hugeint": "key::hugeint + 170141183460469231731687303715884000000",
+        "date": "date '2000-01-01' + key::integer",
+    }[kind]
+    sides = ("left", "right")
+    sources = [{"name": side, "model": f"typed_{side}", "id": "key"} for side in sides]
+    project = linked(tmp_path, er_sources=sources, er_gold=None)
+    for side in sides:
+        query = f"select {value} as key, * exclude (key) from {{{{ ref('people_{side}') }}}}"
+        project._write(f"models/typed_{side}.sql", query)
+    project.run("build", "--exclude", "by_function")
+    for table in ("er_candidates", "er_labels", "er_scores", "er_matches"):
+        types = f"select distinct typeof(left_id), typeof(right_id) from {table}"
+        assert project.query(types) == [(kind.upper(), kind.upper())]
+    assert project.query("select count(*) from er_matches where left_id = right_id")[0][0] >= 140
