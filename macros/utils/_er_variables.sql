@@ -20,6 +20,8 @@
         'er_teacher_base_url': {'type': 'text', 'nullable': true},
         'er_teacher_api_key_env': {'type': 'text', 'nullable': true},
         'er_teacher_concurrency': {'type': 'integer', 'from': 1, 'to': 1024},
+        'er_teacher_timeout': {'type': 'number', 'from': 1, 'to': 10000},
+        'er_teacher_prices': {'type': 'text', 'nullable': true},
         'er_label_store': {'type': 'text', 'nullable': true},
         'er_student': {'type': 'choice', 'allowed': ['lexical']},
         'er_students_path': {'type': 'text', 'nullable': true},

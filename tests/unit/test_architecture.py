@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ PACKAGE = ROOT / "distiller_udf"
 LAYERS = [
     {"errors", "sql"},
     {"records"},
-    {"similarity", "prompts", "project"},
-    {"imported"},
+    {"similarity", "prompts", "project", "database"},
+    {"imported", "tuples"},
     {"labels", "registry", "students", "teachers"},
     {"scoring", "labelling"},
     {"udf", "parquet", "pipeline"},
@@ -100,3 +101,11 @@ def test_nothing_pickles_or_trusts_remote_code() -> None:
     for path in [*modules(), *(ROOT / "training").rglob("*.py")]:
         assert not {"pickle", "joblib", "dill", "cloudpickle"} & {name.split(".")[0] for name in imports(path)}, path
         assert "trust_remote_code=True" not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_wheel_carries_the_whole_dbt_package() -> None:
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[tool.setuptools.data-files]")[1]
+    patterns = re.findall(r'= \["([^"]+)"\]', settings.split("\n[")[0])
+    shipped = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    files = {path for folder in ("macros", "models") for path in (ROOT / folder).rglob("*.*") if path.suffix != ".pyc"}
+    assert files <= shipped
