@@ -32,11 +32,25 @@ _NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\s]+")
 
 def normalise_value(value: str) -> str | None:
     """One value as canonical text: NFC, whitespace and control characters collapsed, cut; None when empty."""
+    if _is_normal(value):
+        return value or None
     text = value[: 2 * MAX_VALUE_CHARACTERS]
     if not text.isascii():
         text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
     text = _NOT_PRINTABLE.sub(" ", text).strip()
-    return text[:MAX_VALUE_CHARACTERS] or None
+    return text[:MAX_VALUE_CHARACTERS].rstrip() or None
+
+
+def _is_normal(value: str) -> bool:
+    """Whether normalising would change nothing: a cheap look, for most values are as they should be."""
+    return (
+        len(value) <= MAX_VALUE_CHARACTERS
+        and value.isprintable()  # among white space, the space alone is printable
+        and "  " not in value
+        and value[:1] != " "
+        and value[-1:] != " "
+        and (value.isascii() or unicodedata.is_normalized("NFC", value))
+    )
 
 
 def record_text(record: Mapping[str, str | None]) -> str:

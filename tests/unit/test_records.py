@@ -110,6 +110,12 @@ def test_hashes_keep_texts_apart() -> None:
     assert content_hash("ab") == content_hash("ab")
 
 
+@given(st.text(max_size=60))
+def test_normalising_is_idempotent(value: str) -> None:
+    once = normalise_value(value)
+    assert once is None or normalise_value(once) == once
+
+
 texts = st.text(min_size=0, max_size=40)
 rows = st.lists(st.dictionaries(st.text(min_size=1, max_size=8), st.none() | texts, max_size=4), max_size=5)
 
