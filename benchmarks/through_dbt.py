@@ -28,7 +28,7 @@ MODELS = {
 
 
 def score_through_dbt(task: Task, student: Path, pairs: int, folder: Path) -> float:
-    """Pairs a second of the model `er_scores` in a real `dbt run`; each copy of the task has left records of its own."""
+    """Pairs a second of the model `er_scores` in a real `dbt run`; each copy of the task has new left records."""
     _project(folder, student)
     _warehouse(folder / "warehouse.duckdb", task, pairs)
     _dbt(folder, "deps")
