@@ -76,7 +76,7 @@ def score(
     the student changed. Raises StudentNotFound, StudentDamaged, ColumnsMismatch.
     """
     wanted = pairs.select(", ".join((*PAIR_KEYS, "left_record", "right_record", "pair_fingerprint")))
-    if not wanted.limit(1).fetchall():
+    if is_empty(students) and is_empty(pairs):
         nothing = pa.RecordBatchReader.from_batches(_score_schema(wanted.to_arrow_table().schema), [])
         return _with_id_type(session, nothing, pairs)
     student = current_student(students)
@@ -116,6 +116,11 @@ def _with_id_type(
     session.execute(f"create or replace temp table {STAGED_ROWS} as select {columns} from {ARROW_ROWS}")  # noqa: S608
     session.unregister(ARROW_ROWS)
     return session.table(STAGED_ROWS)
+
+
+def is_empty(relation: duckdb.DuckDBPyRelation) -> bool:
+    """Whether a relation has no rows. It is counted: DuckDB 2.0 can hang on `limit 1` over a large join."""
+    return bool(relation.aggregate("count(*)").fetchall()[0][0] == 0)
 
 
 def _score_rows(student: Student, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

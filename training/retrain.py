@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from distiller_udf import __version__
 from distiller_udf.errors import LabelError, one_of
+from distiller_udf.pipeline import is_empty
 from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
@@ -128,7 +129,7 @@ def student_model(
     if settings["student_path"]:
         return single_student_table(Path(settings["student_path"]))
     registry, answered = Registry(Path(settings["students_path"]), settings["student_name"]), labels.to_arrow_table()
-    if answered.num_rows == 0 and not pairs.limit(1).fetchall():
+    if answered.num_rows == 0 and is_empty(pairs):
         logger.warning("there are no candidate pairs, so there is nothing to train on and nothing to decide")
         return student_table(registry)
     ensure_student(
