@@ -82,5 +82,5 @@ def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
     for name in given:
         if name not in names:
             close = get_close_matches(name, names, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = f"; did you mean {close[0]}?" if close else "."
             raise SettingsError(f"unknown {what} {name!r}{hint} Allowed: {', '.join(names)}")

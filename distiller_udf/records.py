@@ -211,7 +211,7 @@ def parse_text(text: str | None) -> dict[str, object] | None:
     if text.startswith("{"):
         try:
             record = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         if isinstance(record, dict):
             return record

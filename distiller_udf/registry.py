@@ -12,8 +12,9 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from distiller_udf.errors import DistillerError, StudentDamaged, StudentError, S
 from distiller_udf.students.base import StudentInfo
 
 CURRENT = "CURRENT"
+STAGING = ".staging-"
+ABANDONED_SECONDS = 24 * 3600
+"""No training takes that long: what was staged before is what a killed one left behind."""
+
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -91,7 +96,8 @@ class Registry:
         staged: Path | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            staged = Path(tempfile.mkdtemp(prefix=".staging-", dir=self.folder))
+            self._remove_abandoned()
+            staged = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
             yield staged
         except OSError as error:
             raise StudentError(
@@ -102,6 +108,13 @@ class Registry:
             if staged is not None:
                 shutil.rmtree(staged, ignore_errors=True)
 
+    def _remove_abandoned(self) -> None:
+        """Remove the staging folders of trainings that were killed; a living one is younger."""
+        for folder in self.folder.glob(f"{STAGING}*"):
+            with suppress(OSError):
+                if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+
     def publish(self, staged: Path, version: str) -> Path:
         """Make a staged folder a version, whole or not at all. A version that exists already is kept."""
         StudentInfo.read(staged)
@@ -111,7 +124,12 @@ class Registry:
         if target.exists():  # damaged remains of this very version: its replacement is complete
             shutil.rmtree(target)
         _sync_tree(staged)
-        staged.rename(target)
+        try:
+            staged.rename(target)
+        except OSError:
+            if self.exists(version):  # another process published the same version meanwhile
+                return target
+            raise
         target.chmod(0o755)
         _sync(target.parent)
         return target
