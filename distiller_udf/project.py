@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import sysconfig
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,22 @@ def installed_package() -> Path:
 
     Raises SettingsError when neither is there.
     """
-    checkout = Path(__file__).resolve().parents[1]
-    shared = Path(sysconfig.get_path("data")) / "share" / PACKAGE
-    for folder in (checkout, shared):
+    beside = Path(__file__).resolve().parents[1]  # the checkout; its share/ after `pip install --target`
+    for folder in (beside, *_carried(), beside / "share" / PACKAGE):
         if _is_package(folder):
             return folder
     raise SettingsError("the dbt package is not beside this installation; name it with --package FOLDER_OR_GIT_URL")
+
+
+def _carried() -> Iterator[Path]:
+    """Where pip says that it put the wheel's dbt package, which depends on the kind of installation."""
+    try:
+        files = metadata.files("distiller-udf") or []
+    except metadata.PackageNotFoundError:
+        return
+    for file in files:
+        if file.parts[-3:] == ("share", PACKAGE, "dbt_project.yml"):
+            yield Path(str(file.locate())).resolve().parent
 
 
 def _is_package(folder: Path) -> bool:
@@ -152,12 +163,21 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Replace the file whole, so that a crash never leaves half of it."""
+    """Replace the file whole, so that a crash never leaves half of it; its mode and a link to it stay.
+
+    The staged copy is private from the start: profiles.yml may hold passwords.
+    """
     text = StringIO()
     _yaml().dump(content, text)
+    path = path.resolve()
     staged = path.with_name(f".{path.name}.part")
     try:
+        staged.unlink(missing_ok=True)
+        there = path.exists()
+        staged.touch(0o600 if there else 0o666, exist_ok=False)
         staged.write_text(text.getvalue(), encoding="utf-8")
+        if there:
+            staged.chmod(stat.S_IMODE(path.stat().st_mode))
         staged.replace(path)
     except OSError as error:
         staged.unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""A dbt project's files: changed in place, as private as they were, and the dbt package found wherever pip put it."""
+
+from __future__ import annotations
+
+import stat
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from distiller_udf import project as project_module
+from distiller_udf.errors import SettingsError
+from distiller_udf.project import Project, installed_package
+
+PROFILES = "mine:\n  outputs:\n    dev: {type: duckdb, path: w.duckdb}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "dbt_project.yml").write_text("name: mine\nprofile: mine\n")
+    (folder / "profiles.yml").write_text(PROFILES)
+    return folder
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("private", [0o600, 0o640, 0o644])
+def test_a_changed_file_keeps_its_mode(folder: Path, private: int) -> None:
+    profiles = folder / "profiles.yml"
+    profiles.chmod(private)
+    assert Project(folder).add_plugin() == ["dev"]
+    assert mode(profiles) == private
+    assert [path.name for path in folder.glob(".*")] == []
+
+
+def test_the_staged_file_is_private_while_it_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "profiles.yml").chmod(0o600)
+    seen = []
+    write = Path.write_text
+
+    def watched(path: Path, *args: str, **options: str) -> int:
+        seen.append(mode(path))
+        return write(path, *args, **options)
+
+    monkeypatch.setattr(Path, "write_text", watched)
+    Project(folder).add_plugin()
+    assert seen == [0o600]
+
+
+def test_a_new_file_has_the_usual_mode(folder: Path) -> None:
+    Project(folder).add_package("https://host.example/distiller-udf.git")
+    usual = folder / "usual"
+    usual.touch()
+    assert mode(folder / "packages.yml") == mode(usual)
+
+
+def test_a_link_stays_a_link(folder: Path, tmp_path: Path) -> None:
+    profiles, target = folder / "profiles.yml", tmp_path / "dotfiles.yml"
+    target.write_text(PROFILES)
+    profiles.unlink()
+    profiles.symlink_to(target)
+    Project(folder).add_plugin()
+    assert profiles.is_symlink()
+    assert "distiller_udf.plugin" in target.read_text()
+
+
+def test_the_package_is_found_where_pip_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layout of `pip install --user`: the data lie in ~/.local/share, not in the interpreter's prefix."""
+    site, share = tmp_path / "lib" / "python3" / "site-packages", tmp_path / "share" / "distiller_udf"
+    (info := site / "distiller_udf-9.dist-info").mkdir(parents=True)
+    share.mkdir(parents=True)
+    (share / "dbt_project.yml").write_text("name: distiller_udf\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: distiller-udf\nVersion: 9\n")
+    (info / "RECORD").write_text("../../../share/distiller_udf/dbt_project.yml,,\ndistiller_udf/project.py,,\n")
+    installed = metadata.Distribution.at(info)
+    monkeypatch.setattr(project_module, "__file__", str(site / "distiller_udf" / "project.py"))
+    monkeypatch.setattr(metadata, "distribution", lambda name: installed)
+    assert installed_package() == share.resolve()
+
+
+def test_the_checkout_is_the_package() -> None:
+    assert installed_package() == Path(__file__).parents[2]
+
+
+def test_no_package_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(project_module, "__file__", str(tmp_path / "distiller_udf" / "project.py"))
+    monkeypatch.setattr(metadata, "distribution", missing)
+    with pytest.raises(SettingsError, match="--package"):
+        installed_package()
