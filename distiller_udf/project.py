@@ -64,9 +64,9 @@ class Project:
         return None
 
     def sources(self) -> list[Any] | None:
-        """The variable er_sources; None when it is not set."""
+        """The variable er_sources, from the package's own variables where it is there; None when it is not set."""
         variables = _read(self.settings_file).get("vars") or {}
-        found: list[Any] | None = variables.get("er_sources", (variables.get(PACKAGE) or {}).get("er_sources"))
+        found: list[Any] | None = {**variables, **(variables.get(PACKAGE) or {})}.get("er_sources")
         return found
 
     def outputs(self) -> dict[str, bool]:
@@ -83,10 +83,11 @@ class Project:
         _write(self.packages_file, content)
 
     def add_sources(self, sources: Sequence[dict[str, str]]) -> None:
-        """Set the variable er_sources."""
+        """Set the variable er_sources, where the project has it already or among the variables of all packages."""
         content = _read(self.settings_file)
-        content["vars"] = content.get("vars") or {}
-        content["vars"]["er_sources"] = list(sources)
+        content["vars"] = variables = content.get("vars") or {}
+        own = variables.get(PACKAGE) or {}
+        (own if "er_sources" in own else variables)["er_sources"] = list(sources)
         _write(self.settings_file, content)
 
     def add_plugin(self) -> list[str]:

@@ -79,15 +79,22 @@ def init_package(project: Project, package: str | None, report: Report) -> None:
 
 
 def init_sources(project: Project, entries: list[dict[str, str]], report: Report) -> None:
-    """Set er_sources unless it is set."""
+    """Set er_sources unless tables are listed there; without entries nothing is written."""
     found = project.sources()
-    if found is None:
+    if found:
+        names = [str(source.get("name")) for source in found if isinstance(source, dict)]
+        report.kept.append(f"er_sources in dbt_project.yml: {', '.join(names)}")
+        new = [entry["name"] for entry in entries if entry["name"] not in names]
+        if new:
+            report.next.append(f"add {', '.join(new)} to er_sources in dbt_project.yml yourself: it is set already")
+    elif entries:
         project.add_sources(entries)
-        report.added.append(f"er_sources in dbt_project.yml: {', '.join(e['name'] for e in entries) or 'still empty'}")
+        report.added.append(f"er_sources in dbt_project.yml: {', '.join(entry['name'] for entry in entries)}")
     else:
-        report.kept.append(f"er_sources in dbt_project.yml, with {len(found)} tables")
-    if not (found or entries):
-        report.next.append(f"list your tables under vars: er_sources in dbt_project.yml, as in - {EXAMPLE}")
+        report.next.append(
+            "name your tables: `distiller init --source NAME=MODEL:ID`, or under vars: er_sources in dbt_project.yml, "
+            f"as in - {EXAMPLE}"
+        )
 
 
 def init_plugin(project: Project, report: Report) -> None:

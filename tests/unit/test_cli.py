@@ -202,6 +202,36 @@ def test_doctor_finds_what_is_missing_and_how_to_fix_it(project: Path, students:
     assert {c["name"]: c["ok"] for c in healthy["checks"]}["student"]
 
 
+@pytest.mark.parametrize("before", ["", "  er_sources: []\n", "  distiller_udf:\n    er_sources: []\n"])
+def test_doctor_s_advice_about_sources_works(project: Path, before: str) -> None:
+    """init, doctor, what doctor says, doctor: an empty list of tables is a missing one."""
+    settings = project / "dbt_project.yml"
+    settings.write_text(settings.read_text() + before)
+    arguments = ["init", "--project-dir", project, "--profiles-dir", project]
+
+    def listed(code: int) -> dict:
+        checks = run_json("doctor", "--project-dir", project, code=code)["checks"]
+        return next(check for check in checks if check["name"] == "er_sources")
+
+    assert any("--source NAME=MODEL:ID" in line for line in run_json(*arguments)["next"])
+    assert settings.read_text().count("er_sources") == (1 if before else 0)
+    lacking = listed(code=1)
+    assert not lacking["ok"]
+    assert lacking["fix"] == "distiller init --source NAME=MODEL:ID"
+    added = run_json(*arguments, "--source", "people=stg_people:key")["added"]
+    assert added == ["er_sources in dbt_project.yml: people"]
+    assert settings.read_text().count("er_sources") == 1
+    assert listed(code=0)["found"] == "people"
+
+
+def test_init_says_which_tables_it_did_not_add(project: Path) -> None:
+    arguments = ["init", "--project-dir", project, "--profiles-dir", project]
+    run(*arguments, "--source", "a=stg_a:key")
+    again = run_json(*arguments, "--source", "a=stg_a:key", "--source", "b=stg_b")
+    assert "er_sources in dbt_project.yml: a" in again["kept"]
+    assert any(line.startswith("add b to er_sources") for line in again["next"])
+
+
 def test_doctor_never_shows_the_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     output = run("doctor", "--project-dir", project, code=1).output
