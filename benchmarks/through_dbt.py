@@ -10,7 +10,6 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import yaml
 
 from benchmarks.tasks import Task
 
@@ -58,7 +57,7 @@ def _project(folder: Path, student: Path) -> None:
         },
     }
     for name, content in files.items():
-        (folder / name).write_text(yaml.safe_dump(content), encoding="utf-8")
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML too
     (folder / "models").mkdir()
     model = "{{ config(materialized='table') }} select * from main.repeated"
     (folder / "models" / "er_candidates.sql").write_text(model, encoding="utf-8")

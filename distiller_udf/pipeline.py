@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,11 @@ def label(
     pairs: duckdb.DuckDBPyRelation,
     records: duckdb.DuckDBPyRelation,
     settings: Settings,
+    folder: Path,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_labels`: the teacher's answers to these tuples, or the imported labels on these records.
+
+    `settings` are the model's er_* variables, `folder` is the dbt project that their paths are relative to.
 
     What the label store knows is not asked again; where a student is given, nothing is asked at all. Raises
     LabelError, TeacherError.
@@ -51,15 +54,17 @@ def label(
     def all_pairs() -> pa.Table:
         return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
 
-    with LabelStore(Path(settings["label_store"])) as store:
+    with LabelStore(folder / settings["label_store"]) as store:
         if settings["teacher"] == IMPORTED:
-            packed = records.select(f"source, id, {PACKED} as record").to_arrow_table()
+            packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()
             teacher, sources = settings["teacher_model"], [str(source["name"]) for source in settings["sources"]]
             table, report = imported_labels(store, packed, teacher=teacher, sources=sources)
             for example in report.examples:
                 logger.warning("imported label not used: %s", example)
+            if report.options_dropped:
+                logger.warning("%d options of imported labels are no records of the input", report.options_dropped)
         else:
-            teacher = make_teacher(settings)
+            teacher = make_teacher(_with_prices(settings, folder))
             table = label_tuples(tuples.to_arrow_table(), teacher=teacher, store=store, pairs=all_pairs)
     return _with_id_type(session, table, pairs)
 
@@ -113,9 +118,38 @@ def _with_id_type(
     casts = {"left_id": kind, "right_id": kind, "options": options}
     columns = ", ".join(f"cast({c} as {casts[c]}) as {c}" if c in casts else c for c in rows.schema.names)
     session.register(ARROW_ROWS, rows)
-    session.execute(f"create or replace temp table {STAGED_ROWS} as select {columns} from {ARROW_ROWS}")  # noqa: S608
-    session.unregister(ARROW_ROWS)
+    try:
+        session.execute(f"create or replace temp table {STAGED_ROWS} as select {columns} from {ARROW_ROWS}")  # noqa: S608
+    finally:
+        session.unregister(ARROW_ROWS)
     return session.table(STAGED_ROWS)
+
+
+def teacher_names(settings: Settings, folder: Path) -> list[str]:
+    """The names under which the teacher that is set answers: one, or all that labels were imported of."""
+    from distiller_udf.labels import LabelStore
+    from distiller_udf.teachers import make_teacher
+
+    if settings["teacher"] != IMPORTED:
+        return [make_teacher(_with_prices(settings, folder)).name]
+    if settings["teacher_model"]:
+        return [str(settings["teacher_model"])]
+    with LabelStore(folder / settings["label_store"]) as store:
+        return [summary.teacher for summary in store.summary() if summary.imported]
+
+
+def by_teachers(labels: duckdb.DuckDBPyRelation, names: Sequence[str]) -> duckdb.DuckDBPyRelation:
+    """The labels of these teachers."""
+    import duckdb
+
+    if not names:
+        return labels.limit(0)
+    return labels.filter(duckdb.ColumnExpression("teacher").isin(*(duckdb.ConstantExpression(name) for name in names)))
+
+
+def _with_prices(settings: Settings, folder: Path) -> Settings:
+    prices = settings["teacher_prices"]
+    return {**settings, "teacher_prices": str(folder / prices) if prices else None}
 
 
 def is_empty(relation: duckdb.DuckDBPyRelation) -> bool:

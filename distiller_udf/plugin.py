@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.flags import get_flags
 
 from distiller_udf.errors import SettingsError, check_names
 from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
@@ -35,6 +36,12 @@ DEFAULTS: Mapping[str, Any] = {
 """Every setting of the plug-in, with its default. Paths are relative to the dbt project."""
 
 
+def project_folder() -> Path:
+    """The folder of the dbt project that is running, which relative paths start from; outside dbt, this folder."""
+    folder = getattr(get_flags(), "PROJECT_DIR", None)
+    return Path(folder) if folder else Path.cwd()
+
+
 class Plugin(BasePlugin):  # type: ignore[misc]
     """Registers `er_match` and its siblings when dbt opens its connection; students and teachers load when called."""
 
@@ -53,7 +60,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Register the functions; dbt calls this once, and every thread's cursor sees them."""
         source = self.settings["student_path"] or self.settings["students_path"]
-        student = CurrentStudent(Path(source), str(self.settings["student_name"]))
+        student = CurrentStudent(project_folder() / source, str(self.settings["student_name"]))
         ask = self._ask if self.settings["teacher"] else None
         register_functions(conn, Functions(student, ask, self.settings["strict"]))
 

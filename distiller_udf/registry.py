@@ -1,7 +1,7 @@
 """The registry of students: immutable version folders and one pointer to the current one.
 
     students/<name>/<version>/     a student, written once
-    students/<name>/CURRENT        the version that answers now, replaced atomically
+    students/<name>/CURRENT        the version that answers now, and whether someone pinned it; replaced atomically
 
 A reader sees either the old pointer or the new one; a version folder appears only when it is complete.
 """
@@ -22,6 +22,7 @@ from distiller_udf.errors import DistillerError, StudentDamaged, StudentError, S
 from distiller_udf.students.base import StudentInfo
 
 CURRENT = "CURRENT"
+PINNED = "pinned"
 STAGING = ".staging-"
 ABANDONED_SECONDS = 24 * 3600
 """No training takes that long: what was staged before is what a killed one left behind."""
@@ -67,10 +68,12 @@ class Registry:
 
     def current_version(self) -> str | None:
         """The version that the pointer names; None when nothing was ever promoted."""
-        try:
-            return (self.folder / CURRENT).read_text(encoding="utf-8").strip() or None
-        except FileNotFoundError:
-            return None
+        return next(iter(self._pointer()), None)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the current version was set to stay: training then publishes versions without promoting them."""
+        return PINNED in self._pointer()[1:]
 
     def current(self) -> Path:
         """The folder of the current student. Raises StudentNotFound when there is none."""
@@ -134,19 +137,28 @@ class Registry:
         _sync(target.parent)
         return target
 
-    def promote(self, version: str) -> None:
-        """Point to a version; readers see the old pointer or the new one, never half of it."""
+    def promote(self, version: str, *, pin: bool = False) -> None:
+        """Point to a version; readers see the old pointer or the new one. `pin` keeps it there when others are trained.
+
+        Raises StudentNotFound, StudentDamaged where the version cannot be used.
+        """
         try:
             StudentInfo.read(self.path(version))
-            self._write_pointer(version)
+            self._write_pointer([version, PINNED] if pin else [version])
         except OSError as error:
             raise DistillerError(f"{self.folder / CURRENT} could not be written: {error.strerror or error}") from error
 
-    def _write_pointer(self, version: str) -> None:
+    def _pointer(self) -> list[str]:
+        try:
+            return (self.folder / CURRENT).read_text(encoding="utf-8").split()
+        except FileNotFoundError:
+            return []
+
+    def _write_pointer(self, lines: list[str]) -> None:
         handle, temporary = tempfile.mkstemp(prefix=".current-", dir=self.folder)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(version + "\n")
+                file.write("\n".join(lines) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o644)

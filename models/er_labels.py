@@ -8,6 +8,7 @@ def model(dbt, session):
         unique_key=["left_source", "left_id", "teacher"],
     )
     from distiller_udf import pipeline
+    from distiller_udf.plugin import project_folder
 
     return pipeline.label(
         session,
@@ -15,4 +16,5 @@ def model(dbt, session):
         pairs=dbt.ref("er_pairs"),
         records=dbt.ref("er_records"),
         settings=dbt.config.meta_get("er"),
+        folder=project_folder(),
     )

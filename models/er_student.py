@@ -3,10 +3,13 @@
 
 def model(dbt, session):
     dbt.config(materialized="table")
+    from distiller_udf.plugin import project_folder
     from distiller_udf.training import retrain
 
     return retrain.student_model(
+        session,
         labels=dbt.ref("er_labels"),
         pairs=dbt.ref("er_pairs"),
         settings=dbt.config.meta_get("er"),
+        folder=project_folder(),
     )

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from distiller_udf import __version__
 from distiller_udf.errors import LabelError, one_of
-from distiller_udf.pipeline import is_empty
+from distiller_udf.pipeline import PAIR_KEYS, TUPLE_KEYS, by_teachers, is_empty, teacher_names
 from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
@@ -61,23 +61,21 @@ def ensure_student(
     kind: str = "lexical",
     settings: Mapping[str, Any] | None = None,
     candidates: Callable[[], Candidates] | None = None,
+    columns: str = "",
     progress: Callable[[str, float], None] | None = None,
 ) -> Outcome:
     """Train and promote a student unless one of these very labels, settings and code is there already.
 
     `labels` has the shape of `er_labels`; `candidates` fetches the unlabelled pairs, only when training happens.
-    A version that exists is never trained again, nor promoted over a pointer that someone set. Raises
-    TrainingError when the labels cannot carry a student, StudentError when it cannot be written; the current
-    student stays as it was.
+    A version that exists is not trained again; it becomes the current one unless another is pinned. `columns`
+    describes the candidates' columns: where they change, another student is wanted. Raises TrainingError when the
+    labels cannot carry a student, StudentError when it cannot be written; the current student stays as it was.
     """
     one_of("er_student", kind, KINDS)
     fingerprint = label_fingerprint(labels)
-    version = f"{kind}-{content_hash(kind, fingerprint, _canonical(settings), __version__)[:12]}"
+    version = f"{kind}-{content_hash(kind, fingerprint, _canonical(settings), columns, __version__)[:12]}"
     if registry.exists(version):
-        if registry.current_version() is None:
-            registry.promote(version)
-        path = registry.current()
-        return Outcome(load_student(path).info, path, trained=False)
+        return _current(registry, version, trained=False)
     with registry.staging() as folder:
         origin = {"label_fingerprint": fingerprint, "teachers": teachers(labels), "code_version": __version__}
         lexical.train(
@@ -89,9 +87,19 @@ def ensure_student(
             trained_from={**origin, "labels": usable_labels(labels)},
             progress=progress,
         )
-        path = registry.publish(folder, version)
-    registry.promote(version)
-    return Outcome(load_student(path).info, path, trained=True)
+        registry.publish(folder, version)
+    return _current(registry, version, trained=True)
+
+
+def _current(registry: Registry, version: str, trained: bool) -> Outcome:
+    """Promote the version that belongs to the labels, unless someone pinned another one."""
+    current = registry.current_version()
+    if current != version and registry.pinned:
+        logger.warning("%s stays the current student because it is pinned; these labels give %s", current, version)
+    elif current != version:
+        registry.promote(version)
+    path = registry.current()
+    return Outcome(load_student(path).info, path, trained)
 
 
 def label_fingerprint(labels: pa.Table) -> str:
@@ -120,15 +128,22 @@ def usable_labels(labels: pa.Table) -> int:
 
 
 def student_model(
-    labels: duckdb.DuckDBPyRelation, pairs: duckdb.DuckDBPyRelation, settings: Mapping[str, Any]
+    session: duckdb.DuckDBPyConnection,
+    labels: duckdb.DuckDBPyRelation,
+    pairs: duckdb.DuckDBPyRelation,
+    settings: Mapping[str, Any],
+    folder: Path,
 ) -> pa.Table:
-    """The rows of the dbt model `er_student`; trains when the labels changed. `settings` are its er_* variables.
+    """The rows of the dbt model `er_student`; trains when the labels changed.
 
-    Without any candidate pair there is nothing to decide, so no student is needed and none is trained.
+    `settings` are its er_* variables, `folder` is the dbt project that their paths are relative to. Labels of
+    teachers other than the one that is set do not teach. Without any candidate pair there is nothing to decide, so
+    no student is needed and none is trained.
     """
     if settings["student_path"]:
-        return single_student_table(Path(settings["student_path"]))
-    registry, answered = Registry(Path(settings["students_path"]), settings["student_name"]), labels.to_arrow_table()
+        return single_student_table(folder / settings["student_path"])
+    registry = Registry(folder / settings["students_path"], settings["student_name"])
+    answered = by_teachers(labels, teacher_names(settings, folder)).to_arrow_table()
     if answered.num_rows == 0 and is_empty(pairs):
         logger.warning("there are no candidate pairs, so there is nothing to train on and nothing to decide")
         return student_table(registry)
@@ -137,9 +152,22 @@ def student_model(
         registry,
         kind=settings["student"],
         settings={"seed": settings["seed"], "multi": may_match_several(settings)},
-        candidates=lambda: pairs.select("left_record, right_record").to_arrow_reader(BATCH_ROWS),
+        candidates=lambda: sampled(session, pairs),
+        columns=record_columns(pairs),
     )
     return student_table(registry)
+
+
+def sampled(session: duckdb.DuckDBPyConnection, pairs: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
+    """Candidate pairs in an order that is the same each time and arbitrary: training looks at the first of them."""
+    draw = f"md5(concat_ws(':', {', '.join(f'{key}::varchar' for key in TUPLE_KEYS)}))"
+    query = pairs.order(", ".join((draw, *PAIR_KEYS))).select("left_record, right_record").sql_query()
+    return session.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
+
+
+def record_columns(pairs: duckdb.DuckDBPyRelation) -> str:
+    """The names and types of the columns on both sides of the pairs."""
+    return ", ".join(str(pairs.types[pairs.columns.index(side)]) for side in ("left_record", "right_record"))
 
 
 def may_match_several(settings: Mapping[str, Any]) -> bool:

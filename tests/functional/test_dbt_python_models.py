@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from conftest import make_people
 from dbt_harness import Project
 
 from distiller_udf import pipeline
+from distiller_udf.labels import LabelStore
 from distiller_udf.registry import Registry
 from distiller_udf.training import lexical
 
@@ -40,7 +42,7 @@ def seed(rows: list[dict[str, Any]], **renamed: str) -> str:
     return text.getvalue()
 
 
-def plugin(students: Path) -> dict[str, Any]:
+def plugin(students: str | Path) -> dict[str, Any]:
     """What the connection needs for the SQL functions."""
     return {"plugins": [{"module": "distiller_udf.plugin", "config": {"students_path": str(students)}}]}
 
@@ -66,7 +68,7 @@ def linked(folder: Path, **variables: Any) -> Project:
             "er_students_path": str(folder / "distiller" / "students"),
             **variables,
         },
-        output=plugin(folder / "distiller" / "students"),
+        output=plugin("distiller/students"),
     )
 
 
@@ -184,6 +186,39 @@ def test_with_a_given_student_nothing_is_asked_or_trained(project: Project, tmp_
     assert not (tmp_path / "distiller" / "students").exists()
 
 
+def test_only_the_teacher_that_is_set_teaches(tmp_path: Path) -> None:
+    project = linked(tmp_path)
+    project.run("build", "--exclude", "by_function")
+    rows = project.query("select left_id, list(right_id order by right_id) from er_candidates group by 1 order by 1")
+    answers = [
+        {"left_id": left, "options": options, "right_id": left if left in options else None, "teacher": "people"}
+        for left, options in rows[:50]
+    ]
+    with LabelStore(tmp_path / "distiller" / "labels.sqlite") as store:
+        store.import_labels(pa.Table.from_pylist(answers))
+    project.run("build", "--exclude", "by_function", variables={"er_teacher": "imported"})
+    assert project.query("select teachers, labels from er_student where is_current") == [(["people"], 50)]
+
+
+def test_labels_of_vanished_records_do_not_teach(tmp_path: Path) -> None:
+    project = linked(tmp_path)
+    project.run("build", "--exclude", "by_function")
+    project._write("seeds/people_left.csv", seed(PEOPLE.left[:100]))
+    project.run("build", "--exclude", "by_function")
+    assert project.query("select count(*) from er_labels where left_id >= 100") == [(0,)]
+
+
+def test_paths_are_relative_to_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    paths = {"er_label_store": "distiller/labels.sqlite", "er_students_path": "distiller/students"}
+    project = linked(tmp_path / "project", **paths)
+    project.run("build")
+    assert (tmp_path / "project" / "distiller" / "labels.sqlite").exists()
+    assert not (elsewhere / "distiller").exists()
+
+
 def test_an_unreachable_teacher_is_one_sentence_and_leaves_no_table(tmp_path: Path) -> None:
     project = linked(tmp_path, er_teacher="openai", er_teacher_model="m", er_teacher_base_url="http://127.0.0.1:9/v1")
     message = project.error("build", "--exclude", "by_function")
@@ -203,10 +238,6 @@ def test_an_unknown_student_or_teacher_lists_what_is_allowed(tmp_path: Path) -> 
 
 
 def test_imported_labels_teach(project: Project, tmp_path: Path) -> None:
-    import pyarrow as pa
-
-    from distiller_udf.labels import LabelStore
-
     rows = project.query("select left_id, list(right_id order by right_id) from er_candidates group by 1 order by 1")
     table = [
         {"left_id": left, "options": options, "right_id": left if left in options else None, "teacher": "people"}

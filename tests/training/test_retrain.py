@@ -53,14 +53,24 @@ def test_another_answer_is_another_student(few: pa.Table, tmp_path: Path) -> Non
     assert [row["is_current"] for row in student_table(registry).to_pylist()] == [False, True]
 
 
-def test_a_pointer_that_someone_set_stays(few: pa.Table, tmp_path: Path) -> None:
+def test_a_pinned_student_stays_and_others_are_promoted(few: pa.Table, tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     old = ensure_student(few, registry, settings=SEED).info.version
     new = ensure_student(few, registry, settings={"seed": 2}).info.version
-    registry.promote(old)
+    assert ensure_student(few, registry, settings=SEED).info.version == registry.current_version() == old != new
+    registry.promote(old, pin=True)
     again = ensure_student(few, registry, settings={"seed": 2})
-    assert new != old
     assert (again.trained, again.info.version, registry.current_version()) == (False, old, old)
+    registry.promote(old)
+    assert ensure_student(few, registry, settings={"seed": 2}).info.version == new
+
+
+def test_other_columns_are_another_student(few: pa.Table, tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    one = ensure_student(few, registry, settings=SEED, columns="STRUCT(name VARCHAR)")
+    two = ensure_student(few, registry, settings=SEED, columns="STRUCT(name VARCHAR, town VARCHAR)")
+    assert two.trained
+    assert two.info.version != one.info.version
 
 
 @pytest.mark.parametrize(
