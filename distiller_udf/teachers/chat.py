@@ -16,6 +16,9 @@ from distiller_udf.errors import SettingsError, TeacherRefused
 
 OPENAI_URL = "https://api.openai.com/v1"
 MAX_BODY_BYTES = 2_000_000
+SECRET_CHARACTERS = 12
+"""A key that is shorter than this is a placeholder, no secret."""
+
 _PASSING_STATUS = {408, 409, 425, 429}
 
 
@@ -95,8 +98,14 @@ class ChatEndpoint:
             if not type(error).__module__.startswith("http"):  # httpx or its successor, whichever openai uses
                 raise
             raise Passing(f"the reply broke off: {self._clean(str(error))}") from None
-        # A server that echoes the request would carry the key into the label store.
-        return _json_object(data.replace(self._key.encode(), b"***") if self._key else data)
+        return _json_object(data)
+
+    def without_key(self, text: str) -> str:
+        """A text from outside, without the key should it repeat it.
+
+        A short key ("none", "x", "1", as local servers are given) is no secret, and its letters are everywhere.
+        """
+        return text.replace(self._key, "***") if len(self._key) >= SECRET_CHARACTERS else text
 
     def _read(self, response: Any) -> bytes:
         """The body, under a limit of time and size: a trickle of bytes outlasts any read timeout."""
@@ -131,8 +140,7 @@ class ChatEndpoint:
 
     def _clean(self, text: str) -> str:
         """A text from outside as one short line, without the key should it repeat it."""
-        text = text.replace(self._key, "***") if self._key else text
-        return " ".join(text.split())[:300]
+        return " ".join(self.without_key(text).split())[:300]
 
 
 def _checked_url(url: str) -> str:

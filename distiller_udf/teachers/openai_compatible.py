@@ -149,12 +149,20 @@ class OpenAICompatible:
             raise Passing("the reply has no choices")
         message = choices[0].get("message")
         text = message.get("content") if isinstance(message, dict) else None
-        answer = parse_answer(text if isinstance(text, str) else None, n)
+        answer = self._parsed(text, n) if isinstance(text, str) else parse_answer(None, n)
         if answer.choice is None and choices[0].get("finish_reason") == "length":
             answer = replace(answer, error="abstained: the reply was cut off at max_tokens; allow more tokens")
         if answer.choice is None and choices[0].get("finish_reason") == "content_filter":
             answer = replace(answer, error="abstained: the server's content filter withheld the reply")
         return replace(answer, **self._usage(payload.get("usage")))
+
+    def _parsed(self, text: str, n: int) -> Answer:
+        """A reply as an answer. A server that echoes the request would carry the key into the label store."""
+        answer, clean = parse_answer(text, n), self.endpoint.without_key
+        # What was chosen is read from the reply as it came; only its words come from the cleaned one.
+        words = parse_answer(clean(text), n)
+        error = None if answer.choice is not None else clean(words.error or "abstained: the reply is unusable")
+        return replace(answer, explanation=words.explanation and clean(words.explanation), error=error)
 
     def _usage(self, usage: object) -> dict[str, Any]:
         used = usage if isinstance(usage, dict) else {}

@@ -408,6 +408,29 @@ def test_openai_without_a_key_says_which_variable() -> None:
         list(OpenAICompatible(MODEL).answer(questions(1)))
 
 
+@pytest.mark.parametrize("key", ["none", "x", "1", "e", '"choice": 1, '])
+def test_a_key_of_any_kind_changes_no_answer(server: Server, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    server.behave = lambda body, n: completion('{"explanation": "one of the same", "choice": 1, "confidence": 0.91}')
+    (answer,) = ask(server)
+    assert (answer.choice, answer.confidence, answer.error) == (1, 0.91, None)
+    server.behave = lambda body, n: completion("none")
+    assert ask(server)[0].choice == 0
+    if len(key) < 12:
+        assert answer.explanation == "one of the same"
+
+
+def test_a_short_key_does_not_hide_what_the_server_refuses(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "e")
+    server.behave = lambda body, n: error(400, "temperature is not supported") if "temperature" in body else said(1)
+    assert [answer.choice for answer in ask(server)] == [1]
+
+
+def test_the_key_is_cut_out_of_explanations(server: Server) -> None:
+    server.behave = lambda body, n: completion(json.dumps({"explanation": f"with {KEY}", "choice": 1}))
+    assert ask(server)[0].explanation == "with ***"
+
+
 def test_a_local_server_needs_no_key(server: Server) -> None:
     assert ask(server, api_key_env="NOT_SET")[0].choice == 1
     server.behave = lambda body, n: error(401, "key please")
