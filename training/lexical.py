@@ -104,6 +104,7 @@ def train(
     if unlabelled is not None and chosen.self_training and not chosen.multi:
         rest = _unlabelled(features, left, right, tuples, pairs, chosen.seed)
     fitted = _fit(rows, features.directions, rest, chosen, report)
+    report("writing the student", 0.95)
     thresholds = f1_threshold(fitted.probabilities), f1_threshold(fitted.chosen)
     info = StudentInfo(
         kind=KIND,
@@ -116,12 +117,9 @@ def train(
         metrics=_metrics(rows, fitted, thresholds),
         settings=asdict(chosen),
     )
-    report("writing the student", 0.95)
     folder.mkdir(parents=True, exist_ok=True)
     LexicalStudent(info, features, fitted.pair, fitted.choice).save(folder)
-    info = info.write(folder)
-    report("done", 1.0)
-    return info
+    return info.write(folder)
 
 
 def _check(pairs: LabelledPairs) -> None:

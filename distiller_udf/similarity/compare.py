@@ -132,7 +132,7 @@ def _edits(texts: list[str], x: np.ndarray, y: np.ndarray, names: tuple[str, ...
 def _pairwise(first: list[str], second: list[str], scorer: Callable[..., float], scale: float) -> np.ndarray:
     from rapidfuzz import process
 
-    return np.asarray(process.cpdist(first, second, scorer=scorer, workers=2), dtype=np.float64) / scale
+    return np.asarray(process.cpdist(first, second, scorer=scorer, workers=-1), dtype=np.float64) / scale
 
 
 def _numbers(left: Column, right: Column, a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from distiller_udf.students.context import context_features, sigmoid
 KIND = "lexical"
 MODEL_FILE = "lexical.json"
 FEATURES_FOLDER = "similarity"
-THREADS = 2
+THREADS = os.cpu_count() or 1
 MINIMUM_CONTRIBUTION = 0.05
 """Log odds below which a comparison is not worth a word in an explanation."""
 

@@ -99,7 +99,12 @@
 
 {#- The constraint that auto stands for. -#}
 {% macro _er_constraint(constraint, task) %}
-    {% if constraint != 'auto' %}
+    {% if constraint in ('one_to_one', 'many_to_one') and task != 'link' %}
+        {% do distiller_udf._er_raise(
+            'er_constraint is ' ~ constraint ~ ', but the task is ' ~ task ~ ', which pairs records of one source; '
+            ~ 'there it can be auto or none.'
+        ) %}
+    {% elif constraint != 'auto' %}
         {% do return(constraint) %}
     {% endif %}
     {% do return('one_to_one' if task == 'link' else 'none') %}

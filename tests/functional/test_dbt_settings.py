@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dbt_harness import ROOT, Project
+from dbt_harness import ROOT, Project, stubbed_project
 
 SHOP = {"name": "shop", "model": "customers", "id": "nr"}
 CHECK = """
@@ -129,3 +129,13 @@ def test_every_default_is_allowed_and_every_variable_documented(empty: Project) 
         assert lines[at - 1].lstrip().startswith(("#", "er_must_links")), f"{name} has no comment"
     assert macro.count("{'type'") == len(defaults)
     empty.run("parse")
+
+
+@pytest.mark.parametrize("constraint", ["one_to_one", "many_to_one"])
+def test_a_constraint_between_sources_is_refused_within_one(tmp_path: Path, constraint: str) -> None:
+    project = stubbed_project(
+        tmp_path,
+        models={"people": "select 1 as id, 'anna' as name union all select 2, 'anna'"},
+        variables={"er_sources": [{"name": "p", "model": "people", "id": "id"}], "er_constraint": constraint},
+    )
+    assert "there it can be auto or none" in project.error("build")

@@ -139,7 +139,7 @@ ensure_student(labels, Registry(Path({str(registry.root)!r})), settings={{"seed"
         ("auto", "auto", 1, True),
         ("auto", "link_and_dedupe", 2, True),
         ("none", "link", 2, True),
-        ("one_to_one", "dedupe", 1, False),
+        ("many_to_one", "auto", 2, False),
     ],
 )
 def test_several_matches_follow_from_task_and_constraint(
