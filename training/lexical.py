@@ -119,7 +119,9 @@ def train(
     )
     folder.mkdir(parents=True, exist_ok=True)
     LexicalStudent(info, features, fitted.pair, fitted.choice).save(folder)
-    return info.write(folder)
+    info = info.write(folder)
+    report("done", 1.0)
+    return info
 
 
 def _check(pairs: LabelledPairs) -> None:
