@@ -30,10 +30,12 @@ class Database:
         self._application = application
         self._version = version
         self._schema = schema
-        self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = os.getpid()
+        self._inherited: list[sqlite3.Connection | None] = []
         try:
-            with self.errors():
+            with self.using():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._prepare()
         except LabelError:
@@ -41,24 +43,30 @@ class Database:
             raise
 
     def connection(self) -> sqlite3.Connection:
-        """This thread's own connection; a forked child never uses its parent's."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None or self._local.pid != os.getpid():
+        """This process's connection; to be used inside `using`, which keeps other threads off it."""
+        if self._connection is None:
+            # Not one a thread: DuckDB calls SQL functions from threads that Python forgets after each call.
             connection = sqlite3.connect(
                 self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            self._opened.append(connection)
+            self._connection = connection
             connection.execute("pragma synchronous = full")  # what is committed survives a power cut too
             connection.execute("pragma secure_delete = on")
-            self._local.connection, self._local.pid = connection, os.getpid()
-        return connection
+        return self._connection
 
     def close(self) -> None:
-        """Close the connections of all threads; using the database again opens it again."""
-        opened, self._opened = self._opened, []
-        self._local = threading.local()
-        for connection in opened:
-            connection.close()
+        """Close the connection; using the database again opens it again."""
+        with self._own_lock():
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def _own_lock(self) -> threading.RLock:
+        """The lock of this process; a forked child uses neither its parent's lock nor its connection."""
+        if self._pid != os.getpid():
+            self._inherited.append(self._connection)  # kept, because closing it here would release the parent's locks
+            self._lock, self._connection, self._pid = threading.RLock(), None, os.getpid()
+        return self._lock
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -75,10 +83,11 @@ class Database:
             raise
 
     @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        """Say in a sentence what SQLite's errors mean."""
+    def using(self) -> Iterator[None]:
+        """One thread at a time; SQLite's errors as sentences."""
         try:
-            yield
+            with self._own_lock():
+                yield
         except (sqlite3.Error, OSError) as error:
             raise LabelError(f"the {self._what} {self._path} {_meaning(error)} ({error})") from error
 

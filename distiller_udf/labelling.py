@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Generator, Sequence
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -20,13 +21,13 @@ from distiller_udf.errors import LabelError, TeacherError
 from distiller_udf.imported import id_text
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.records import Records, content_hash
+from distiller_udf.records import Records, content_hash, one_array
 from distiller_udf.teachers.base import Prepared, Teacher
-from distiller_udf.tuples import Tuples, label_table, one_array
+from distiller_udf.tuples import Tuples, label_table
 
 logger = logging.getLogger(__name__)
 
-EMPTY_RECORD = "{}"
+EMPTY_TEXT = "{}"
 _FREE_AT_ONCE = 500
 
 
@@ -74,11 +75,11 @@ def label_tuples(
     pairs: pa.Table | Callable[[], pa.Table] | None = None,
     progress: OnProgress | None = None,
 ) -> pa.Table:
-    """Answer every tuple through the store: a table of the shape of `er_labels`, one row a tuple, in order.
+    """Answer every tuple through the store: a table of the shape of `er_labels`, one row an answer, in order.
 
     `tuples` has the columns of `er_tuples`; ids keep their type. `pairs` are all candidate pairs, or a function that
-    fetches them, for a teacher that looks at them first; used only when something has to be asked. An answer that
-    failed has an `error` and no `choice`, is not stored, and is asked again by the next run.
+    fetches them, for a teacher that looks at them first. A question that failed gives no row, so that an earlier
+    answer stays where it is; it is not stored, and is asked again by the next run. What was asked is logged at the end.
 
     Raises LabelError when the tuples or the store cannot be used, and TeacherError when the teacher cannot be asked;
     whatever was answered until then is kept.
@@ -90,7 +91,9 @@ def label_tuples(
 
     answers = answer_questions(read.questions, teacher=teacher, store=store, pairs=all_pairs, progress=progress)
     keys = [question.key(teacher) for question in read.questions]
-    return label_table(read, keys, answers, [teacher.name] * len(keys))
+    table = label_table(read, keys, answers, [teacher.name] * len(keys))
+    answered = [not answer.failed for answer in answers]
+    return table if all(answered) else table.filter(pa.array(answered, pa.bool_()))
 
 
 def answer_questions(
@@ -101,7 +104,13 @@ def answer_questions(
     pairs: Callable[[], pa.Table] | None = None,
     progress: OnProgress | None = None,
 ) -> list[Answer]:
-    """The answer to each question, from the store or else from the teacher; see `label_tuples`."""
+    """The answer to each question, from the store or else from the teacher; those that failed say so.
+
+    `pairs` fetches all candidate pairs, for a teacher that looks at them first: its keys tell what it has seen. See
+    `label_tuples`.
+    """
+    if questions and pairs is not None and isinstance(teacher, Prepared):
+        teacher.prepare(pairs())
     keys = [question.key(teacher) for question in questions]
     distinct = dict(zip(keys, questions, strict=True))
     answers = {key: given for key, question in distinct.items() if (given := _without_asking(question))}
@@ -112,9 +121,10 @@ def answer_questions(
     notify(state)
     if missing:
         logger.info("asking %s: %d questions, %d more are answered already", teacher.name, len(missing), len(answers))
-        if pairs is not None and isinstance(teacher, Prepared):
-            teacher.prepare(pairs())
-        answers |= _ask(missing, teacher, store, state, notify)
+        asked, state = _ask(missing, teacher, store, state, notify)
+        answers |= asked
+    if questions:
+        _log_end(teacher, state, [answer for answer in answers.values() if answer.failed])
     return [answers[key] for key in keys]
 
 
@@ -137,7 +147,8 @@ def imported_labels(
 ) -> tuple[pa.Table, ImportedReport]:
     """The imported labels of `teacher` (or all) in the shape of `er_labels`, with the records as they are now.
 
-    `records` has the columns `source`, `id` and `record` (STRUCT or text). `sources` are the sources in the order in
+    `records` has the columns `source`, `id` and `record` (STRUCT or text), and may have `id_text`, the id as DuckDB
+    writes it (`cast(id as varchar)`), by which ids of any type are found. `sources` are the sources in the order in
     which they are declared: a label that names no source means the first on its left, the last on its right (where
     there are more than two, the source in which the id is found). Ids are compared as text and returned in the
     type of `records`. Raises LabelError when a column is missing.
@@ -208,31 +219,60 @@ class _Finder:
         self.sources, self.ids = one_array(records["source"]), one_array(records["id"])
         self._records = one_array(records["record"])
         self._by_key: dict[tuple[str, str], int] = {}
-        self._by_id: dict[str, list[int]] = {}
+        self._by_id: dict[str, dict[int, None]] = {}
         names = [str(source) for source in self.sources.to_pylist()]
-        for position, (source, value) in enumerate(zip(names, self.ids.to_pylist(), strict=True)):
-            text = id_text(value) or ""
-            self._by_key[source, text] = position
-            self._by_id.setdefault(text, []).append(position)
+        self._numbers = _is_number(self.ids.type)
+        for spelling in self._spellings(records):
+            # An id in DuckDB's own text comes first: other ways to write one may not take its place.
+            for position, (source, text) in enumerate(zip(names, spelling, strict=True)):
+                if text is not None and self._by_key.setdefault((source, text), position) == position:
+                    self._by_id.setdefault(text, {})[position] = None
         declared = list(sources) if sources is not None else list(dict.fromkeys(names))
         self._default = {True: declared[0], False: declared[-1]} if 1 <= len(declared) <= 2 else {}
 
     def position(self, value: str, source: str, *, left: bool) -> int | None:
         """The row of the record with this id; None when it is unknown or, without a source, not unique."""
         source = source or self._default.get(left, "")
-        if source:
-            return self._by_key.get((source, value))
-        same_id = self._by_id.get(value, [])
-        return same_id[0] if len(same_id) == 1 else None
+        for text in dict.fromkeys((value, _whole(value)) if self._numbers else (value,)):
+            if source and (source, text) in self._by_key:
+                return self._by_key[source, text]
+            same_id = self._by_id.get(text, {})
+            if not source and same_id:
+                return next(iter(same_id)) if len(same_id) == 1 else None
+        return None
+
+    def _spellings(self, records: pa.Table) -> Iterator[list[str | None]]:
+        """All ids as text, in one way after the other, the most faithful first."""
+        known = "id_text" in records.column_names
+        if known:
+            texts = one_array(records["id_text"]).to_pylist()
+            yield texts
+            if self._numbers:
+                yield [None if text is None else _whole(text) for text in texts]
+        try:
+            yield [id_text(value) for value in self.ids.to_pylist()]
+        except (ValueError, ImportError, pa.ArrowException):
+            # Python has no such value: nanoseconds, far dates, a time zone that is not installed.
+            if not known:
+                yield self.ids.cast(pa.string()).to_pylist()
 
     def texts(self, positions: pa.Array) -> list[str]:
         """Canonical texts of the records at these rows."""
         return Records.from_arrow(self._records.take(positions)).texts()
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _whole(text: str) -> str:
+    """A number without decimals that say nothing: 12.0 is 12."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
+
+
 def _ask(
     missing: dict[str, Question], teacher: Teacher, store: LabelStore, state: Progress, notify: OnProgress
-) -> dict[str, Answer]:
+) -> tuple[dict[str, Answer], Progress]:
     """Ask what is missing and store every answer as it arrives; a question left unanswered counts as failed."""
     key_of = {question: key for key, question in missing.items()}
     answers = {key: Answer(None, error="no answer: the teacher passed over it", failed=True) for key in missing}
@@ -246,9 +286,26 @@ def _ask(
                     arrived += not given.failed
                     notify(state)
     except TeacherError as error:
+        if not arrived:
+            raise
         kept = f"{arrived:,} of {len(missing):,} answers arrived and are kept; run again to ask only the rest"
         raise type(error)(f"{error} ({kept})") from error
-    return answers
+    passed_over = len(missing) - state.answered - state.failed
+    return answers, replace(state, failed=state.failed + passed_over)
+
+
+def _log_end(teacher: Teacher, state: Progress, failed: Sequence[Answer]) -> None:
+    """Say in one line what was asked and what it cost, and warn where questions failed."""
+    unknown = f" and {state.cost_unknown} answers of unknown price" if state.cost_unknown else ""
+    logger.info(
+        "%s: %d answered (%d abstained), %d answered before, %d failed, cost %.4f USD%s",
+        *(teacher.name, state.answered, state.abstained, state.cached, state.failed, state.cost_usd, unknown),
+    )
+    if failed:
+        logger.warning(
+            "%d of %d questions to %s failed and will be asked again by the next run; the first: %s",
+            *(len(failed), state.total, teacher.name, failed[0].error),
+        )
 
 
 def _chunks(teacher: Teacher, questions: list[Question]) -> Generator[list[tuple[Question, Answer]], None, None]:
@@ -265,7 +322,7 @@ def _chunks(teacher: Teacher, questions: list[Question]) -> Generator[list[tuple
 
 def _without_asking(question: Question) -> Answer | None:
     """The answer to a question that nobody needs to be asked."""
-    if question.query == EMPTY_RECORD:
+    if question.query == EMPTY_TEXT:
         return Answer(None, cost_usd=0.0, error="abstained: the record is empty")
     if not question.candidates:
         return Answer(0, confidence=1.0, cost_usd=0.0, explanation="It has no candidates.")

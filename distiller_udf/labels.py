@@ -7,7 +7,7 @@ and who was asked, so all models and projects that point at one store share it, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ class LabelStore:
         """The stored answers among `keys`."""
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Answer] = {}
-        with self._database.errors():
+        with self._database.using():
             for start in range(0, len(wanted), _KEYS_A_QUERY):
                 part = wanted[start : start + _KEYS_A_QUERY]
                 # One JSON parameter instead of many: no limit on their number, nothing pasted into the SQL.
@@ -151,7 +151,7 @@ class LabelStore:
         `failed` are passed through unstored, because they cost nothing and are to be asked again.
         """
         rows = [_row(question, teacher, answer) for question, answer in answered if not answer.failed]
-        with self._database.errors(), self._database.writing() as connection:
+        with self._database.using(), self._database.writing() as connection:
             connection.executemany(
                 "insert into labels (key, prompt_version, teacher, parameters, query, candidates, "  # noqa: S608
                 f"{_ANSWER_COLUMNS}) values ({', '.join('?' * 15)}) on conflict (key) do nothing",
@@ -174,7 +174,7 @@ class LabelStore:
             )
         # The last row wins where a file answers the same left record twice.
         unique = {(label.teacher, label.left_source, label.left_id): label for label in labels}
-        with self._database.errors(), self._database.writing() as connection:
+        with self._database.using(), self._database.writing() as connection:
             before = {row[:3]: row[3:] for row in connection.execute(_IMPORTED_ROWS)}
             new = {key: _imported_row(label) for key, label in unique.items()}
             connection.executemany(_IMPORT, [(*key, *values) for key, values in new.items()])
@@ -185,7 +185,7 @@ class LabelStore:
     def imported(self, teacher: str | None = None) -> pa.Table:
         """The imported labels of one teacher, or of all: `IMPORTED_SCHEMA`, ordered by teacher and left record."""
         names = IMPORTED_SCHEMA.names
-        with self._database.errors():
+        with self._database.using():
             rows = self._database.connection().execute(
                 f"select {', '.join(names)} from imported where ?1 is null or teacher = ?1 "  # noqa: S608
                 "order by teacher, left_source, left_id",
@@ -193,21 +193,31 @@ class LabelStore:
             )
             return _table(rows, IMPORTED_SCHEMA, lists=("options",))
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """All answers as dicts with the columns of `EXPORT_SCHEMA`, oldest first."""
-        for batch in self.export().to_batches(max_chunksize=1_000):
-            yield from batch.to_pylist()
-
     def export(self) -> pa.Table:
-        """All answers as a table (`EXPORT_SCHEMA`), oldest first."""
+        """All answers as a table (`EXPORT_SCHEMA`), oldest first; imported labels come from `export_imported`."""
+        return self._answers("order by rowid")
+
+    def newest(self, limit: int) -> pa.Table:
+        """The last `limit` answers (`EXPORT_SCHEMA`), newest first."""
+        return self._answers("order by rowid desc limit ?", max(0, limit))
+
+    def export_imported(self, teacher: str | None = None) -> pa.Table:
+        """The imported labels of one teacher, or of all, in the shape that `import_labels` takes.
+
+        What `distiller labels export` writes of them, `distiller labels import` reads back.
+        """
+        table = self.imported(teacher)
+        return table.rename_columns(["answer" if name == "choice" else name for name in table.column_names])
+
+    def _answers(self, which: str, *values: Any) -> pa.Table:
         columns = ["key", *EXPORT_SCHEMA.names[1:]]
-        with self._database.errors():
-            rows = self._database.connection().execute(f"select {', '.join(columns)} from labels order by rowid")  # noqa: S608
+        with self._database.using():
+            rows = self._database.connection().execute(f"select {', '.join(columns)} from labels {which}", values)  # noqa: S608
             return _table(rows, EXPORT_SCHEMA, lists=("candidates", "probabilities"))
 
     def summary(self) -> list[TeacherSummary]:
         """What the store holds, teacher by teacher."""
-        with self._database.errors():
+        with self._database.using():
             return [
                 TeacherSummary(row[0], bool(row[1]), *row[2:]) for row in self._database.connection().execute(_SUMMARY)
             ]
@@ -228,7 +238,7 @@ class LabelStore:
         )
 
     def _erase(self, statement: str, values: list[Any]) -> int:
-        with self._database.errors():
+        with self._database.using():
             with self._database.writing() as connection:
                 deleted = connection.execute(statement, values).rowcount
             # Otherwise what was erased would stay readable in the write-ahead log for a while.

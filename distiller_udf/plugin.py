@@ -17,7 +17,7 @@ from dbt.flags import get_flags
 
 from distiller_udf.errors import SettingsError, check_names
 from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
-from distiller_udf.udf import CurrentStudent, Functions, register_functions
+from distiller_udf.udf import CurrentStudent, CurrentTeacher, Functions, register_functions
 
 if TYPE_CHECKING:
     import duckdb
@@ -61,7 +61,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         """Register the functions; dbt calls this once, and every thread's cursor sees them."""
         source = self.settings["student_path"] or self.settings["students_path"]
         student = CurrentStudent(project_folder() / source, str(self.settings["student_name"]))
-        ask = self._ask if self.settings["teacher"] else None
+        ask = CurrentTeacher(self._ask) if self.settings["teacher"] else None
         register_functions(conn, Functions(student, ask, self.settings["strict"]))
 
     def _ask(self) -> tuple[Teacher, LabelStore]:

@@ -131,8 +131,7 @@ class Records:
 
         Raises RecordError when the rows are neither.
         """
-        if isinstance(array, pa.ChunkedArray):
-            array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+        array = one_array(array)
         if pa.types.is_struct(array.type):
             names = [field.name for field in array.type]
             # flatten() applies the struct's own validity and offset to its children; field() would not.
@@ -202,6 +201,15 @@ class Records:
         first, inverse = self.distinct
         distinct = [record_text(row) for row in self.take(first).to_dicts()]
         return [distinct[i] for i in inverse]
+
+
+def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column as one array, dictionaries as plain values."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # what older versions of pyarrow make of a column without chunks
+        column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def parse_text(text: str | None) -> dict[str, object] | None:

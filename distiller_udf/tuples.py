@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.records import Records
+from distiller_udf.records import Records, one_array
 
 _COLUMNS = ("left_source", "left_id", "query", "candidates")
 
@@ -103,11 +103,3 @@ def label_table(tuples: Tuples, keys: Sequence[str], answers: Sequence[Answer], 
             "options": pa.ListArray.from_arrays(pa.array(tuples.offsets, pa.int32()), members),
         }
     )
-
-
-def one_array(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array, dictionaries as plain values."""
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

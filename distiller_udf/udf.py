@@ -11,7 +11,7 @@ are handled here, because DuckDB's default would drop rows whose struct is NULL.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import DistillerError, RecordError, StudentNotFound, TeacherError
-from distiller_udf.records import Records
+from distiller_udf.records import Records, one_array
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import score_records
 from distiller_udf.students import Student, load_student
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from distiller_udf.labels import LabelStore
+    from distiller_udf.prompts import Answer, Question
     from distiller_udf.teachers.base import Teacher
 
 DECISION = pa.struct(
@@ -63,7 +64,7 @@ LABEL = pa.struct(
         "error": pa.string(),
     }
 )
-EMPTY_RECORD = "a record is NULL or empty"
+EMPTY = "a record is NULL or empty"
 
 Array: TypeAlias = "pa.Array | pa.ChunkedArray"
 
@@ -107,11 +108,34 @@ class CurrentStudent:
 
 
 @dataclass
+class CurrentTeacher:
+    """The teacher that `er_label` asks, and its store: made on first use, and asked by one thread at a time.
+
+    DuckDB calls from several threads at once. One after the other they find each other's answers in the store, so
+    nothing is paid for twice; the teacher itself has many questions of one call under way.
+    """
+
+    make: Callable[[], tuple[Teacher, LabelStore]]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _made: tuple[Teacher, LabelStore] | None = None
+
+    def answer(self, questions: Sequence[Question]) -> tuple[list[Answer], str]:
+        """The answers and the name of who gave them. Raises SettingsError, LabelError, TeacherError."""
+        from distiller_udf.labelling import answer_questions
+
+        with self.lock:
+            if self._made is None:
+                self._made = self.make()
+            teacher, store = self._made
+            return answer_questions(questions, teacher=teacher, store=store), teacher.name
+
+
+@dataclass
 class Functions:
     """The bodies of the SQL functions over one student and, for `er_label`, one teacher and store."""
 
     current: CurrentStudent
-    ask: Callable[[], tuple[Teacher, LabelStore]] | None = None
+    teacher: CurrentTeacher | None = None
     strict: bool = False
 
     def er_score(self, a: Array, b: Array) -> pa.Array:
@@ -129,7 +153,7 @@ class Functions:
             pa.array(probability, pa.float64(), from_pandas=True),
             pa.array(["student"] * len(probability), pa.string(), mask=unknown),
             pa.array([info.version] * len(probability), pa.string()),
-            pa.array([EMPTY_RECORD] * len(probability), pa.string(), mask=~unknown),
+            pa.array([EMPTY] * len(probability), pa.string(), mask=~unknown),
         ]
         return pa.StructArray.from_arrays(columns, fields=list(DECISION))
 
@@ -140,7 +164,7 @@ class Functions:
             _, choice = score_records(student, left, right, tuples)
         rows = np.searchsorted(tuples, np.arange(len(query) + 1))
         empty = Records.from_arrow(query).empty
-        listed = pc.is_valid(_flat(candidates)).to_numpy(zero_copy_only=False)
+        listed = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False)
         return pa.array(
             [
                 self._selected(student, choice[start:stop], bool(listed[i] and not empty[i]))
@@ -162,24 +186,22 @@ class Functions:
         return pa.array(sentences, pa.string())
 
     def er_label(self, query: Array, candidates: Array) -> pa.Array:
-        from distiller_udf.labelling import answer_questions
         from distiller_udf.prompts import Question
 
-        if self.ask is None:
+        if self.teacher is None:
             raise TeacherError(
                 "er_label needs a teacher: register(connection, teacher=…, store=…), or the plug-in's config "
                 "teacher: openai, teacher_model: …, label_store: distiller/labels.sqlite"
             )
-        teacher, store = self.ask()
         _, right, tuples = _tuple_rows(query, candidates)
         rows = np.searchsorted(tuples, np.arange(len(query) + 1))
         options, texts = right.texts(), Records.from_arrow(query).texts()
+        # An empty list is a question too: it has no match, as er_select says.
+        asked = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False) & ~Records.from_arrow(query).empty
         questions = {
-            i: Question(texts[i], tuple(options[rows[i] : rows[i + 1]]))
-            for i in np.flatnonzero(~Records.from_arrow(query).empty).tolist()
-            if rows[i + 1] > rows[i]
+            i: Question(texts[i], tuple(options[rows[i] : rows[i + 1]])) for i in np.flatnonzero(asked).tolist()
         }
-        answers = answer_questions(list(questions.values()), teacher=teacher, store=store)
+        answers, name = self.teacher.answer(list(questions.values()))
         by_row = dict(zip(questions, answers, strict=True))
         return pa.array(
             [
@@ -187,12 +209,12 @@ class Functions:
                     "choice": answer.choice,
                     "confidence": answer.confidence,
                     "explanation": answer.explanation,
-                    "teacher": teacher.name,
+                    "teacher": name,
                     "cost_usd": answer.cost_usd,
                     "error": answer.error,
                 }
                 if (answer := by_row.get(i))
-                else self._unlabelled(teacher.name)
+                else self._unlabelled(name)
                 for i in range(len(query))
             ],
             LABEL,
@@ -216,7 +238,7 @@ class Functions:
     def _check_empty(self, left: Records, right: Records) -> np.ndarray:
         empty: np.ndarray = left.empty | right.empty
         if self.strict and empty.any():
-            raise RecordError(f"row {int(np.argmax(empty)) + 1} of this chunk: {EMPTY_RECORD} (strict mode is on)")
+            raise RecordError(f"row {int(np.argmax(empty)) + 1} of this chunk: {EMPTY} (strict mode is on)")
         return empty
 
     def _selected(self, student: Student, choice: np.ndarray, usable: bool) -> dict[str, Any]:
@@ -224,8 +246,8 @@ class Functions:
         result["student"] = student.info.version
         if not usable:
             if self.strict:
-                raise RecordError(f"er_select: {EMPTY_RECORD}, or the candidates are NULL (strict mode is on)")
-            return {**result, "error": EMPTY_RECORD}
+                raise RecordError(f"er_select: {EMPTY}, or the candidates are NULL (strict mode is on)")
+            return {**result, "error": EMPTY}
         known = np.nan_to_num(choice, nan=0.0)
         best = int(np.argmax(known)) if len(known) else -1
         chosen = best >= 0 and known[best] >= student.info.choice_threshold
@@ -236,8 +258,8 @@ class Functions:
 
     def _unlabelled(self, teacher: str) -> dict[str, Any]:
         if self.strict:
-            raise RecordError(f"er_label: {EMPTY_RECORD}, or there are no candidates (strict mode is on)")
-        return {"teacher": teacher, "error": f"{EMPTY_RECORD}, or there are no candidates"}
+            raise RecordError(f"er_label: {EMPTY}, or the candidates are NULL (strict mode is on)")
+        return {"teacher": teacher, "error": f"{EMPTY}, or the candidates are NULL"}
 
 
 def register(
@@ -263,7 +285,7 @@ def register(
             raise TeacherError("er_label needs both: register(connection, teacher=…, store='labels.sqlite')")
         return teacher, LabelStore(Path(store)) if isinstance(store, (str, Path)) else store
 
-    wanted = ask if teacher is not None or store is not None else None
+    wanted = CurrentTeacher(ask) if teacher is not None or store is not None else None
     register_functions(connection, Functions(CurrentStudent(student, name), wanted, strict))
 
 
@@ -318,7 +340,7 @@ def _clear_errors(name: str, body: Callable[[Array, Array], pa.Array]) -> Callab
 
 def _tuple_rows(query: Array, candidates: Array) -> tuple[Records, Records, np.ndarray]:
     """One row a candidate: the query repeated, the candidate, and the number of the tuple."""
-    lists = _flat(candidates)
+    lists = one_array(candidates)
     if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type) or pa.types.is_null(lists.type)):
         raise RecordError(
             f"the candidates are a list of records, not {lists.type}; as in er_select(query, list(candidate))"
@@ -328,7 +350,3 @@ def _tuple_rows(query: Array, candidates: Array) -> tuple[Records, Records, np.n
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     tuples = np.repeat(np.arange(len(lists)), lengths)
     return Records.from_arrow(query).take(tuples), Records.from_arrow(lists.flatten()), tuples
-
-
-def _flat(array: Array) -> pa.Array:
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array

@@ -8,6 +8,7 @@ few columns to tell by, it takes the records that look alike for matches.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distiller_udf.errors import TeacherError
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.records import TEXT_COLUMN, Records, content_hash
 from distiller_udf.teachers.mixture import Evidence, Mixture, fit_mixture
@@ -32,7 +34,25 @@ MAX_FITTED_PAIRS = 30_000
 
 _QUESTIONS_AT_ONCE = 2_000
 _BACKGROUND_PAIRS = 3_000
+_ODD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_VERSION = 2
 _WHOLE_RECORD = ("token_cosine", "gram_cosine")
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """What the teacher was prepared with: row i of both sides is one candidate pair of records that say something."""
+
+    left: Records
+    right: Records
+    exclusive: bool
+
+    def fingerprint(self) -> str:
+        """A hash of the distinct pairs, whatever their order. It costs a hash a record, not one a pair."""
+        left, right = (_hashes(records) for records in (self.left, self.right))
+        mixed = left * _ODD_FACTOR + (right ^ (right >> np.uint64(29)))
+        mixed = (mixed ^ (mixed >> np.uint64(31))) * _ODD_FACTOR
+        return hashlib.sha256(np.unique(mixed).astype("<u8").tobytes() + bytes([self.exclusive])).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -44,13 +64,16 @@ class _Fitted:
 class EmbeddedMixture:
     """A teacher without an LLM, fitted on all candidate pairs before its first answer; the same pairs, in any
     order, give the same answers.
+
+    Its answers depend on these pairs, so its `parameters` hold their fingerprint once it is prepared.
     """
 
     name = "embedded"
     free = True
 
     def __init__(self) -> None:
-        self.parameters: Mapping[str, Any] = {"version": 1}
+        self.parameters: Mapping[str, Any] = {"version": _VERSION}
+        self._pairs: _Pairs | None = None
         self._fitted: _Fitted | None = None
         self._lock = threading.Lock()
 
@@ -58,7 +81,7 @@ class EmbeddedMixture:
         return "EmbeddedMixture()"
 
     def prepare(self, pairs: pa.Table) -> None:
-        """Fit on candidate pairs: `left_record` and `right_record` as STRUCT or canonical text.
+        """Take all candidate pairs, to be fitted on at the first answer: both records as STRUCT or canonical text.
 
         Where `left_source` and `right_source` are there and mostly equal (deduplication), a record may have several
         matches; otherwise at most one. Raises RecordError when the records are neither rows nor text.
@@ -68,17 +91,30 @@ class EmbeddedMixture:
         if {"left_source", "right_source"} <= set(pairs.column_names) and len(left):
             exclusive = pc.mean(pc.equal(pairs["left_source"], pairs["right_source"])).as_py() < 0.5
         known = np.flatnonzero(~(left.empty | right.empty))
+        prepared = _Pairs(left.take(known), right.take(known), exclusive)
         with self._lock:
-            # Without pairs there is nothing to fit; the questions themselves will have to do.
-            self._fitted = _fit(left.take(known), right.take(known), exclusive) if len(known) else None
+            # Only hashed here: where all answers are in the store, nothing needs to be fitted.
+            self.parameters = {"version": _VERSION, "pairs": prepared.fingerprint()}
+            self._pairs, self._fitted = prepared, None
 
     def answer(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
-        """Answer every question, in order; see `Teacher.answer`. Unprepared, it is fitted on these questions."""
-        if self._fitted is None:
-            self.prepare(_pairs_of(questions))
+        """Answer every question, in order; see `Teacher.answer`. Raises TeacherError before it has been prepared."""
+        fitted = self._fit_once()
         for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
             part = questions[start : start + _QUESTIONS_AT_ONCE]
-            yield from zip(part, _answers(self._fitted, part), strict=True)
+            yield from zip(part, _answers(fitted, part), strict=True)
+
+    def _fit_once(self) -> _Fitted | None:
+        """The mixture, fitted if that has not happened yet; None where there are no pairs to fit it on."""
+        with self._lock:
+            if self._pairs is None:
+                raise TeacherError(
+                    "the embedded teacher answers only after it has seen all candidate pairs, which er_label cannot "
+                    "show it; label with `dbt build`, or give er_label an LLM as teacher"
+                )
+            if self._fitted is None and len(self._pairs.left):
+                self._fitted = _fit(self._pairs.left, self._pairs.right, self._pairs.exclusive)
+            return self._fitted
 
 
 def _answers(fitted: _Fitted | None, questions: Sequence[Question]) -> Iterator[Answer]:
@@ -142,6 +178,15 @@ def _distinct_pairs(left: Records, right: Records) -> tuple[Records, Records, np
     left, right = (Records.from_dicts(records.take(first).to_dicts()) for records in (left, right))
     numbers, right_numbers = (np.unique(ranks[first], return_inverse=True)[1] for ranks in (lefts, rights))
     return left, right, numbers, right_numbers
+
+
+def _hashes(records: Records) -> np.ndarray:
+    """64 bits of each record's content hash."""
+    first, inverse = records.distinct
+    texts = records.take(first).texts()
+    hashes: np.ndarray = np.array([int(content_hash(text)[:16], 16) for text in texts], dtype=np.uint64)
+    spread: np.ndarray = hashes[inverse]
+    return spread
 
 
 def _ranked(records: Records) -> np.ndarray:

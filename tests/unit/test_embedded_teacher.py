@@ -6,12 +6,15 @@ import os
 import random
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distiller_udf.labelling import label_tuples
+import distiller_udf
+from distiller_udf.errors import TeacherError
+from distiller_udf.labelling import answer_questions, label_tuples
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers import embedded, make_teacher
@@ -165,16 +168,68 @@ def test_little_to_learn_from(tuples: list[tuple[Row, list[Row]]], choices: list
     assert [answer.choice for answer in ask(tuples)] == choices
 
 
-def test_nothing_prepared_and_nothing_comparable() -> None:
+def text_pairs(*pairs: tuple[str, str]) -> pa.Table:
+    return pa.table(
+        {n: pa.array([p[i] for p in pairs], pa.string()) for i, n in enumerate(("left_record", "right_record"))}
+    )
+
+
+def test_nothing_to_fit_and_nothing_comparable() -> None:
     teacher = EmbeddedMixture()
-    teacher.prepare(pa.table({"left_record": pa.array([], pa.string()), "right_record": pa.array([], pa.string())}))
-    answers = [answer.choice for _, answer in teacher.answer([Question('{"a":"x y"}', ('{"b":"x y"}', '{"b":"z"}'))])]
-    assert answers[0] in (0, 1)
-    assert list(EmbeddedMixture().answer([])) == []
-    ((_, nothing),) = EmbeddedMixture().answer([Question("{}", ("{}",))])
+    teacher.prepare(text_pairs())
+    ((_, nothing),) = teacher.answer([Question('{"a":"x y"}', ('{"b":"x y"}', '{"b":"z"}'))])
     assert nothing.abstained
-    unprepared = EmbeddedMixture().answer([Question("plain text", ("plain text", "other words"))])
-    assert [answer.choice for _, answer in unprepared] == [1]
+    assert list(teacher.answer([])) == []
+    teacher.prepare(text_pairs(("plain text", "plain text"), ("plain text", "other words")))
+    answers = teacher.answer([Question("plain text", ("plain text", "other words"))])
+    assert [answer.choice for _, answer in answers] == [1]
+
+
+def test_unprepared_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="`dbt build`, or give er_label an LLM"):
+        list(EmbeddedMixture().answer([Question("a", ("b",))]))
+    connection = duckdb.connect()
+    distiller_udf.register(connection, teacher=EmbeddedMixture(), store=tmp_path / "labels.sqlite")
+    with pytest.raises(duckdb.Error, match="`dbt build`, or give er_label an LLM") as raised:
+        connection.sql("select er_label('a', ['b'])").fetchall()
+    assert "answers arrived" not in str(raised.value)
+
+
+def test_its_parameters_tell_what_it_was_fitted_on() -> None:
+    tuples, _ = people(40, 0.5)
+    pairs = [(left, right) for left, rights in tuples for right in rights]
+
+    def parameters(pairs: list[tuple[Row, Row]], same_source: bool = False) -> str:
+        teacher = EmbeddedMixture()
+        teacher.prepare(pairs_table(pairs, same_source))
+        return str(teacher.parameters)
+
+    same = parameters(pairs)
+    assert parameters(random.Random(1).sample(pairs, len(pairs)) + pairs[:3]) == same
+    swapped = [(pairs[0][0], pairs[9][1]), (pairs[9][0], pairs[0][1])]
+    changed = [
+        parameters(pairs[1:]),
+        parameters([(right, left) for left, right in pairs]),
+        parameters([*pairs[1:9], *pairs[10:], *swapped]),
+        parameters([({**pairs[0][0], "town": "elsewhere"}, pairs[0][1]), *pairs[1:]]),
+        parameters(pairs, same_source=True),
+        str(EmbeddedMixture().parameters),
+    ]
+    assert len({same, *changed}) == 7
+
+
+def test_what_is_in_the_store_needs_no_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tuples, _ = people(30, 0.5)
+    questions = [Question(text(left), tuple(text(right) for right in rights)) for left, rights in tuples]
+    pairs = pairs_table([(left, right) for left, rights in tuples for right in rights])
+    with LabelStore(tmp_path / "labels.sqlite") as store:
+        first = answer_questions(questions, teacher=EmbeddedMixture(), store=store, pairs=lambda: pairs)
+        with monkeypatch.context() as patch:
+            patch.setattr(embedded, "_fit", lambda *_: pytest.fail("fitted again"))
+            assert answer_questions(questions, teacher=EmbeddedMixture(), store=store, pairs=lambda: pairs) == first
+        fewer = pairs_table([(left, right) for left, rights in tuples[:9] for right in rights])
+        answer_questions(questions, teacher=EmbeddedMixture(), store=store, pairs=lambda: fewer)
+        assert store.export().num_rows == 2 * len(questions)
 
 
 def test_columns_unseen_when_fitting_do_no_harm() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,23 +132,27 @@ def test_a_second_run_asks_nothing_and_gives_the_same(store: LabelStore) -> None
     seen: list[Progress] = []
     assert label_tuples(TUPLES, teacher=again, store=store, progress=seen.append).equals(first)
     assert again.asked == []
-    assert again.prepared == []
     assert seen == [Progress(total=4, cached=4)]
     changed = tuples_of([(1, "a", [(10, "x"), (11, "a")]), (2, "b", [(12, "y")])])
     label_tuples(changed, teacher=again, store=store)
     assert [question.query for question in again.asked] == ['{"name":"b"}']
 
 
-def test_pairs_are_fetched_only_when_something_is_missing(store: LabelStore) -> None:
-    teacher, fetched = Exact(), []
+def test_a_teacher_sees_the_pairs_before_its_keys_are_made(store: LabelStore) -> None:
+    class Fitted(Exact):
+        def prepare(self, pairs: pa.Table) -> None:
+            self.parameters = {"pairs": pairs.num_rows}
 
-    def pairs() -> pa.Table:
-        fetched.append(1)
-        return pa.table({"left_record": ["{}"], "right_record": ["{}"]})
+    def pairs(rows: int) -> Callable[[], pa.Table]:
+        return lambda: pa.table({"left_record": ["{}"] * rows, "right_record": ["{}"] * rows})
 
-    label_tuples(TUPLES, teacher=teacher, store=store, pairs=pairs)
-    label_tuples(TUPLES, teacher=teacher, store=store, pairs=pairs)
-    assert len(fetched) == len(teacher.prepared) == 1
+    first, second, third = Fitted(), Fitted(), Fitted()
+    one = label_tuples(TUPLES, teacher=first, store=store, pairs=pairs(1))
+    assert label_tuples(TUPLES, teacher=second, store=store, pairs=pairs(1)).equals(one)
+    other = label_tuples(TUPLES, teacher=third, store=store, pairs=pairs(2))
+    assert [len(teacher.asked) for teacher in (first, second, third)] == [3, 0, 3]
+    assert not set(one["label_key"].to_pylist()) & set(other["label_key"].to_pylist())
+    label_tuples(TUPLES.slice(0, 0), teacher=Fitted(), store=store, pairs=lambda: pytest.fail("nothing is asked"))
 
 
 def test_without_pairs_the_tuples_are_the_pairs(store: LabelStore) -> None:
@@ -172,10 +177,18 @@ def test_progress_counts_questions_tokens_and_dollars(store: LabelStore) -> None
     assert (seen[-1].tokens, seen[-1].cost_usd, seen[-1].cost_unknown) == (15, 0.0, 1)
 
 
-def test_a_failed_question_is_reported_and_asked_again(store: LabelStore) -> None:
+def test_a_failed_question_gives_no_row_is_reported_and_asked_again(
+    store: LabelStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     rows = tuples_of([(1, "break", [(1, "x")]), (2, "b", [(1, "x")])])
     table = label_tuples(rows, teacher=Exact(), store=store)
-    assert table["error"].to_pylist() == ["no answer: the server said 500", None]
+    assert table["left_id"].to_pylist() == [2]
+    assert table.schema == label_tuples(TUPLES, teacher=Exact(), store=store).schema
+    said = {record.levelname: record.getMessage() for record in caplog.records[:3]}
+    assert said["INFO"] == "exact: 1 answered (0 abstained), 0 answered before, 1 failed, cost 0.2500 USD"
+    assert said["WARNING"].startswith("1 of 2 questions to exact failed")
+    assert said["WARNING"].endswith("the first: no answer: the server said 500")
     again = Exact()
     label_tuples(rows, teacher=again, store=store)
     assert [question.query for question in again.asked] == ['{"name":"break"}']
@@ -343,3 +356,41 @@ def test_imported_labels_of_one_table(store: LabelStore) -> None:
     records = records_of([("people", i, f"p{i}") for i in (1, 2, 3)])
     row = imported_labels(store, records)[0].to_pylist()[0]
     assert (row["left_source"], row["right_source"], row["right_id"], row["choice"]) == ("people", "people", 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("timestamp", "2024-01-02 03:04:05.5"),
+        ("timestamp_ns", "2024-01-02 03:04:05.123456789"),
+        ("timestamptz", "2024-01-02 03:04:05.5+00"),
+        ("blob", "\\xDE\\xAD"),
+        ("double", "1e+20"),
+        ("double", "100000000000000000000"),
+        ("double", "12"),
+        ("decimal(6, 1)", "12"),
+        ("bigint", "12.0"),
+        ("hugeint", "170141183460469231731687303715884105727"),
+        ("uuid", "00000000-0000-0000-0000-000000000005"),
+        ("varchar", "12.0"),
+    ],
+)
+def test_imported_ids_of_any_type_are_found_by_the_text_that_duckdb_gives_them(
+    store: LabelStore, kind: str, value: str
+) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        typed = f"cast('{'12' if kind == 'bigint' else value}' as {kind})"
+        records = connection.sql(
+            f"select unnest(['l', 'r']) as source, {typed} as id, cast(id as varchar) as id_text,"
+            " {'name': source} as record"
+        ).to_arrow_table()
+    import_rows(store, {"left_id": value, "options": [value], "answer": 1})
+    assert imported_labels(store, records)[1].used == 1
+
+
+def test_an_id_as_duckdb_writes_it_comes_before_other_ways_to_write_one(store: LabelStore) -> None:
+    records = records_of([("l", "1", "a"), ("r", "x", "first"), ("r", "y", "second")])
+    records = records.append_column("id_text", pa.array(["1", "y", "z"]))
+    import_rows(store, {"left_id": "1", "options": ["y"], "answer": 1})
+    assert imported_labels(store, records)[0]["right_id"].to_pylist() == ["x"]

@@ -136,19 +136,62 @@ def test_what_was_put_survives_kill_9(path: Path, tmp_path: Path) -> None:
     assert len(held) == len(promised) >= 30
 
 
-def test_export_and_rows(path: Path) -> None:
+def test_export_and_newest(path: Path) -> None:
     with LabelStore(path) as store:
         assert store.export().schema == EXPORT_SCHEMA
         store.put(question(), TEACHER, FULL)
         store.put(question(1), Somebody("other"), Answer(0))
         table = store.export()
         assert table.schema == EXPORT_SCHEMA
-        first, second = store.rows()
+        first, second = table.to_pylist()
         assert first["label_key"] == question().key(TEACHER)
         assert first["candidates"] == list(question().candidates)
         assert first["probabilities"] == [0.1, 0.8]
         assert json.loads(first["parameters"]) == TEACHER.parameters
         assert (second["teacher"], second["choice"], second["cost_usd"]) == ("other", 0, None)
+        assert store.newest(5).to_pylist() == [second, first]
+        assert store.newest(1).to_pylist() == [second]
+        assert store.newest(0).schema == EXPORT_SCHEMA
+        assert store.newest(0).num_rows == 0
+
+
+def test_exported_imported_labels_can_be_imported(path: Path, tmp_path: Path) -> None:
+    rows = [
+        {
+            "left_id": "007",
+            "options": ["a", "b"],
+            "answer": 2,
+            "teacher": "qwen",
+            "confidence": 0.5,
+            "left_source": "l",
+        },
+        {"left_id": "8", "options": [], "answer": 0, "teacher": "qwen", "explanation": "é", "right_source": "r"},
+        {"left_id": "9", "options": ["c"], "answer": None, "teacher": "mistral"},
+    ]
+    with LabelStore(path) as store, LabelStore(tmp_path / "other.sqlite") as other:
+        store.import_labels(pa.table(labels_of(rows)))
+        pq.write_table(store.export_imported(), tmp_path / "labels.parquet")
+        assert other.import_labels(read_label_file(tmp_path / "labels.parquet")).added == 3
+        columns = [name for name in store.imported().column_names if name != "imported_at"]
+        assert other.imported().select(columns) == store.imported().select(columns)
+        assert store.export_imported("mistral")["left_id"].to_pylist() == ["9"]
+
+
+def labels_of(rows: list[dict[str, object]]) -> dict[str, list[object]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_threads_that_come_and_go_leave_no_connections(path: Path) -> None:
+    with LabelStore(path) as store:
+        store.put(question(), TEACHER, FULL)
+        for i in range(20):
+            thread = threading.Thread(target=store.put, args=(question(i), TEACHER, FULL))
+            thread.start()
+            thread.join()
+        held = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and link.resolve() == path]
+    assert len(held) == 1
 
 
 def test_summary_counts_unknown_costs_as_unknown(path: Path) -> None:
