@@ -33,12 +33,12 @@ class PairSource:
 def pairs_from_file(path: Path) -> PairSource:
     """Pairs with their records in one file: `left_record`, `right_record` (STRUCT or text) and any other columns.
 
-    Where the columns `left_source` or `left_id` are there, rows that share them are one tuple; without them each
-    row is decided on its own. Raises RecordError when a record column is missing.
+    Where the column `left_id` is there, rows that share it (and `left_source`, where that is there too) are one
+    tuple; without it each row is decided on its own. Raises RecordError when a record column is missing.
     """
     pairs = _relation(duckdb.connect(), path)
     _require(path, pairs.columns, RECORD_COLUMNS)
-    keys = tuple(name for name in ("left_source", "left_id") if name in pairs.columns)
+    keys = tuple(name for name in ("left_source", "left_id") if name in pairs.columns and "left_id" in pairs.columns)
     rows = _count(pairs)
     return PairSource(pairs.order(", ".join(map(quoted, keys))) if keys else pairs, rows, keys)
 

@@ -70,34 +70,31 @@ def score_records(
 
 
 def score_pairs(student: Student, batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Score a stream of candidate pairs that is ordered by its left record, keeping tuples whole.
+    """Score a stream of candidate pairs, ordered by its left record where `keys` are given, keeping tuples whole.
 
     Each batch has `left_record`, `right_record` and further columns, which pass through; rows that agree on the
     columns `keys` are one tuple. A tuple that a batch boundary would cut is held back until it is complete.
+    Without `keys` each row is decided on its own: `choice_probability` is NULL and no batch is held back.
     """
-    for table in _whole_tuples(batches, keys):
+    for table in _whole_tuples(batches, keys) if keys else _tables(batches):
         table = table.combine_chunks()
-        pairs = pa.record_batch(
-            [
-                _one_chunk(table["left_record"]),
-                _one_chunk(table["right_record"]),
-                pa.array(_run_numbers(table, keys)),
-            ],
-            names=["left", "right", "tuple"],
-        )
-        scores = score_batch(student, pairs)
+        pairs = {"left": _one_chunk(table["left_record"]), "right": _one_chunk(table["right_record"])}
+        if keys:
+            pairs["tuple"] = pa.array(_run_numbers(table, keys))
+        scores = score_batch(student, pa.RecordBatch.from_pydict(pairs))
         passed = table.drop_columns(["left_record", "right_record"])
         for name in ("probability", "choice_probability"):
             passed = passed.append_column(name, scores[name])
         yield from passed.to_batches()
 
 
+def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    return (pa.Table.from_batches([batch]) for batch in batches if batch.num_rows)
+
+
 def _whole_tuples(batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
-    for batch in batches:
-        if batch.num_rows == 0:
-            continue
-        table = pa.Table.from_batches([batch])
+    for table in _tables(batches):
         numbers = _run_numbers(table, keys)
         last = int(np.searchsorted(numbers, numbers[-1]))
         if last == 0:  # one tuple fills the batch, perhaps the same as the one held: cannot cut here

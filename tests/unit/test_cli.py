@@ -65,6 +65,7 @@ def test_score_takes_pairs_with_their_records(people: People, students: Registry
     out = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["is_match"] for row in out] == [True, False, False, False, False]
     assert [row["ref"] for row in out] == [0, 1, 2, 3, 4]
+    assert all(row["choice_probability"] is None for row in out)
 
 
 def test_score_leaves_no_output_when_it_fails(files: Path, tmp_path: Path) -> None:
