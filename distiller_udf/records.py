@@ -134,9 +134,7 @@ class Records:
         array = one_array(array)
         if pa.types.is_struct(array.type):
             names = [field.name for field in array.type]
-            # flatten() applies the struct's own validity and offset to its children; field() would not.
-            children = array.flatten()
-            return cls({n: Column.from_arrow(c) for n, c in zip(names, children, strict=True)}, len(array))
+            return cls({n: Column.from_arrow(c) for n, c in zip(names, _children(array), strict=True)}, len(array))
         if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
             return cls.from_texts(array.to_pylist())
         if pa.types.is_null(array.type):
@@ -232,6 +230,17 @@ def _python_text(value: object) -> str | None:
     if isinstance(value, (dict, list, tuple)):
         value = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
     return normalise_value(value if isinstance(value, str) else str(value))
+
+
+def _children(array: pa.StructArray) -> list[pa.Array]:
+    """The fields of a struct, NULL where the struct itself is."""
+    if not any(pa.types.is_union(field.type) for field in array.type):
+        return list(array.flatten())
+    # flatten() aborts the process on a union, which has no validity of its own.
+    valid = array.is_valid().to_pylist()
+    fields = [array.field(i).to_pylist() for i in range(array.type.num_fields)]
+    texts = [[_plain_text(v) if ok else None for v, ok in zip(values, valid, strict=True)] for values in fields]
+    return [pa.array(values, pa.string()) for values in texts]
 
 
 def _as_text(array: pa.Array) -> pa.Array:

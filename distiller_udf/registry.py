@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from distiller_udf.errors import DistillerError, StudentDamaged, StudentError, StudentNotFound
+from distiller_udf.errors import DistillerError, SettingsError, StudentDamaged, StudentError, StudentNotFound
 from distiller_udf.students.base import StudentInfo
 
 CURRENT = "CURRENT"
@@ -36,6 +36,10 @@ class Registry:
 
     root: Path
     name: str = "default"
+
+    def __post_init__(self) -> None:
+        if not _VERSION.fullmatch(self.name):
+            raise SettingsError(f"the student's name is {self.name!r}; it may have letters, digits, '.', '_' and '-'")
 
     @property
     def folder(self) -> Path:
@@ -85,8 +89,8 @@ class Registry:
         path = self.path(version)
         if not path.is_dir():
             raise StudentNotFound(
-                f"{self.folder / CURRENT} names {version}, which is not there; "
-                "train again with `dbt build` or `distiller train`"
+                f"{self.folder / CURRENT} names {version}, which is not there; `dbt build` or `distiller train` "
+                "makes a student and points to it"
             )
         return path
 
@@ -149,10 +153,13 @@ class Registry:
             raise DistillerError(f"{self.folder / CURRENT} could not be written: {error.strerror or error}") from error
 
     def _pointer(self) -> list[str]:
+        path = self.folder / CURRENT
         try:
-            return (self.folder / CURRENT).read_text(encoding="utf-8").split()
+            return path.read_text(encoding="utf-8").split()
         except FileNotFoundError:
             return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise StudentDamaged(f"{path} cannot be read ({error}); delete it, then run `dbt build`") from error
 
     def _write_pointer(self, lines: list[str]) -> None:
         handle, temporary = tempfile.mkstemp(prefix=".current-", dir=self.folder)

@@ -6,6 +6,7 @@
     ref('er_candidates'),
     strategy=er['er_selection_strategy'],
     share=er['er_selection_share'],
+    minimum=er['er_selection_minimum'],
     positive_ratio=er['er_selection_positive_ratio'],
     seed=er['er_seed']
 ) }}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from distiller_udf import __version__
-from distiller_udf.errors import LabelError, one_of
-from distiller_udf.pipeline import PAIR_KEYS, TUPLE_KEYS, by_teachers, is_empty, teacher_names
+from distiller_udf.errors import LabelError, TrainingError, one_of
+from distiller_udf.pipeline import IMPORTED, PAIR_KEYS, TUPLE_KEYS, by_teachers, is_empty, teacher_names
 from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
@@ -94,7 +94,7 @@ def ensure_student(
 def _current(registry: Registry, version: str, trained: bool) -> Outcome:
     """Promote the version that belongs to the labels, unless someone pinned another one."""
     current = registry.current_version()
-    if current != version and registry.pinned:
+    if current is not None and current != version and registry.pinned and registry.exists(current):
         logger.warning("%s stays the current student because it is pinned; these labels give %s", current, version)
     elif current != version:
         registry.promote(version)
@@ -147,6 +147,8 @@ def student_model(
     if answered.num_rows == 0 and is_empty(pairs):
         logger.warning("there are no candidate pairs, so there is nothing to train on and nothing to decide")
         return student_table(registry)
+    if answered.num_rows == 0 and settings["teacher"] == IMPORTED:
+        raise TrainingError(_no_imported_labels(settings, folder))
     ensure_student(
         answered,
         registry,
@@ -156,6 +158,14 @@ def student_model(
         columns=record_columns(pairs),
     )
     return student_table(registry)
+
+
+def _no_imported_labels(settings: Mapping[str, Any], folder: Path) -> str:
+    store = folder / settings["label_store"]
+    known = ", ".join(teacher_names({**settings, "teacher_model": None}, folder))
+    if settings["teacher_model"] and known:
+        return f"no labels of {settings['teacher_model']} on these records; er_teacher_model can be: {known}"
+    return f"there are no imported labels on these records in {store}; bring some with `distiller labels import FILE`"
 
 
 def sampled(session: duckdb.DuckDBPyConnection, pairs: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:

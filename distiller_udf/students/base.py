@@ -48,6 +48,17 @@ class StudentInfo:
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
         return complete
 
+    def _check(self) -> None:
+        """Raise ValueError where a field cannot be what a student wrote."""
+        for name in ("threshold", "choice_threshold"):
+            if not (isinstance(getattr(self, name), float) and 0 < getattr(self, name) < 1):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not a number between 0 and 1")
+        for name in ("left_columns", "right_columns"):
+            if not all(isinstance(column, str) for column in getattr(self, name)):
+                raise ValueError(f"{name} is not a list of names")
+        if not isinstance(self.files, Mapping):
+            raise ValueError("files is not a mapping")
+
     @classmethod
     def read(cls, folder: Path) -> StudentInfo:
         """Read and check a student's folder.
@@ -63,6 +74,7 @@ class StudentInfo:
                     f"the student at {folder} has format {raw['format']}, this version reads {FORMAT}; train it again"
                 )
             info = cls(**{f.name: _frozen(raw[f.name]) for f in fields(cls)})
+            info._check()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudentDamaged(
                 f"the student at {folder} has no readable {MANIFEST} ({type(error).__name__}: {error}); "
@@ -113,6 +125,7 @@ def check_columns(info: StudentInfo, left: Records, right: Records) -> tuple[Rec
 def _with_known_columns(info: StudentInfo, records: Records, known: Sequence[str], side: str) -> Records:
     if not records.names or records.names == (TEXT_COLUMN,):
         return records
+    records = _in_known_case(records, known)
     missing = [name for name in known if name not in records.columns]
     if missing:
         raise ColumnsMismatch(
@@ -121,6 +134,14 @@ def _with_known_columns(info: StudentInfo, records: Records, known: Sequence[str
             "or train a student on these records"
         )
     return records.with_columns(known)
+
+
+def _in_known_case(records: Records, known: Sequence[str]) -> Records:
+    """Columns that differ in case alone take the known spelling, as SQL does not tell them apart."""
+    spelling = {name.casefold(): name for name in known if name not in records.columns}
+    if not spelling:
+        return records
+    return Records({spelling.get(n.casefold(), n): c for n, c in records.columns.items()}, records.length)
 
 
 def _digest(path: Path) -> str:

@@ -1,15 +1,15 @@
 {#- The left records that the teacher is asked about: a share of those that have candidates, chosen by a strategy. -#}
-{% macro er_selection(candidates, strategy='max', share=0.1, positive_ratio=0.5, seed=42) %}
-    {{ return(adapter.dispatch('er_selection', 'distiller_udf')(candidates, strategy, share, positive_ratio, seed)) }}
+{% macro er_selection(candidates, strategy='random', share=0.1, minimum=0, positive_ratio=0.5, seed=42) %}
+    {{ return(adapter.dispatch('er_selection', 'distiller_udf')(candidates, strategy, share, minimum, positive_ratio, seed)) }}
 {% endmacro %}
 
 
-{% macro default__er_selection(candidates, strategy, share, positive_ratio, seed) %}
+{% macro default__er_selection(candidates, strategy, share, minimum, positive_ratio, seed) %}
     {% do distiller_udf._er_not_supported('er_selection') %}
 {% endmacro %}
 
 
-{% macro duckdb__er_selection(candidates, strategy, share, positive_ratio, seed) %}
+{% macro duckdb__er_selection(candidates, strategy, share, minimum, positive_ratio, seed) %}
 with
 
 candidates as (
@@ -42,10 +42,11 @@ scored as (
     from left_records
 ),
 
+{#- A tenth of a small table is too little to learn from, so the minimum counts there. #}
 budget as (
     select
-        cast(ceil(count(*) * {{ share }}) as bigint) as wanted,
-        cast(ceil(count(*) * {{ share }} * {{ positive_ratio if strategy != 'random' else 1 }}) as bigint) as wanted_from_top
+        least(count(*), greatest(cast(ceil(count(*) * {{ share }}) as bigint), {{ minimum }})) as wanted,
+        cast(ceil(wanted * {{ positive_ratio if strategy != 'random' else 1 }}) as bigint) as wanted_from_top
     from scored
 ),
 

@@ -19,6 +19,11 @@
         {% if source.get('name') is not string or (source['name'] | trim) == '' %}
             {% do distiller_udf._er_raise('source ' ~ loop.index ~ ' in ' ~ name ~ ' has no name.' ~ example) %}
         {% endif %}
+        {% if ':' in source['name'] %}
+            {% do distiller_udf._er_raise(
+                'the source ' ~ source['name'] ~ ' in ' ~ name ~ ' has a colon in its name; entity ids are source:id.'
+            ) %}
+        {% endif %}
         {% if source['name'] in names %}
             {% do distiller_udf._er_raise('two sources in ' ~ name ~ ' are named ' ~ source['name'] ~ '.') %}
         {% endif %}

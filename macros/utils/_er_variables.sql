@@ -13,6 +13,7 @@
         'er_max_candidates': {'type': 'integer', 'from': 1, 'to': 100000, 'nullable': true},
         'er_selection_strategy': {'type': 'choice', 'allowed': ['random', 'max', 'top2']},
         'er_selection_share': {'type': 'number', 'from': 0, 'to': 1},
+        'er_selection_minimum': {'type': 'integer', 'from': 0, 'to': 2147483647},
         'er_selection_positive_ratio': {'type': 'number', 'from': 0, 'to': 1},
         'er_seed': {'type': 'integer', 'from': 0, 'to': 2147483647},
         'er_teacher': {'type': 'choice', 'allowed': ['embedded', 'openai', 'imported']},

@@ -50,6 +50,7 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Project:
             ],
             "er_gold": "known",
             "er_selection_share": 0.5,
+            "er_selection_minimum": 0,
         },
     )
     made.run("build")

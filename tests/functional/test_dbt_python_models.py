@@ -64,6 +64,7 @@ def linked(folder: Path, **variables: Any) -> Project:
             "er_sources": SOURCES,
             "er_gold": "gold",
             "er_selection_share": 0.4,
+            "er_selection_minimum": 0,
             "er_label_store": str(folder / "distiller" / "labels.sqlite"),
             "er_students_path": str(folder / "distiller" / "students"),
             **variables,
@@ -171,7 +172,12 @@ def test_a_new_student_scores_everything_again(tmp_path: Path, monkeypatch: pyte
     project = linked(tmp_path)
     project.run("build", "--exclude", "by_function")
     with counted(monkeypatch) as counts:
-        project.run("build", "--exclude", "by_function", variables={"er_seed": 7, "er_selection_share": 0.5})
+        project.run(
+            "build",
+            "--exclude",
+            "by_function",
+            variables={"er_seed": 7, "er_selection_share": 0.5, "er_selection_minimum": 0},
+        )
     assert counts["trained"] == 1
     assert counts["scored"] == project.query("select count(*) from er_candidates")[0][0]
     assert project.query("select count(*), count(*) filter (is_current) from er_student") == [(2, 1)]
@@ -299,6 +305,7 @@ def test_dedupe_in_memory_with_threads(tmp_path: Path) -> None:
         variables={
             "er_sources": [{"name": "p", "model": "people", "id": "key"}],
             "er_selection_share": 0.5,
+            "er_selection_minimum": 0,
             "er_label_store": str(tmp_path / "labels.sqlite"),
             "er_students_path": str(tmp_path / "students"),
         },

@@ -55,6 +55,33 @@ def test_a_wrong_value_lists_what_is_allowed() -> None:
         create({"strict": "maybe"})
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"teacher": "gpt"}, "teacher is 'gpt'; allowed: embedded, openai"),
+        ({"students_path": 7}, "students_path is 7; it must be text"),
+        ({"student_path": ["a"]}, r"student_path is \['a'\]; it must be text"),
+        ({"student_name": ""}, "student_name is ''; it must be text"),
+        ({"label_store": True}, "label_store is True; it must be text"),
+        ({"teacher_model": 4}, "teacher_model is 4; it must be text"),
+        ({"teacher_base_url": 8000}, "teacher_base_url is 8000; it must be text"),
+        ({"teacher_api_key_env": 1.5}, "teacher_api_key_env is 1.5; it must be text"),
+        ({"teacher_prices": {"m": 1}}, "teacher_prices is .*; it must be text"),
+        ({"teacher_concurrency": "many"}, "teacher_concurrency is 'many'; it must be a number from 1 to 10000"),
+        ({"teacher_concurrency": True}, "teacher_concurrency is True; it must be a number"),
+        ({"teacher_timeout": 0}, "teacher_timeout is 0; it must be a number"),
+        ({"teacher_parameters": "hot"}, "teacher_parameters is 'hot'; it must be a mapping"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_refused_at_once(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        create(config)
+
+
+def test_settings_may_be_null() -> None:
+    create(dict.fromkeys(["teacher", "teacher_model", "teacher_timeout", "students_path", "label_store"]))
+
+
 def test_settings_of_the_connection_are_not_ours() -> None:
     create({}, settings={"memory_limit": "1GB"})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from distiller_udf import load_student
-from distiller_udf.errors import StudentDamaged, StudentError, StudentNotFound
+from distiller_udf.errors import SettingsError, StudentDamaged, StudentError, StudentNotFound
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import StudentInfo
 
@@ -81,6 +81,17 @@ def test_a_version_is_a_plain_name(registry: Registry, version: str) -> None:
         registry.path(version)
 
 
+def test_an_unreadable_pointer_says_what_to_delete(registry: Registry) -> None:
+    (registry.folder / "CURRENT").write_bytes(b"\xff\xfe")
+    with pytest.raises(StudentDamaged, match="delete it, then run"):
+        registry.current()
+
+
+def test_a_name_cannot_leave_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="the student's name is"):
+        Registry(tmp_path, "../elsewhere")
+
+
 def test_a_pointer_to_nowhere_says_so(registry: Registry) -> None:
     (registry.folder / "CURRENT").write_text("gone\n")
     with pytest.raises(StudentNotFound, match="names gone, which is not there"):
@@ -118,6 +129,8 @@ def test_a_reader_always_finds_a_whole_student(registry: Registry) -> None:
         (lambda f: (f / "student.json").write_text("{}"), "no readable student.json"),
         (lambda f: (f / "pair_0.txt").unlink(), "pair_0.txt is missing"),
         (lambda f: (f / "pair_0.txt").write_text("tree"), "pair_0.txt is altered"),
+        (lambda f: rewrite(f, threshold=7), "threshold is 7"),
+        (lambda f: rewrite(f, files=["a"]), "no readable student.json"),
         (lambda f: rewrite(f, kind="oracle"), "of kind 'oracle'"),
         (lambda f: rewrite(f, format=99), "has format 99"),
     ],

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
 import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import duckdb
@@ -12,7 +19,11 @@ import pytest
 from conftest import People
 
 import distiller_udf
+from distiller_udf.labels import LabelStore
+from distiller_udf.prompts import Answer, Question
 from distiller_udf.registry import Registry
+from distiller_udf.teachers.openai_compatible import OpenAICompatible
+from distiller_udf.udf import CurrentStudent, CurrentTeacher, Functions, register_functions
 
 
 @pytest.fixture
@@ -167,6 +178,85 @@ def test_label_without_a_teacher_says_how_to_get_one(connection: duckdb.DuckDBPy
         connection.sql("select er_label(a, [a]) from l a").fetchall()
 
 
+def test_label_answers_an_empty_list_and_refuses_null(tmp_path: Path) -> None:
+    connection, teacher = duckdb.connect(), Answering()
+    distiller_udf.register(connection, teacher=teacher, store=tmp_path / "labels.sqlite")
+    nothing = one(connection, "select er_label('a', [])")
+    assert (nothing["choice"], nothing["error"], nothing["teacher"]) == (0, None, "counting")
+    for query, candidates in (("'a'", "null"), ("'a'", "null::varchar[]"), ("null", "[]"), ("''", "['b']")):
+        unknown = one(connection, f"select er_label({query}, {candidates})")
+        assert (unknown["choice"], unknown["error"]) == (None, "a record is NULL or empty, or the candidates are NULL")
+    mixed = "select er_label(q, c)['choice'] from (values ('a', ['b', 'a']), ('a', []), ('a', null)) as t(q, c)"
+    assert connection.sql(mixed).fetchall() == [(2,), (0,), (None,)]
+    assert len(teacher.asked) == 1
+    distiller_udf.register(connection, teacher=teacher, store=tmp_path / "labels.sqlite", strict=True)
+    assert one(connection, "select er_label('a', [])['choice']") == 0
+    with pytest.raises(duckdb.Error, match="the candidates are NULL"):
+        connection.sql("select er_label('a', null)").fetchall()
+
+
+def test_one_question_in_many_rows_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, teacher, opened = duckdb.connect(), Answering(seconds=0.2), []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(1) or connect(*a, **k))
+    connection.execute("set threads = 4")
+    connection.execute("create table many as select 'a' as q, ['b', 'a'] as c from range(500_000)")
+    distiller_udf.register(connection, teacher=teacher, store=tmp_path / "labels.sqlite")
+    counted = "select count(*) filter (er_label(q, c)['choice'] = 2) from many"
+    assert one(connection, counted) == 500_000
+    assert len(teacher.asked) == 1
+    assert len(opened) == 1
+
+
+def test_label_makes_its_teacher_once(tmp_path: Path) -> None:
+    made: list[Answering] = []
+
+    def make() -> tuple[Answering, LabelStore]:
+        made.append(Answering())
+        return made[-1], LabelStore(tmp_path / "labels.sqlite")
+
+    connection = duckdb.connect()
+    register_functions(connection, Functions(CurrentStudent(None), CurrentTeacher(make)))
+    connection.sql("select er_label(cast(i as varchar), ['1']) from range(9) as t(i)").fetchall()
+    connection.sql("select er_label('x', ['1'])").fetchall()
+    assert len(made) == 1
+    assert len(made[0].asked) == 10
+
+
+def test_a_rejected_key_is_one_sentence_without_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-very-secret-0123456789"
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = json.dumps({"error": {"message": f"Incorrect API key provided: {key}"}}).encode()
+            self.send_response(401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MY_KEY", key)
+    teacher = OpenAICompatible("m", base_url=f"http://127.0.0.1:{server.server_port}/v1", api_key_env="MY_KEY")
+    connection = duckdb.connect()
+    distiller_udf.register(connection, teacher=teacher, store=tmp_path / "labels.sqlite")
+    try:
+        with pytest.raises(duckdb.Error, match="check the key in the environment variable MY_KEY") as raised:
+            connection.sql("select er_label('a', ['b'])").fetchall()
+    finally:
+        server.shutdown()
+        server.server_close()
+    shown = "".join(traceback.format_exception(raised.value))
+    assert key not in shown
+    assert str(raised.value).count("refused access (401)") == 1
+    assert "answers arrived" not in str(raised.value)
+
+
 def test_version_names_package_and_student(connection: duckdb.DuckDBPyConnection, students: Registry) -> None:
     version = str(one(connection, "select er_version()"))
     assert distiller_udf.__version__ in version
@@ -200,6 +290,18 @@ def test_cursors_and_threads_share_the_functions(connection: duckdb.DuckDBPyConn
     assert results == [expected] * 4
 
 
+def test_a_union_column_does_not_kill_the_process(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = connection.sql(
+        "select er_score(a, a) from (select 'anna adler' as name, union_value(num := 2) as town, '1950-01-01' as born) a"
+    ).fetchall()
+    assert rows[0][0] > 0.5
+
+
+def test_column_names_are_told_apart_as_in_sql(connection: duckdb.DuckDBPyConnection) -> None:
+    same = "select er_score({'NAME': a.name, 'Town': a.town, 'born': a.born}, b) = er_score(a, b) from l a, r b where a.id = b.id"
+    assert connection.sql(same).fetchall() == [(True,)] * len(connection.sql("from l").fetchall())
+
+
 def test_a_million_characters_and_strange_characters(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.execute(
         "select er_score({'name': $long, 'town': '😀', 'born': chr(7)}, {'name': '\"', 'town': chr(0), 'born': $long})",
@@ -217,3 +319,21 @@ class Counting:
     def score(self, left, right):
         self.pairs += len(left)
         return self.student.score(left, right)
+
+
+@dataclass
+class Answering:
+    """A teacher that knows equal records and keeps what it was asked."""
+
+    name: str = "counting"
+    parameters: dict[str, object] = field(default_factory=dict)
+    free: bool = False
+    seconds: float = 0.0
+    asked: list[Question] = field(default_factory=list)
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
+        for question in questions:
+            self.asked.append(question)
+            time.sleep(self.seconds)
+            same = question.query in question.candidates
+            yield question, Answer(question.candidates.index(question.query) + 1 if same else 0)
