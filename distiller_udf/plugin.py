@@ -17,6 +17,7 @@ from dbt.flags import get_flags
 
 from distiller_udf.errors import SettingsError, check_names
 from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
+from distiller_udf.teachers import check_settings, check_text
 from distiller_udf.udf import CurrentStudent, CurrentTeacher, Functions, register_functions
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         self.settings: dict[str, Any] = {**DEFAULTS, **own}
         if not isinstance(self.settings["strict"], bool):
             raise SettingsError(f"the plug-in setting strict is {self.settings['strict']!r}; allowed: true, false")
+        for name in ("students_path", "student_name", "student_path", "label_store"):
+            if self.settings[name] is None:
+                self.settings[name] = DEFAULTS[name]
+            check_text(name, self.settings[name])
+        check_settings(self.settings)
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Register the functions; dbt calls this once, and every thread's cursor sees them."""
@@ -68,4 +74,6 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         from distiller_udf.labels import LabelStore
         from distiller_udf.teachers import make_teacher
 
-        return make_teacher(self.settings), LabelStore(Path(self.settings["label_store"]))
+        folder, prices = project_folder(), self.settings["teacher_prices"]
+        settings = {**self.settings, "teacher_prices": folder / prices if prices else None}
+        return make_teacher(settings), LabelStore(folder / self.settings["label_store"])

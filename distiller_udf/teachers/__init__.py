@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from distiller_udf.errors import SettingsError, one_of
@@ -26,8 +27,33 @@ def make_teacher(settings: Mapping[str, Any]) -> Teacher:
 
     Raises SettingsError for a setting that is missing or has an impossible value.
     """
-    merged = {name: default if settings.get(name) is None else settings[name] for name, default in SETTINGS.items()}
-    return TEACHERS[one_of("teacher", merged["teacher"], TEACHERS)](merged)
+    make = TEACHERS[one_of("teacher", settings.get("teacher"), TEACHERS)]
+    check_settings(settings)
+    return make(_merged(settings))
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise SettingsError for a setting whose value can never be right; None means the default."""
+    merged = _merged(settings)
+    if merged["teacher"] is not None:
+        one_of("teacher", merged["teacher"], TEACHERS)
+    for name in ("teacher_model", "teacher_base_url", "teacher_api_key_env", "teacher_prices"):
+        check_text(name, merged[name])
+    for name in ("teacher_concurrency", "teacher_timeout"):
+        _positive(merged, name)
+    parameters = merged["teacher_parameters"]
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise SettingsError(f"teacher_parameters is {parameters!r}; it must be a mapping, such as {{temperature: 0}}")
+
+
+def check_text(name: str, value: object) -> None:
+    """Raise SettingsError unless `value` is text (or a path) that says something, or None."""
+    if value is not None and not (isinstance(value, (str, Path)) and str(value).strip()):
+        raise SettingsError(f"{name} is {value!r}; it must be text, in quotes where it looks like a number")
+
+
+def _merged(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: default if settings.get(name) is None else settings[name] for name, default in SETTINGS.items()}
 
 
 def _embedded(settings: Mapping[str, Any]) -> Teacher:
@@ -41,10 +67,8 @@ def _openai(settings: Mapping[str, Any]) -> Teacher:
     from distiller_udf.teachers.prices import read_prices
 
     model, parameters = settings["teacher_model"], settings["teacher_parameters"]
-    if not isinstance(model, str) or not model.strip():
+    if model is None:
         raise SettingsError("the teacher openai needs a teacher_model, such as gpt-4.1-mini or qwen2.5:32b")
-    if parameters is not None and not isinstance(parameters, Mapping):
-        raise SettingsError(f"teacher_parameters is {parameters!r}; it must be a mapping, such as {{temperature: 0}}")
     prices = read_prices(settings["teacher_prices"]) if settings["teacher_prices"] else {}
     return OpenAICompatible(
         model,
@@ -60,7 +84,7 @@ def _openai(settings: Mapping[str, Any]) -> Teacher:
 def _positive(settings: Mapping[str, Any], name: str) -> float:
     value = settings[name]
     try:
-        number = float(value)
+        number = 0.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = 0.0
     if not 1 <= number <= 10_000:
