@@ -92,10 +92,11 @@ class EmbeddedMixture:
             exclusive = pc.mean(pc.equal(pairs["left_source"], pairs["right_source"])).as_py() < 0.5
         known = np.flatnonzero(~(left.empty | right.empty))
         prepared = _Pairs(left.take(known), right.take(known), exclusive)
+        parameters = {"version": _VERSION, "pairs": prepared.fingerprint()}
         with self._lock:
             # Only hashed here: where all answers are in the store, nothing needs to be fitted.
-            self.parameters = {"version": _VERSION, "pairs": prepared.fingerprint()}
-            self._pairs, self._fitted = prepared, None
+            if parameters != self.parameters:
+                self.parameters, self._pairs, self._fitted = parameters, prepared, None
 
     def answer(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
         """Answer every question, in order; see `Teacher.answer`. Raises TeacherError before it has been prepared."""
