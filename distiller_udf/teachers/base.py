@@ -39,7 +39,7 @@ class Prepared(Protocol):
     """A teacher that wants to see all candidate pairs before the first question."""
 
     def prepare(self, pairs: pa.Table) -> None:
-        """Look at all pairs: `left_record` and `right_record` as STRUCT or canonical text, `left_source`, `right_source`.
+        """See all pairs: `left_record` and `right_record` (STRUCT or canonical text), `left_source`, `right_source`.
 
         It is called in every run, before the keys are made: it should be quick, and where answers depend on the pairs,
         `parameters` must tell them apart afterwards.
