@@ -124,7 +124,8 @@ def show(summary: dict[str, Any]) -> None:
     for step, seconds in summary["seconds_by_step"].items():
         table.add_row(step, f"{seconds:.2f} s", style="dim")
     console.print(table)
-    console.print(f"The same figures: {SUMMARY.relative_to(PROJECT.parent)}; the tables: {DATABASE.name}")
+    files = [path.relative_to(PROJECT.parent) for path in (SUMMARY, DATABASE)]
+    console.print(f"The same figures: {files[0]}\nThe tables: {files[1]}", highlight=False)
 
 
 if __name__ == "__main__":
