@@ -14,6 +14,7 @@ import numpy as np
 from distiller_udf.errors import StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
+from distiller_udf.students import explain
 from distiller_udf.students.base import StudentInfo, check_columns
 from distiller_udf.students.context import context_features, sigmoid
 
@@ -21,8 +22,6 @@ KIND = "lexical"
 MODEL_FILE = "lexical.json"
 FEATURES_FOLDER = "similarity"
 THREADS = os.cpu_count() or 1
-MINIMUM_CONTRIBUTION = 0.05
-"""Log odds below which a comparison is not worth a word in an explanation."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,6 @@ class Ensemble:
     def log_odds(self, features: np.ndarray) -> np.ndarray:
         """Calibrated log odds of each row."""
         return self.slope * self.raw(features) + self.intercept
-
-    def contributions(self, features: np.ndarray) -> np.ndarray:
-        """Each feature's share of the calibrated log odds, the constant last: shape (rows, features + 1)."""
-        parts = [b.predict(features, pred_contrib=True, num_threads=THREADS) for b in self.boosters]
-        result = self.slope * np.mean(parts, axis=0)
-        result[:, -1] += self.intercept
-        return np.asarray(result)
 
     def save(self, folder: Path, name: str) -> dict[str, Any]:
         """Write the boosters as LightGBM text and return what else is needed to load them."""
@@ -104,7 +96,7 @@ class LexicalStudent:
         left, right = check_columns(self.info, left, right)
         if len(left) == 0:
             return np.zeros(0)
-        probabilities = sigmoid(self._pair.log_odds(self.features.transform(left, right)))
+        probabilities = sigmoid(self._log_odds(left, right))
         probabilities[left.empty | right.empty] = np.nan
         return probabilities
 
@@ -121,41 +113,30 @@ class LexicalStudent:
         return result
 
     def contributions(self, left: Records, right: Records) -> tuple[list[str], np.ndarray]:
-        """What each comparison adds to the log odds of `score`: (labels, array of shape (pairs, labels)).
+        """What each column adds to a pair's log odds: (labels, array of shape (pairs, labels)).
 
-        The last two labels are `other` (which columns could be compared at all) and `constant`; rows add up to
-        the calibrated log odds.
+        The unit is log odds. The last label is `baseline`, the log odds without any column; a row adds up to the
+        log odds of `score`, and is NaN where that is.
         """
         left, right = check_columns(self.info, left, right)
-        labels = [c.label for c in self.features.comparisons]
-        if len(left) == 0:
-            return [*labels, "other", "constant"], np.zeros((0, len(labels) + 2))
-        parts = self._pair.contributions(self.features.transform(left, right))
-        groups = np.asarray(self.features.groups)
-        columns = [parts[:, :-1][:, groups == i].sum(axis=1) for i in (*range(len(labels)), -1)]
-        return [*labels, "other", "constant"], np.column_stack([*columns, parts[:, -1]])
+        sides = left.names or self.info.left_columns, right.names or self.info.right_columns
+        groups = explain.column_groups(*sides, self.features.comparisons)
+        parts = explain.contributions(self._log_odds, left, right, groups)
+        parts[left.empty | right.empty] = np.nan
+        return [*(g.label for g in groups), "baseline"], parts
 
     def explain(self, left: Records, right: Records) -> list[str]:
-        """One sentence a pair: its probability, then the columns that spoke for and against, strongest first."""
+        """One sentence a pair: its probability, then the columns that spoke for and against, strongest first.
+
+        The figures are those of `contributions`: log odds, which add up to those of `score` with the baseline.
+        """
         labels, parts = self.contributions(left, right)
-        empty = left.empty | right.empty
         return [
-            "A record is empty, so there is nothing to compare." if nothing else _sentence(labels[:-2], row)
-            for nothing, row in zip(empty, parts, strict=True)
+            "A record is empty, so there is nothing to compare."
+            if np.isnan(row[-1])
+            else explain.sentence(labels[:-1], row)
+            for row in parts
         ]
 
-
-def _sentence(labels: Sequence[str], parts: np.ndarray) -> str:
-    probability = float(sigmoid(np.asarray(parts.sum())))
-    spoken = parts[: len(labels)]
-    order = np.argsort(-np.abs(spoken), kind="stable")
-    said = [i for i in order if abs(spoken[i]) >= MINIMUM_CONTRIBUTION]
-    pros = [f"{_called(labels[i])} ({spoken[i]:+.2f})" for i in said if spoken[i] > 0]
-    cons = [f"{_called(labels[i])} ({spoken[i]:+.2f})" for i in said if spoken[i] < 0]
-    reasons = [f"{word}: {', '.join(items)}" for word, items in (("for", pros), ("against", cons)) if items]
-    verdict = "Likely the same" if probability >= 0.5 else "Likely different"
-    return f"{verdict} (probability {probability:.3f}); {'; '.join(reasons) or 'nothing speaks for or against'}."
-
-
-def _called(label: str) -> str:
-    return "the whole record" if label == "record" else label
+    def _log_odds(self, left: Records, right: Records) -> np.ndarray:
+        return self._pair.log_odds(self.features.transform(left, right))
