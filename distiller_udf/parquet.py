@@ -23,11 +23,15 @@ RECORD_COLUMNS = ("left_record", "right_record")
 
 @dataclass(frozen=True)
 class PairSource:
-    """Candidate pairs to stream: a relation ordered by left record, its size, and the columns that name a tuple."""
+    """Candidate pairs to stream: a relation ordered by left record, its size, and the columns that name a tuple.
+
+    `unknown` candidates were left out because they name records that are not there.
+    """
 
     relation: duckdb.DuckDBPyRelation
     rows: int
     keys: tuple[str, ...]
+    unknown: int = 0
 
 
 def pairs_from_file(path: Path) -> PairSource:
@@ -46,23 +50,41 @@ def pairs_from_file(path: Path) -> PairSource:
 def pairs_from_tables(left: Path, right: Path, candidates: Path, id_column: str = "id") -> PairSource:
     """Pairs given by their ids (`left_id`, `right_id`) with the records in two files of any columns.
 
-    Raises RecordError when an id column is missing or the records' ids are not unique.
+    Ids of different types are compared as text. Raises RecordError when an id column is missing, the records' ids are
+    not unique or no candidate names two known records.
     """
     connection = duckdb.connect()
     pairs = _relation(connection, candidates)
     _require(candidates, pairs.columns, ("left_id", "right_id"))
-    records = []
+    pairs = pairs.select("left_id, right_id")
+    given, joined = _count(pairs), pairs
     for path, side in ((left, "left"), (right, "right")):
-        relation = _relation(connection, path)
-        _require(path, relation.columns, (id_column,))
-        _require_unique(path, relation, id_column)
-        fields = ", ".join(f"{quoted(c)} := {quoted(c)}" for c in relation.columns if c != id_column)
-        if not fields:
-            raise RecordError(f"{path} has no column besides {id_column!r}, so there is nothing to compare")
-        chosen = f"{quoted(id_column)} as {side}_id, struct_pack({fields}) as {side}_record"
-        records.append(relation.select(chosen))
-    joined = pairs.select("left_id, right_id").join(records[0], "left_id").join(records[1], "right_id")
-    return PairSource(joined.order("left_id, right_id"), _count(joined), ("left_id",))
+        joined = _with_records(joined, connection, path, side, id_column)
+    rows = _count(joined)
+    if given and not rows:
+        raise RecordError(
+            f"none of the {given:,} candidates in {candidates} names two known records; compare its left_id with "
+            f"{id_column!r} in {left} and its right_id with {id_column!r} in {right}, or give --id"
+        )
+    return PairSource(joined.order("left_id, right_id"), rows, ("left_id",), given - rows)
+
+
+def _with_records(
+    pairs: duckdb.DuckDBPyRelation, connection: duckdb.DuckDBPyConnection, path: Path, side: str, id_column: str
+) -> duckdb.DuckDBPyRelation:
+    """Join the records of a file to one side of the pairs, as the column `<side>_record`."""
+    records = _relation(connection, path)
+    _require(path, records.columns, (id_column,))
+    _require_unique(path, records, id_column)
+    fields = ", ".join(f"{quoted(c)} := {quoted(c)}" for c in records.columns if c != id_column)
+    if not fields:
+        raise RecordError(f"{path} has no column besides {id_column!r}, so there is nothing to compare")
+    records = records.select(f"{quoted(id_column)} as record_id, struct_pack({fields}) as {side}_record")
+    key = f"{side}_id"
+    same = pairs.select(key).types == records.select("record_id").types
+    condition = f"{key} = record_id" if same else f"cast({key} as varchar) = cast(record_id as varchar)"
+    kept = ", ".join([*pairs.columns, f"{side}_record"])
+    return pairs.set_alias("pairs").join(records.set_alias("records"), condition).select(kept)
 
 
 def write_scores(
@@ -90,7 +112,7 @@ def write_scores(
                 if advance:
                     advance(table.num_rows)
             if writer is None:
-                raise RecordError("there are no pairs to score: no candidate's ids are among the records")
+                raise RecordError("there are no pairs to score: the file has no rows")
             writer.close()
             staged.replace(output)
     except OSError as error:

@@ -43,6 +43,16 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except DistillerError as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # click ends quietly where the reader of a pipe has gone
+        except OSError as error:
+            raise click.ClickException(str(error)) from error
+        except Exception as error:
+            import duckdb
+
+            if not isinstance(error, duckdb.Error):
+                raise
+            raise click.ClickException(f"DuckDB: {str(error).strip().splitlines()[0]}") from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

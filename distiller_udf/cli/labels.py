@@ -86,8 +86,7 @@ def show(limit: int, store: Path, as_json: bool) -> None:
     """Show what the store holds, teacher by teacher, and the newest answers."""
     with _existing(store) as source:
         teachers = [asdict(summary) for summary in source.summary()]
-        answers = source.export()
-    newest = answers.slice(max(0, answers.num_rows - limit)).to_pylist()[::-1]
+        newest = source.newest(limit).to_pylist()
     if as_json:
         print_json({"teachers": teachers, "newest": newest})
         return

@@ -32,7 +32,8 @@ def score(
 ) -> None:
     """Score pairs of records: Parquet in, Parquet out.
 
-    Writes every pair with `probability` (the two records alone), `choice_probability` (given the other candidates
+    Ids of different types are compared as text; candidates that name unknown records are counted and left out.
+    Writes every other pair with `probability` (the two records alone), `choice_probability` (given the other candidates
     of the same left record) and `is_match`. The output appears only when it is complete.
     """
     from distiller_udf.parquet import pairs_from_file, pairs_from_tables, write_scores
@@ -44,10 +45,14 @@ def score(
         source = pairs_from_tables(left, right or left, candidates, id_column)
     else:
         raise click.UsageError("give --pairs, or --left, --right and --candidates")
+    if source.unknown:
+        given = source.rows + source.unknown
+        err.print(f"{source.unknown:,} of {given:,} candidates name unknown records; they are left out")
     scorer = CurrentStudent(student).get()
     with progress("scoring pairs", source.rows) as advance:
         rows, matches = write_scores(scorer, source, output, advance)
     if as_json:
-        print_json({"pairs": rows, "matches": matches, "student": scorer.info.version, "output": str(output)})
+        counts = {"pairs": rows, "matches": matches, "unknown": source.unknown}
+        print_json({**counts, "student": scorer.info.version, "output": str(output)})
     else:
         err.print(f"{rows:,} pairs scored by {scorer.info.version}, {matches:,} matches: {output}")

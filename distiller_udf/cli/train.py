@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from distiller_udf.cli.console import err, json_option, print_facts, print_json, progress
 from distiller_udf.cli.students import name_option, students_option
-from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, schema_option
+from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, require_columns, schema_option
 from distiller_udf.students import KINDS
 
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+RECORD_COLUMNS = ("left_record", "right_record")
 existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -43,32 +50,17 @@ def train(
     A student of the very same labels and settings is not trained again.
     """
     from distiller_udf.registry import Registry
-    from distiller_udf.scoring import BATCH_ROWS
     from distiller_udf.training.retrain import ensure_student
 
-    if labels:
-        label_source, pair_source = read_parquet(labels), read_parquet(pairs) if pairs else None
-    elif database:
-        label_source, pair_source = (read_table(database, schema, table) for table in ("er_labels", "er_pairs"))
-    else:
-        raise click.UsageError("give --database, or --labels and --pairs")
+    label_source, pair_source = read_sources(database, schema, labels, pairs)
     with progress("training", 100) as advance:
-        done = 0
-
-        def report(step: str, share: float) -> None:
-            nonlocal done
-            advance(int(100 * share) - done)
-            done = int(100 * share)
-
         outcome = ensure_student(
             label_source.to_arrow_table(),
             Registry(root, name),
             kind=student,
             settings={"seed": seed, "multi": multi},
-            candidates=(lambda: pair_source.select("left_record, right_record").to_arrow_reader(BATCH_ROWS))
-            if pair_source is not None
-            else None,
-            progress=report,
+            candidates=pair_source,
+            progress=in_percent(advance),
         )
     if as_json:
         print_json({"trained": outcome.trained, "path": str(outcome.path), **asdict(outcome.info)})
@@ -76,3 +68,37 @@ def train(
     err.print("trained" if outcome.trained else "nothing new: the current student knows these labels already")
     print_facts(f"Student {outcome.info.version}", {"path": outcome.path, **outcome.info.trained_from})
     print_facts("Expected, from held-out labels", outcome.info.metrics)
+
+
+def read_sources(
+    database: Path | None, schema: str, labels: Path | None, pairs: Path | None
+) -> tuple[duckdb.DuckDBPyRelation, Callable[[], pa.RecordBatchReader] | None]:
+    """The labels, and what fetches the unlabelled pairs where there are any.
+
+    Raises RecordError when a file or a column is missing.
+    """
+    from distiller_udf.scoring import BATCH_ROWS
+
+    if labels:
+        label_source, found = read_parquet(labels), read_parquet(pairs) if pairs else None
+    elif database:
+        label_source, found = (read_table(database, schema, table) for table in ("er_labels", "er_pairs"))
+    else:
+        raise click.UsageError("give --database, or --labels and --pairs")
+    if found is None:
+        return label_source, None
+    require_columns("the pairs", found, RECORD_COLUMNS)
+    records = found.select(", ".join(RECORD_COLUMNS))
+    return label_source, lambda: records.to_arrow_reader(BATCH_ROWS)
+
+
+def in_percent(advance: Callable[[int], None]) -> Callable[[str, float], None]:
+    """A training's report of (step, share done) as steps of a bar that ends at 100."""
+    done = 0
+
+    def report(step: str, share: float) -> None:
+        nonlocal done
+        advance(int(100 * share) - done)
+        done = int(100 * share)
+
+    return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -40,3 +41,10 @@ def read_parquet(path: Path) -> duckdb.DuckDBPyRelation:
         return duckdb.connect().read_parquet(str(path))
     except duckdb.Error as error:
         raise RecordError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def require_columns(what: str, relation: duckdb.DuckDBPyRelation, needed: Sequence[str]) -> None:
+    """Raise RecordError, with the columns that are there, when one of the needed ones is not."""
+    missing = [name for name in needed if name not in relation.columns]
+    if missing:
+        raise RecordError(f"{what} lack the column {', '.join(missing)}; they have {', '.join(relation.columns)}")

@@ -83,6 +83,63 @@ def test_score_names_a_missing_or_repeated_id(files: Path, students: Registry) -
     assert "must be unique and not NULL" in run(*arguments, "--id", "town", code=1).stderr
 
 
+def score_inputs(files: Path, students: Registry) -> list[object]:
+    names = ("left", "right", "candidates")
+    inputs = [part for name in names for part in (f"--{name}", files / f"{name}.parquet")]
+    return ["score", *inputs, "--student", students.root, "-o", files / "scores.parquet"]
+
+
+def test_score_compares_ids_of_different_types_as_text(files: Path, students: Registry) -> None:
+    for name, column in (("candidates", "left_id"), ("right", "id")):
+        table = pq.read_table(files / f"{name}.parquet")
+        texts = table[column].cast(pa.string())
+        changed = table.set_column(table.column_names.index(column), column, texts)
+        pq.write_table(changed, files / f"{name}.parquet")
+    assert run_json(*score_inputs(files, students))["pairs"] == 150
+    assert pq.read_table(files / "scores.parquet")["left_id"].type == pa.string()
+
+
+def test_score_counts_candidates_that_name_unknown_records(files: Path, students: Registry) -> None:
+    pq.write_table(pa.table({"left_id": [1, 2, 99], "right_id": [1, 2, 3]}), files / "candidates.parquet")
+    assert "1 of 3 candidates name unknown records" in run(*score_inputs(files, students)).stderr
+    done = run_json(*score_inputs(files, students))
+    assert (done["pairs"], done["unknown"]) == (2, 1)
+    pq.write_table(pa.table({"left_id": ["x", "y"], "right_id": [1, 2]}), files / "candidates.parquet")
+    assert "none of the 2 candidates" in run(*score_inputs(files, students), code=1).stderr
+
+
+def test_errors_of_duckdb_and_the_system_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def convert(*_: object) -> None:
+        duckdb.sql("select cast('x' as integer)").fetchall()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "some.file")
+
+    monkeypatch.setattr("distiller_udf.cli.evaluate.read_parquet", convert)
+    pq.write_table(pa.table({"left_id": [1], "right_id": [1]}), tmp_path / "gold.parquet")
+    arguments = ["evaluate", "--gold", tmp_path / "gold.parquet", "--matches", tmp_path / "gold.parquet"]
+    stderr = run(*arguments, code=1).stderr
+    assert stderr.startswith("Error: DuckDB: Conversion Error")
+    assert len(stderr.splitlines()) == 1
+    monkeypatch.setattr("distiller_udf.cli.evaluate.read_parquet", full)
+    assert "No space left on device" in run(*arguments, code=1).stderr
+
+
+def test_a_folder_is_no_file(files: Path, students: Registry, labels: pa.Table, tmp_path: Path) -> None:
+    assert "directory" in run("score", "--pairs", tmp_path, "-o", tmp_path / "out.parquet", code=2).stderr
+    assert "directory" in run("evaluate", "--gold", tmp_path, code=2).stderr
+    assert "there is no file" in run("labels", "import", tmp_path, code=1).stderr
+    assert "directory" in run("train", "--database", tmp_path, code=2).stderr
+
+
+def test_train_names_the_columns_that_the_pairs_lack(labels: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
+    pq.write_table(pa.table({"right_record": ["x"]}), tmp_path / "pairs.parquet")
+    arguments = ["--labels", tmp_path / "labels.parquet", "--pairs", tmp_path / "pairs.parquet"]
+    result = run("train", *arguments, "--students", tmp_path / "students", code=1)
+    assert "the pairs lack the column left_record; they have right_record" in result.stderr
+
+
 def test_train_from_labels_is_idempotent(labels: pa.Table, tmp_path: Path) -> None:
     pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
     arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
