@@ -79,6 +79,16 @@ def test_a_record_as_json_text_scores_like_the_row(connection: duckdb.DuckDBPyCo
     assert one(connection, same) is True
 
 
+def test_a_text_is_read_by_itself_whatever_stands_beside_it(connection: duckdb.DuckDBPyConnection) -> None:
+    plain, record = "anna adler bonn 1950-01-02", '{"name":"anna adler","born":"1950-01-02"}'
+    query = "select er_score(t, t), er_explain(t, t) is not null from (values {}) v(t)"
+    alone = [connection.execute(query.format("(?)"), [text]).fetchall()[0] for text in (plain, record)]
+    together = connection.execute(query.format("(?), (?), (null), ('')"), [plain, record]).fetchall()
+    assert together[:2] == alone
+    assert together[2:] == [(None, False), (None, False)]
+    assert min(score for score, _ in alone) > 0.5
+
+
 def test_plain_text_is_compared_as_a_whole(connection: duckdb.DuckDBPyConnection) -> None:
     alike, different = connection.sql(
         "select er_score('anna bruno bonn 1950-01-02', 'anna bruno bonn 1950-01-02'), er_score('anna bruno', 'xyz 17')"
@@ -292,13 +302,17 @@ def test_cursors_and_threads_share_the_functions(connection: duckdb.DuckDBPyConn
 
 def test_a_union_column_does_not_kill_the_process(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.sql(
-        "select er_score(a, a) from (select 'anna adler' as name, union_value(num := 2) as town, '1950-01-01' as born) a"
+        "select er_score(a, a)"
+        " from (select 'anna adler' as name, union_value(num := 2) as town, '1950-01-01' as born) a"
     ).fetchall()
     assert rows[0][0] > 0.5
 
 
 def test_column_names_are_told_apart_as_in_sql(connection: duckdb.DuckDBPyConnection) -> None:
-    same = "select er_score({'NAME': a.name, 'Town': a.town, 'born': a.born}, b) = er_score(a, b) from l a, r b where a.id = b.id"
+    same = """
+        select er_score({'NAME': a.name, 'Town': a.town, 'born': a.born}, b) = er_score(a, b)
+        from l a, r b where a.id = b.id
+    """
     assert connection.sql(same).fetchall() == [(True,)] * len(connection.sql("from l").fetchall())
 
 
