@@ -12,7 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -117,6 +117,8 @@ class Records:
 
     columns: Mapping[str, Column]
     length: int
+    as_text: bool = False
+    """Given as text: a canonical text leaves out what is empty, so a column that is missing is NULL."""
 
     def __len__(self) -> int:
         return self.length
@@ -147,7 +149,7 @@ class Records:
     @classmethod
     def from_texts(cls, texts: Sequence[str | None]) -> Records:
         """Read canonical texts (JSON objects) back into records; other text becomes the column `text`."""
-        return cls.from_dicts([parse_text(text) for text in texts])
+        return replace(cls.from_dicts([parse_text(text) for text in texts]), as_text=True)
 
     @classmethod
     def from_dicts(cls, rows: Sequence[Mapping[str, object] | None]) -> Records:
@@ -158,16 +160,23 @@ class Records:
 
     def take(self, rows: np.ndarray) -> Records:
         """The records at the given positions, repeats allowed."""
-        return Records({n: c.take(rows) for n, c in self.columns.items()}, len(rows))
+        return replace(self, columns={n: c.take(rows) for n, c in self.columns.items()}, length=len(rows))
 
     def with_columns(self, names: Sequence[str]) -> Records:
         """Exactly these columns, in this order; those that are absent are all NULL."""
         absent = Column(np.full(self.length, -1, dtype=np.int32), ())
-        return Records({n: self.columns.get(n, absent) for n in names}, self.length)
+        return replace(self, columns={n: self.columns.get(n, absent) for n in names})
 
     def with_values(self) -> Records:
         """Only the columns that hold a value in some row: a union of sources leaves columns that one side lacks."""
-        return Records({n: c for n, c in self.columns.items() if (c.codes >= 0).any()}, self.length)
+        return replace(self, columns={n: c for n, c in self.columns.items() if (c.codes >= 0).any()})
+
+    @property
+    def plain(self) -> np.ndarray:
+        """Boolean mask of the records that were given as text which is no JSON object."""
+        if not self.as_text or TEXT_COLUMN not in self.columns:
+            return np.zeros(self.length, dtype=bool)
+        return np.asarray(self.columns[TEXT_COLUMN].codes >= 0)
 
     @cached_property
     def empty(self) -> np.ndarray:

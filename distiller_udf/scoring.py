@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from distiller_udf.errors import RecordError
-from distiller_udf.records import Records
-from distiller_udf.students.base import Student, check_columns
+from distiller_udf.records import TEXT_COLUMN, Records, one_array
+from distiller_udf.students.base import Student, StudentInfo, check_columns
 
 BATCH_ROWS = 65_536
 """Pairs scored at once in bulk: large enough to amortise numpy, small enough to stay in memory."""
@@ -59,14 +59,33 @@ def score_records(
     """Pair and choice probabilities of row i of both sides; NaN where a record is empty or no tuple is known."""
     probability = np.full(len(left), np.nan)
     choice = np.full(len(left), np.nan)
-    known = np.flatnonzero(~(left.empty | right.empty))
-    if len(known) == 0:
-        return probability, choice
-    left, right = check_columns(student.info, left.take(known), right.take(known))
-    probability[known] = student.score(left, right)
-    if tuples is not None:
-        choice[known] = student.choose(left, right, tuples[known], probability[known])
+    for rows, *pair in comparable(student.info, left, right):
+        probability[rows] = student.score(*pair)
+    known = np.flatnonzero(~np.isnan(probability))
+    if tuples is not None and len(known):
+        choice[known] = student.choose(left.take(known), right.take(known), tuples[known], probability[known])
     return probability, choice
+
+
+def comparable(info: StudentInfo, left: Records, right: Records) -> Iterator[tuple[np.ndarray, Records, Records]]:
+    """The pairs of two records that are not empty, with the columns that the student knows, and their positions.
+
+    Records given as plain text come apart from those given by column, so that no row depends on its neighbours.
+    Raises ColumnsMismatch when trained columns are missing.
+    """
+    given = np.where(left.empty | right.empty, -1, 2 * left.plain + right.plain)
+    for kind in np.unique(given[given >= 0]):
+        rows = np.flatnonzero(given == kind)
+        pair = (_of_one_kind(side.take(rows), plain) for side, plain in ((left, kind >= 2), (right, kind % 2 == 1)))
+        yield rows, *check_columns(info, *pair)
+
+
+def _of_one_kind(records: Records, plain: bool) -> Records:
+    if plain:
+        return records.with_columns([TEXT_COLUMN])
+    if not records.as_text:
+        return records
+    return records.with_columns([name for name in records.names if name != TEXT_COLUMN])
 
 
 def score_pairs(student: Student, batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -78,7 +97,7 @@ def score_pairs(student: Student, batches: Iterable[pa.RecordBatch], keys: Seque
     """
     for table in _whole_tuples(batches, keys) if keys else _tables(batches):
         table = table.combine_chunks()
-        pairs = {"left": _one_chunk(table["left_record"]), "right": _one_chunk(table["right_record"])}
+        pairs = {"left": one_array(table["left_record"]), "right": one_array(table["right_record"])}
         if keys:
             pairs["tuple"] = pa.array(_run_numbers(table, keys))
         scores = score_batch(student, pa.RecordBatch.from_pydict(pairs))
@@ -110,11 +129,8 @@ def _run_numbers(table: pa.Table, keys: Sequence[str]) -> np.ndarray:
     """Number the runs of rows that agree on all keys: 0, 0, 1, 1, 1, 2, …"""
     changed = np.zeros(table.num_rows, dtype=bool)
     for key in keys:
-        codes = _one_chunk(table[key]).dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        # An ENUM's own indices are unsigned: as 64 bits they have room for the -1 of NULL.
+        indices = one_array(table[key]).dictionary_encode().indices.cast(pa.int64())
+        codes = indices.fill_null(-1).to_numpy(zero_copy_only=False)
         changed[1:] |= codes[1:] != codes[:-1]
     return np.cumsum(changed)
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    combined = column.combine_chunks()
-    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

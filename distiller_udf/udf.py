@@ -25,9 +25,9 @@ import pyarrow.compute as pc
 from distiller_udf.errors import DistillerError, RecordError, StudentNotFound, TeacherError
 from distiller_udf.records import Records, one_array
 from distiller_udf.registry import Registry
-from distiller_udf.scoring import score_records
+from distiller_udf.scoring import comparable, score_records
 from distiller_udf.students import Student, load_student
-from distiller_udf.students.base import MANIFEST, check_columns
+from distiller_udf.students.base import MANIFEST
 
 if TYPE_CHECKING:
     import duckdb
@@ -176,12 +176,11 @@ class Functions:
     def er_explain(self, a: Array, b: Array) -> pa.Array:
         student = self.current.get()
         left, right = Records.from_arrow(a), Records.from_arrow(b)
-        known = np.flatnonzero(~self._check_empty(left, right))
+        self._check_empty(left, right)
         sentences: list[str | None] = [None] * len(left)
-        if len(known):
-            with self.current.lock:
-                pairs = check_columns(student.info, left.take(known), right.take(known))
-                for row, sentence in zip(known, student.explain(*pairs), strict=True):
+        with self.current.lock:
+            for rows, *pair in comparable(student.info, left, right):
+                for row, sentence in zip(rows, student.explain(*pair), strict=True):
                     sentences[row] = sentence
         return pa.array(sentences, pa.string())
 

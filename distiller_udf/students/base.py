@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -126,6 +126,8 @@ def _with_known_columns(info: StudentInfo, records: Records, known: Sequence[str
     if not records.names or records.names == (TEXT_COLUMN,):
         return records
     records = _in_known_case(records, known)
+    if records.as_text and any(name in records.columns for name in known):
+        return records.with_columns(known)
     missing = [name for name in known if name not in records.columns]
     if missing:
         raise ColumnsMismatch(
@@ -141,7 +143,7 @@ def _in_known_case(records: Records, known: Sequence[str]) -> Records:
     spelling = {name.casefold(): name for name in known if name not in records.columns}
     if not spelling:
         return records
-    return Records({spelling.get(n.casefold(), n): c for n, c in records.columns.items()}, records.length)
+    return replace(records, columns={spelling.get(n.casefold(), n): c for n, c in records.columns.items()})
 
 
 def _digest(path: Path) -> str:
