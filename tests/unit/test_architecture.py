@@ -20,7 +20,7 @@ LAYERS = [
     {"imported", "tuples"},
     {"labels", "registry", "students", "teachers"},
     {"scoring", "labelling"},
-    {"udf", "parquet", "pipeline"},
+    {"udf", "parquet", "pipeline", "metrics"},
     {"plugin", "cli"},
 ]
 """A module may import its own layer and those above this line of the list, never one below it."""
