@@ -61,7 +61,7 @@ def labelled_pairs(labels: pa.Table, multi: bool = False) -> LabelledPairs:
     if not questions:
         raise TrainingError(
             "there are no usable labels: every answer is missing or an abstention; label some tuples first "
-            "(`distiller label`, or `dbt build --select er_labels`)"
+            "(`distiller labels import FILE`, or `dbt build --select er_labels`)"
         )
     return _pairs(questions, multi)
 

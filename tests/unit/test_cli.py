@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shutil
 from pathlib import Path
 
+import click
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,6 +45,26 @@ def files(people: People, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
     assert "Usage:" in run(command, "--help").stdout
+
+
+def test_the_commands_that_messages_name_exist() -> None:
+    """Error messages and docstrings say what to run next: `distiller <command> <subcommand>` in backticks."""
+    root = Path(__file__).parents[2]
+    files = [*(root / "distiller_udf").rglob("*.py"), *(root / "training").rglob("*.py")]
+    strings = [
+        node.value
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    named = {words for text in strings for words in re.findall(r"`distiller ([a-z]+(?: [a-z]+)?)", text)}
+    assert "labels import" in named
+    for words in sorted(named):
+        command, *rest = words.split()
+        assert command in COMMANDS, f"`distiller {words}`"
+        group = main.get_command(click.Context(main), command)
+        if rest and isinstance(group, click.Group):
+            assert rest[0] in group.commands, f"`distiller {words}`"
 
 
 def test_score_then_evaluate(files: Path, students: Registry) -> None:
