@@ -56,14 +56,15 @@ def import_file(file: Path, skip_bad_rows: bool, store: Path, as_json: bool) -> 
 
 @labels.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--imported", is_flag=True, help="Instead: the imported labels, in the shape that import takes.")
 @store_option
 @json_option
-def export(file: Path, store: Path, as_json: bool) -> None:
+def export(file: Path, imported: bool, store: Path, as_json: bool) -> None:
     """Export every answer of the store to FILE (.parquet)."""
     import pyarrow.parquet as pq
 
     with _existing(store) as source:
-        table = source.export()
+        table = source.export_imported() if imported else source.export()
     staged = file.with_name(f".{file.name}.part")
     try:
         pq.write_table(table, staged)

@@ -210,6 +210,8 @@ def test_labels_import_show_export(tmp_path: Path) -> None:
     assert (teacher["teacher"], teacher["labels"], teacher["matches"], teacher["nones"]) == ("gpt", 2, 1, 1)
     assert run_json("labels", "export", tmp_path / "out.parquet", *store)["labels"] == 0
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+    assert run_json("labels", "export", tmp_path / "out.parquet", "--imported", *store)["labels"] == 2
+    assert run_json("labels", "import", tmp_path / "out.parquet", *store)["unchanged"] == 2
 
 
 def test_labels_name_what_is_wrong(tmp_path: Path) -> None:
