@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distiller_udf.errors import DistillerError, RecordError, StudentNotFound, TeacherError
+from distiller_udf.errors import DistillerError, RecordError, SettingsError, StudentNotFound, TeacherError
 from distiller_udf.records import Records, one_array
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import comparable, score_records
@@ -274,7 +274,8 @@ def register(
 
     `student`: a student's folder, a registry's folder (its current version under `name` answers), or a loaded
     student; it is loaded at the first call. `teacher` and `store` are for `er_label` alone. `strict`: an empty
-    record raises instead of giving NULL. Registering again replaces the functions.
+    record raises instead of giving NULL. Registering again on the same connection replaces the functions; all its
+    cursors share them. Raises SettingsError for a cursor of a connection that has them.
     """
 
     def ask() -> tuple[Teacher, LabelStore]:
@@ -309,9 +310,15 @@ def _create(connection: duckdb.DuckDBPyConnection, name: str, body: Callable[...
 
     with suppress(duckdb.Error):
         connection.remove_function(name)
-    connection.create_function(  # type: ignore[call-overload]
-        name, body, null_handling="special", side_effects=True, **options
-    )
+    try:
+        connection.create_function(  # type: ignore[call-overload]
+            name, body, null_handling="special", side_effects=True, **options
+        )
+    except duckdb.CatalogException as error:
+        # A cursor sees the functions of its connection but cannot replace them.
+        raise SettingsError(
+            f"{name} is registered already on the connection that this one is a cursor of; register on that connection"
+        ) from error
 
 
 def _sql_type(kind: pa.DataType) -> str:

@@ -259,7 +259,8 @@ def test_imported_labels_teach(project: Project, tmp_path: Path) -> None:
 
 def test_without_labels_training_says_what_to_do(tmp_path: Path) -> None:
     message = linked(tmp_path, er_teacher="imported").error("build", "--exclude", "by_function")
-    assert "no usable labels" in message
+    assert "there are no imported labels" in message
+    assert "distiller labels import FILE" in message
     assert not (tmp_path / "distiller" / "students" / "default" / "CURRENT").exists()
 
 

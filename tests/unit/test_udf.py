@@ -19,6 +19,7 @@ import pytest
 from conftest import People
 
 import distiller_udf
+from distiller_udf.errors import SettingsError
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.registry import Registry
@@ -314,6 +315,12 @@ def test_column_names_are_told_apart_as_in_sql(connection: duckdb.DuckDBPyConnec
         from l a, r b where a.id = b.id
     """
     assert connection.sql(same).fetchall() == [(True,)] * len(connection.sql("from l").fetchall())
+
+
+def test_a_cursor_cannot_replace_the_functions_of_its_connection(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(SettingsError, match="register on that connection"):
+        distiller_udf.register(connection.cursor(), None)
+    assert "student lexical-" in str(one(connection.cursor(), "select er_version()"))
 
 
 def test_a_million_characters_and_strange_characters(connection: duckdb.DuckDBPyConnection) -> None:
