@@ -20,7 +20,9 @@ MODELS = {
     ),
     "wrapped_pairs": "{{ distiller_udf.er_pairs(ref('candidates_of_pairs'), records=ref('records')) }}",
     "candidates_of_pairs": "select *, ['tokens'] as blocked_by from {{ ref('candidates') }}",
-    "wrapped_selection": "{{ distiller_udf.er_selection(ref('candidates'), strategy='max', share=0.5, positive_ratio=1) }}",
+    "wrapped_selection": (
+        "{{ distiller_udf.er_selection(ref('candidates'), strategy='max', share=0.5, positive_ratio=1) }}"
+    ),
     "wrapped_matches": (
         "{{ distiller_udf.er_matches(ref('scores'), records=ref('records'), sources=['a', 'b'], threshold=0.5) }}"
     ),
