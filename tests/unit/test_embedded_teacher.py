@@ -292,7 +292,7 @@ def test_febrl_4(record_property: pytest.RecordProperty) -> None:
     answers = ask(tuples)
     correct = np.array([answer.choice == choice for answer, choice in zip(answers, wanted, strict=True)])
     hard = np.argsort([answer.confidence for answer in answers])[:500]
-    record_property("accuracy", correct.mean())
+    record_property("accuracy", float(correct.mean()))
     assert correct.mean() >= 0.998
     assert correct[hard].mean() >= 0.99
 
