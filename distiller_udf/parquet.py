@@ -19,6 +19,7 @@ from distiller_udf.sql import quoted
 from distiller_udf.students.base import Student
 
 RECORD_COLUMNS = ("left_record", "right_record")
+SCORE_COLUMNS = ("probability", "choice_probability", "is_match")
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,21 @@ def pairs_from_file(path: Path) -> PairSource:
     """
     pairs = _relation(duckdb.connect(), path)
     _require(path, pairs.columns, RECORD_COLUMNS)
+    taken = sorted({name.lower() for name in pairs.columns} & set(SCORE_COLUMNS))
+    if taken:
+        raise RecordError(f"{path} has the column {', '.join(taken)}, which the scores need; rename it first")
     keys = tuple(name for name in ("left_source", "left_id") if name in pairs.columns and "left_id" in pairs.columns)
     rows = _count(pairs)
     return PairSource(pairs.order(", ".join(map(quoted, keys))) if keys else pairs, rows, keys)
 
 
-def pairs_from_tables(left: Path, right: Path, candidates: Path, id_column: str = "id") -> PairSource:
+def pairs_from_tables(
+    left: Path, right: Path, candidates: Path, id_column: str = "id", right_id_column: str | None = None
+) -> PairSource:
     """Pairs given by their ids (`left_id`, `right_id`) with the records in two files of any columns.
 
-    Ids of different types are compared as text. Raises RecordError when an id column is missing, the records' ids are
+    `id_column` is that of the left records, and of the right ones where `right_id_column` names no other. Ids of
+    different types are compared as text. Raises RecordError when an id column is missing, the records' ids are
     not unique or no candidate names two known records.
     """
     connection = duckdb.connect()
@@ -58,13 +65,13 @@ def pairs_from_tables(left: Path, right: Path, candidates: Path, id_column: str 
     _require(candidates, pairs.columns, ("left_id", "right_id"))
     pairs = pairs.select("left_id, right_id")
     given, joined = _count(pairs), pairs
-    for path, side in ((left, "left"), (right, "right")):
-        joined = _with_records(joined, connection, path, side, id_column)
+    for path, side, column in ((left, "left", id_column), (right, "right", right_id_column or id_column)):
+        joined = _with_records(joined, connection, path, side, column)
     rows = _count(joined)
     if given and not rows:
         raise RecordError(
             f"none of the {given:,} candidates in {candidates} names two known records; compare its left_id with "
-            f"{id_column!r} in {left} and its right_id with {id_column!r} in {right}, or give --id"
+            f"{id_column!r} in {left} and its right_id with {right_id_column or id_column!r} in {right}"
         )
     return PairSource(joined.order("left_id, right_id"), rows, ("left_id",), given - rows)
 

@@ -16,7 +16,8 @@ existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--right", type=existing, help="Right records; default: the left ones.")
 @click.option("--candidates", type=existing, help="Pairs to score: left_id, right_id.")
 @click.option("--pairs", type=existing, help="Instead of the three: left_record and right_record as STRUCT or text.")
-@click.option("--id", "id_column", default="id", show_default=True, help="The id column of both record files.")
+@click.option("--id", "id_column", default="id", show_default=True, help="The id column of the records.")
+@click.option("--right-id", "right_id_column", help="The id column of the right records, if it is another one.")
 @click.option("--student", type=click.Path(path_type=Path), default=Path("distiller/students"), show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @json_option
@@ -26,6 +27,7 @@ def score(
     candidates: Path | None,
     pairs: Path | None,
     id_column: str,
+    right_id_column: str | None,
     student: Path,
     output: Path,
     as_json: bool,
@@ -39,10 +41,13 @@ def score(
     from distiller_udf.parquet import pairs_from_file, pairs_from_tables, write_scores
     from distiller_udf.udf import CurrentStudent
 
+    inputs = [path.resolve() for path in (left, right, candidates, pairs) if path]
+    if output.resolve() in inputs:
+        raise click.UsageError(f"{output} is an input; give another --output")
     if pairs:
         source = pairs_from_file(pairs)
     elif left and candidates:
-        source = pairs_from_tables(left, right or left, candidates, id_column)
+        source = pairs_from_tables(left, right or left, candidates, id_column, right_id_column)
     else:
         raise click.UsageError("give --pairs, or --left, --right and --candidates")
     if source.unknown:

@@ -95,12 +95,14 @@ MODELS = {
         "left_source, left_id, right_source, right_id, similarity",
     ),
     "no_candidates": "select * from {{ ref('candidates') }} where false",
-    "by_max": _selection("share=0.25"),
-    "by_max_positive": _selection("share=0.25, positive_ratio=0.8"),
+    "by_max": _selection("strategy='max', share=0.25"),
+    "by_max_positive": _selection("strategy='max', share=0.25, positive_ratio=0.8"),
     "by_top2": _selection("strategy='top2', share=0.25"),
     "by_random": _selection("strategy='random', share=0.25, seed=1"),
     "by_random_2": _selection("strategy='random', share=0.25, seed=2"),
     "by_all": _selection("share=1.0"),
+    "by_minimum": _selection("share=0.1, minimum=12"),
+    "by_large_minimum": _selection("share=0.1, minimum=1000"),
     "by_none": "{{ distiller_udf.er_selection(ref('no_candidates')) }}",
     "gold": "select 1 as left_id, 1 as right_id union all select 2, 2 union all select 9, 9 union all select 1, 1",
     "few_entities": _entities("few_one_to_one", "records"),
@@ -230,6 +232,11 @@ def test_max_takes_the_most_and_the_least_similar_in_turns(made: Project) -> Non
     assert [left for left, _ in rows] == [39, 0, 38, 1, 37, 2, 36, 3, 35, 4]
     assert [rank for _, rank in rows] == list(range(1, 11))
     assert {left for (left,) in made.query("select left_id from by_max_positive")} == {*range(32, 40), 0, 1}
+
+
+def test_a_minimum_counts_where_the_share_is_small(made: Project) -> None:
+    assert made.query("select count(*) from by_minimum") == [(12,)]
+    assert made.query("select count(*) from by_large_minimum") == [(40,)]
 
 
 def test_top2_takes_the_clearest_and_the_closest(made: Project) -> None:

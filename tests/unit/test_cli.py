@@ -81,6 +81,21 @@ def test_score_then_evaluate(files: Path, students: Registry) -> None:
     assert figures["precision"] >= 0.9
 
 
+def test_score_never_overwrites_its_input(files: Path, students: Registry) -> None:
+    before = (files / "left.parquet").read_bytes()
+    arguments = ["score", "--left", files / "left.parquet", "--candidates", files / "candidates.parquet"]
+    assert "is an input" in run(*arguments, "-o", files / "left.parquet", code=2).stderr
+    assert (files / "left.parquet").read_bytes() == before
+
+
+def test_score_takes_two_id_columns(files: Path, students: Registry) -> None:
+    right = pq.read_table(files / "right.parquet").rename_columns({"id": "key"})
+    pq.write_table(right, files / "renamed.parquet")
+    arguments = ["score", "--left", files / "left.parquet", "--right", files / "renamed.parquet", "--right-id", "key"]
+    arguments += ["--candidates", files / "candidates.parquet", "--student", students.root, "-o", files / "out.parquet"]
+    assert run_json(*arguments)["pairs"] == 150
+
+
 def test_score_takes_pairs_with_their_records(people: People, students: Registry, tmp_path: Path) -> None:
     rows = [{"ref": i, "left_record": people.left[i], "right_record": people.right[0]} for i in range(5)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
