@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -335,3 +337,62 @@ def test_ids_keep_a_type_that_arrow_does_not_know(tmp_path: Path, kind: str) -> 
         types = f"select distinct typeof(left_id), typeof(right_id) from {table}"
         assert project.query(types) == [(kind.upper(), kind.upper())]
     assert project.query("select count(*) from er_matches where left_id = right_id")[0][0] >= 140
+
+
+def test_odd_columns_ids_and_values_go_through_the_whole_pipeline(tmp_path: Path) -> None:
+    sides = ("left", "right")
+    sources = [{"name": f"it's {side}", "model": f"odd_{side}", "id": 'i"d'} for side in sides]
+    project = linked(tmp_path, er_sources=sources, er_gold=None)
+    for side, name in zip(sides, ("name", "full_name"), strict=True):
+        query = f"""
+            select '''' || key || '"' as "i""d", {name} || chr(7) as "select", town || ' 😀' as "a""b", born as "text",
+                null as nothing, 'same' as constant, case when key = 1 then repeat('long ', 200000) end as "record"
+            from {{{{ ref('people_{side}') }}}}
+        """
+        project._write(f"models/odd_{side}.sql", query)
+    project.run("build", "--exclude", "by_function")
+    assert project.query("select count(*) from er_matches where left_id = right_id")[0][0] >= 140
+    assert project.query("select count(*) from er_entities where entity_id like 'it''s left:''%'")[0][0] >= 280
+
+
+def test_a_rejected_key_stops_the_build_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_KEY", "sk-very-secret-key")
+    with rejecting_server() as address:
+        project = linked(
+            tmp_path,
+            er_teacher="openai",
+            er_teacher_model="m",
+            er_teacher_base_url=f"{address}/v1",
+            er_teacher_api_key_env="OUR_KEY",
+        )
+        message = project.error("build", "--exclude", "by_function")
+    assert "OUR_KEY" in message
+    assert "very-secret" not in message
+    assert answers(project) == []
+    assert project.query("select count(*) from information_schema.tables where table_name like 'er_labels%'") == [(0,)]
+
+
+@contextmanager
+def rejecting_server() -> Iterator[str]:
+    """A server on loopback that knows no key."""
+
+    class Reject(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            body = b'{"error": {"message": "bad key", "code": "invalid_api_key"}}'
+            self.send_response(401)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Reject)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
