@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.flags import get_flags
 
+from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import SettingsError, check_names
 from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
 from distiller_udf.teachers import check_settings, check_text
-from distiller_udf.udf import CurrentStudent, CurrentTeacher, Functions, register_functions
+from distiller_udf.udf import Functions, register_functions
 
 if TYPE_CHECKING:
     import duckdb

@@ -38,8 +38,8 @@ def score(
     Writes every other pair with `probability` (the two records alone), `choice_probability` (given the other candidates
     of the same left record) and `is_match`. The output appears only when it is complete.
     """
+    from distiller_udf.current import CurrentStudent
     from distiller_udf.parquet import pairs_from_file, pairs_from_tables, write_scores
-    from distiller_udf.udf import CurrentStudent
 
     inputs = [path.resolve() for path in (left, right, candidates, pairs) if path]
     if output.resolve() in inputs:

@@ -20,6 +20,7 @@ LAYERS = [
     {"imported", "tuples"},
     {"labels", "registry", "students", "teachers"},
     {"scoring", "labelling"},
+    {"current"},
     {"udf", "parquet", "pipeline", "metrics"},
     {"plugin", "cli"},
 ]

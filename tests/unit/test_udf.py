@@ -19,12 +19,13 @@ import pytest
 from conftest import People
 
 import distiller_udf
+from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import SettingsError
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.registry import Registry
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
-from distiller_udf.udf import CurrentStudent, CurrentTeacher, Functions, register_functions
+from distiller_udf.udf import Functions, register_functions
 
 
 @pytest.fixture
