@@ -39,10 +39,10 @@ class Result:
     pairs_per_second: float
 
 
-def run_task(task: Task, teacher: str, selection: str, folder: Path) -> Result:
+def run_task(task: Task, teacher: str, selection: str, folder: Path, seed: int = 0) -> Result:
     """Train, decide, and then judge one task."""
     started = time.perf_counter()
-    train(task.labels(teacher, selection), folder, [candidate_batch(task)])
+    train(task.labels(teacher, selection), folder, [candidate_batch(task)], {"seed": seed})
     trained = time.perf_counter() - started
     student = load_student(folder)
     left, right = task.unlabelled(teacher, selection)
@@ -99,14 +99,15 @@ def _paper_cell(system: dict[str, dict[str, float]], name: str, tasks: list[str]
 @click.option("--student", type=click.Choice(["lexical"]), default="lexical", show_default=True)
 @click.option("--teacher", default="qwen2.5:32b", show_default=True)
 @click.option("--selection", default="blocking_max", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="The student's seed.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
-def main(data: Path, student: str, teacher: str, selection: str, json_file: Path | None) -> None:
+def main(data: Path, student: str, teacher: str, selection: str, seed: int, json_file: Path | None) -> None:
     """Train on recorded labels and measure the decisions on every task under DATA."""
     console = Console()
     results = {}
     for folder in find_tasks(data):
         with console.status(f"{folder.name}: training the {student} student"), tempfile.TemporaryDirectory() as staged:
-            results[folder.name] = run_task(Task.read(folder), teacher, selection, Path(staged) / student)
+            results[folder.name] = run_task(Task.read(folder), teacher, selection, Path(staged) / student, seed)
     if not results:
         raise click.ClickException(f"no task under {data}; a task is a folder with the five files of a benchmark")
     figures = summary(results)

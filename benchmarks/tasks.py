@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distiller_udf.records import Records, record_text
+from distiller_udf.records import Records, one_array, record_text
 
 FILES = ("left.parquet", "right.parquet", "gold.parquet", "candidates.parquet", "teacher_labels.parquet")
 ID = "id"
@@ -116,12 +116,8 @@ def struct(records: Records, rows: np.ndarray) -> pa.StructArray:
 def _table(path: Path) -> tuple[Records, list[Hashable]]:
     table = pq.read_table(path)
     names = [n for n in table.column_names if n != ID]
-    struct = pa.StructArray.from_arrays([_one_chunk(table[n]) for n in names], names)
+    struct = pa.StructArray.from_arrays([one_array(table[n]) for n in names], names)
     return Records.from_arrow(struct), table[ID].to_pylist()
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def _texts(records: Records, ids: list[Hashable]) -> dict[Hashable, str]:

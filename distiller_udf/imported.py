@@ -176,29 +176,28 @@ def _choice(row: Mapping[str, Any], options: tuple[str, ...]) -> int | None:
 
 
 def _whole_number(value: Any) -> int | None:
-    text = id_text(value)
-    if text is None or not text.strip():
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not number.is_integer():
-        raise ValueError(f"answer {text!r} is no whole number")
-    return int(number)
+    number = _number(value)
+    if number is not None and not number.is_integer():
+        raise ValueError(f"answer {id_text(value)!r} is no whole number")
+    return None if number is None else int(number)
 
 
 def _confidence(value: Any) -> float | None:
+    number = _number(value)
+    if number is not None and not 0 <= number <= 1:
+        raise ValueError(f"confidence {id_text(value)!r} is not between 0 and 1")
+    return number
+
+
+def _number(value: Any) -> float | None:
+    """A cell as a number: None where it is empty, NaN where it is something else."""
     text = id_text(value)
     if text is None or not text.strip():
         return None
     try:
-        number = float(text)
+        return float(text)
     except ValueError:
-        number = math.nan
-    if not 0 <= number <= 1:
-        raise ValueError(f"confidence {text!r} is not between 0 and 1")
-    return number
+        return math.nan
 
 
 def _text(value: Any) -> str | None:
