@@ -11,7 +11,8 @@ DistillerError
 ├── LabelError             labels cannot be read, imported or stored
 └── TeacherError           a teacher cannot be asked
     ├── TeacherUnreachable     no answer from the server after all retries
-    └── TeacherRefused         the key, the model or the request is rejected: asking again is pointless
+    ├── TeacherRefused         the key, the model or the request is rejected: asking again is pointless
+    └── BudgetSpent            the run has reached its limit of calls, tokens or dollars
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ class TeacherUnreachable(TeacherError):
 
 class TeacherRefused(TeacherError):
     """The teacher rejected the key, the model or the request, so asking again is pointless."""
+
+
+class BudgetSpent(TeacherError):
+    """The run has reached its limit of calls, tokens or dollars; everything answered so far is kept."""
 
 
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:

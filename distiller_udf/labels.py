@@ -17,7 +17,7 @@ import pyarrow as pa
 from distiller_udf.database import Database
 from distiller_udf.errors import LabelError
 from distiller_udf.imported import ImportedLabel, ImportResult, check_labels, id_text, listed
-from distiller_udf.prompts import PROMPT_VERSION, Answer, Asked, Question
+from distiller_udf.prompts import Answer, Asked, Question
 
 APPLICATION_ID = 0x64554446
 """Marks an SQLite file as ours, in its header."""
@@ -273,7 +273,7 @@ def _row(question: Question, teacher: Asked, answer: Answer) -> tuple[Any, ...]:
     candidates = json.dumps(question.candidates, ensure_ascii=False)
     probabilities = None if answer.probabilities is None else json.dumps(answer.probabilities)
     return (
-        *(question.key(teacher), PROMPT_VERSION, teacher.name, parameters, question.query, candidates),
+        *(question.key(teacher), question.prompt_version, teacher.name, parameters, question.query, candidates),
         *(answer.choice, answer.confidence, probabilities, answer.explanation, answer.cost_usd),
         *(answer.input_tokens, answer.output_tokens, answer.seconds, answer.error),
     )

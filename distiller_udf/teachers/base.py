@@ -7,13 +7,15 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from distiller_udf.budget import Budget, Cost
 from distiller_udf.prompts import Answer, Question
 
 
 class Teacher(Protocol):
     """Answers questions; `name` and `parameters` go into every label's key, so they never hold a secret.
 
-    `free`: answers cost nothing and come at once, so they may be stored many at a time.
+    `free`: answers cost nothing and come at once, so they may be stored many at a time. `local`: questions never leave
+    this process, so they may show columns that are private.
     """
 
     @property
@@ -25,11 +27,19 @@ class Teacher(Protocol):
     @property
     def free(self) -> bool: ...
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
-        """Answer every question once, in order of completion.
+    @property
+    def local(self) -> bool: ...
+
+    def expect(self, question: Question) -> Cost:
+        """About what asking this question costs."""
+        ...
+
+    def answer(self, questions: Sequence[Question], budget: Budget) -> Iterator[tuple[Question, Answer]]:
+        """Answer every question once, in order of completion; every call is reserved in `budget`.
 
         A question without a reply gives an answer that `failed`, with its reason. Raises TeacherUnreachable or
-        TeacherRefused when asking on is pointless.
+        TeacherRefused when asking on is pointless, and BudgetSpent when the budget allows no further call; what was
+        answered until then has been yielded.
         """
         ...
 
@@ -43,5 +53,23 @@ class Prepared(Protocol):
 
         It is called in every run, before the keys are made: it should be quick, and where answers depend on the pairs,
         `parameters` must tell them apart afterwards.
+        """
+        ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A teacher that learns from another one: `base` answers a `share` of the questions, it answers the rest itself."""
+
+    @property
+    def base(self) -> Teacher: ...
+
+    @property
+    def share(self) -> float: ...
+
+    def learn(self, answered: Sequence[tuple[Question, Answer]]) -> None:
+        """Take the base's answers to select questions, before the keys are made: `parameters` tell them apart afterwards.
+
+        The same answers, in any order, make the same teacher. Raises TeacherError where they cannot teach.
         """
         ...

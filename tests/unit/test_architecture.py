@@ -16,9 +16,9 @@ PACKAGE = ROOT / "distiller_udf"
 LAYERS = [
     {"errors", "sql"},
     {"records"},
-    {"similarity", "prompts", "project", "database"},
+    {"similarity", "prompts", "privacy", "budget", "project", "database"},
     {"imported", "tuples"},
-    {"labels", "registry", "students", "teachers"},
+    {"labels", "registry", "students", "teachers", "votes", "selection"},
     {"scoring", "labelling"},
     {"current"},
     {"udf", "parquet", "pipeline", "metrics"},

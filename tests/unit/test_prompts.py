@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distiller_udf.prompts import PROMPT_VERSION, Question, answer_schema, messages, parse_answer
+from distiller_udf.prompts import PROMPT_VERSIONS, Question, answer_schema, messages, parse_answer
 
 BENCHMARKS = Path(os.environ.get("DISTILLER_BENCHMARKS", Path(__file__).parents[3] / "shared" / "benchmarks"))
 
@@ -48,7 +48,7 @@ def test_messages_show_every_record_once_numbered_and_in_order() -> None:
 def test_the_prompt_version_changes_with_the_prompt() -> None:
     text = json.dumps([messages(Question(SONY, (PANASONIC,))), answer_schema(1)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    assert (PROMPT_VERSION, digest) == ("select-1", "2a648ad35e41362d"), "a new prompt needs a new PROMPT_VERSION"
+    assert (PROMPT_VERSIONS["select", "explanation"], digest) == ("select-1", "2a648ad35e41362d"), "a new prompt needs a new version"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Labelling: tuples go in, labels come out, and nothing is paid for twice."""

@@ -1,0 +1,95 @@
+"""What is asked and what comes back: questions, answers, and the key under which a label is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+from distiller_udf.records import content_hash
+
+Ask = Literal["select", "match", "justify"]
+Reply = Literal["explanation", "confidence", "answer", "token"]
+
+ASKS: tuple[Ask, ...] = get_args(Ask)
+"""select: a left record and its candidates, one or none. match: one pair, yes or no. justify: given the answer, why."""
+
+REPLIES: tuple[Reply, ...] = get_args(Reply)
+"""What a reply holds: explanation (with choice and confidence), confidence (with the choice), answer (the choice alone), or
+one token, from whose log-probabilities every candidate and none get a probability."""
+
+PROMPT_VERSIONS: Mapping[tuple[Ask, Reply], str] = {
+    ("select", "explanation"): "select-1",
+    ("select", "confidence"): "select-confidence-1",
+    ("select", "answer"): "select-answer-1",
+    ("select", "token"): "select-token-1",
+    ("match", "explanation"): "match-explanation-1",
+    ("match", "confidence"): "match-confidence-1",
+    ("match", "answer"): "match-answer-1",
+    ("match", "token"): "match-token-1",
+    ("justify", "explanation"): "justify-1",
+}
+"""Part of every label's key: change an entry whenever the wording, the order or the schema of that prompt changes."""
+
+
+class Asked(Protocol):
+    """Whoever is asked: the part of a teacher that goes into a label's key."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """One left record and its candidates in the order in which they are shown, all as canonical texts.
+
+    A `match` question has exactly one candidate. A `justify` question has in `chosen` the answer that is to be
+    explained (1-based, 0 = none of them) and the reply `explanation`.
+    """
+
+    query: str
+    candidates: tuple[str, ...]
+    ask: Ask = "select"
+    reply: Reply = "explanation"
+    chosen: int | None = None
+
+    @property
+    def prompt_version(self) -> str:
+        """Which prompt asks this question."""
+        return PROMPT_VERSIONS[self.ask, self.reply]
+
+    def key(self, teacher: Asked) -> str:
+        """The label's key: a hash of the query, the candidates in order, the prompt and who is asked."""
+        parameters = json.dumps(teacher.parameters, sort_keys=True, ensure_ascii=False, default=str)
+        version = self.prompt_version if self.chosen is None else f"{self.prompt_version}:{self.chosen}"
+        return content_hash(version, teacher.name, parameters, self.query, *self.candidates)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A teacher's answer to one question.
+
+    `choice` is 1-based, 0 = none of them, None = abstained or failed with the reason in `error`. `confidence` and
+    `probabilities` (one a candidate) are between 0 and 1. `failed` = there was no reply at all: such an answer
+    is not stored, so the question is asked again in the next run. `cost_usd` is None where the price is unknown.
+    """
+
+    choice: int | None
+    confidence: float | None = None
+    probabilities: tuple[float, ...] | None = None
+    explanation: str | None = None
+    cost_usd: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+    failed: bool = False
+
+    @property
+    def abstained(self) -> bool:
+        """There was a reply, but it is no usable answer."""
+        return self.choice is None and not self.failed
