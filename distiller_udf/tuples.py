@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
-from distiller_udf.prompts import Answer, Question
+from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import Records, one_array
 
 _COLUMNS = ("left_source", "left_id", "query", "candidates")
@@ -22,7 +22,8 @@ _COLUMNS = ("left_source", "left_id", "query", "candidates")
 class Tuples:
     """Left records with their candidates: keys as Arrow arrays, records as canonical texts.
 
-    Tuple i has the candidates `offsets[i]` to `offsets[i + 1]` of `sources`, `ids` and `texts`.
+    Tuple i has the candidates `offsets[i]` to `offsets[i + 1]` of `sources`, `ids` and `texts`. `columns` are the names of
+    the records' columns, None where the records were given as text.
     """
 
     left_source: pa.Array
@@ -32,6 +33,7 @@ class Tuples:
     sources: pa.Array
     ids: pa.Array
     texts: list[str]
+    columns: tuple[str, ...] | None = None
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -62,6 +64,7 @@ class Tuples:
             sources=parts["source"],
             ids=parts["id"],
             texts=Records.from_arrow(parts["record"]).texts(),
+            columns=_columns(table["query"].type, parts["record"].type),
         )
 
     def pairs(self) -> pa.Table:
@@ -77,8 +80,15 @@ class Tuples:
         )
 
 
-def label_table(tuples: Tuples, keys: Sequence[str], answers: Sequence[Answer], teachers: Sequence[str]) -> pa.Table:
-    """Tuples and their answers in the shape of `er_labels`, row for row."""
+def label_table(
+    tuples: Tuples,
+    keys: Sequence[str],
+    answers: Sequence[Answer],
+    teachers: Sequence[str],
+    askings: Sequence[Asking | None] | None = None,
+) -> pa.Table:
+    """Tuples and their answers in the shape of `er_labels`, row for row; `askings` is None where nobody was asked."""
+    asked = list(askings) if askings is not None else [None] * len(keys)
     chosen = pa.array(
         [a + answer.choice - 1 if answer.choice else None for a, answer in zip(tuples.offsets, answers, strict=False)],
         pa.int32(),
@@ -91,15 +101,27 @@ def label_table(tuples: Tuples, keys: Sequence[str], answers: Sequence[Answer], 
             "left_source": tuples.left_source,
             "left_id": tuples.left_id,
             "teacher": pa.array(teachers, pa.string()),
+            "ask": pa.array([a.ask if a else "select" for a in asked], pa.string()),
+            "orders": pa.array([a.orders if a else 1 for a in asked], pa.int32()),
+            "seed": pa.array([a.seed if a else None for a in asked], pa.int64()),
             "choice": pa.array([answer.choice for answer in answers], pa.int32()),
             "right_source": tuples.sources.take(chosen),
             "right_id": tuples.ids.take(chosen),
             "confidence": pa.array([answer.confidence for answer in answers], pa.float64()),
             "probabilities": pa.array([answer.probabilities for answer in answers], pa.list_(pa.float64())),
             "explanation": pa.array([answer.explanation for answer in answers], pa.string()),
+            "input_tokens": pa.array([answer.input_tokens for answer in answers], pa.int64()),
+            "output_tokens": pa.array([answer.output_tokens for answer in answers], pa.int64()),
             "cost_usd": pa.array([answer.cost_usd for answer in answers], pa.float64()),
             "error": pa.array([answer.error for answer in answers], pa.string()),
             "query": pa.array(tuples.queries, pa.string()),
             "options": pa.ListArray.from_arrays(pa.array(tuples.offsets, pa.int32()), members),
         }
     )
+
+
+def _columns(*kinds: pa.DataType) -> tuple[str, ...] | None:
+    """The names of the columns of records of these types; None where one of them is text."""
+    if not all(pa.types.is_struct(kind) for kind in kinds):
+        return None
+    return tuple(dict.fromkeys(field.name for kind in kinds for field in kind))

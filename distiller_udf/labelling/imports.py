@@ -1,131 +1,24 @@
-"""Labelling: tuples go in, answers come out, and nothing is paid for twice.
-
-Every answer goes through the label store: what is there is not asked again, what arrives is stored before anything
-else happens. A teacher that fails midway loses nothing; the next run asks only what is missing.
-"""
+"""Imported labels as rows of `er_labels`: the records that they name by their ids, as they are now."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import logging
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from distiller_udf.errors import LabelError, TeacherError
+from distiller_udf.errors import LabelError
 from distiller_udf.imported import id_text
 from distiller_udf.labels import LabelStore
-from distiller_udf.prompts import Answer, Question
+from distiller_udf.prompts import Answer
 from distiller_udf.records import Records, content_hash, one_array
-from distiller_udf.teachers.base import Prepared, Teacher
 from distiller_udf.tuples import Tuples, label_table
 
 logger = logging.getLogger(__name__)
-
-EMPTY_TEXT = "{}"
-_FREE_AT_ONCE = 500
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands, in distinct questions: `total` = `cached` + `answered` + `failed` + those still to come.
-
-    `cached` came from the store, `answered` from the teacher in this run; of these `abstained` are unusable. `tokens`
-    and `cost_usd` are what this run has used as far as known; `cost_unknown` counts the answers without a price.
-    """
-
-    total: int = 0
-    cached: int = 0
-    answered: int = 0
-    abstained: int = 0
-    failed: int = 0
-    tokens: int = 0
-    cost_usd: float = 0.0
-    cost_unknown: int = 0
-
-    def plus(self, answer: Answer) -> Progress:
-        """The same after one more answer from the teacher."""
-        return replace(
-            self,
-            answered=self.answered + (not answer.failed),
-            abstained=self.abstained + answer.abstained,
-            failed=self.failed + answer.failed,
-            tokens=self.tokens + (answer.input_tokens or 0) + (answer.output_tokens or 0),
-            cost_usd=self.cost_usd + (answer.cost_usd or 0.0),
-            cost_unknown=self.cost_unknown + (answer.cost_usd is None and not answer.failed),
-        )
-
-
-class OnProgress(Protocol):
-    """Called once at the start and after every answer, in the thread that labels."""
-
-    def __call__(self, progress: Progress, /) -> None: ...
-
-
-def label_tuples(
-    tuples: pa.Table | pa.RecordBatchReader,
-    *,
-    teacher: Teacher,
-    store: LabelStore,
-    pairs: pa.Table | Callable[[], pa.Table] | None = None,
-    progress: OnProgress | None = None,
-) -> pa.Table:
-    """Answer every tuple through the store: a table of the shape of `er_labels`, one row an answer, in order.
-
-    `tuples` has the columns of `er_tuples`; ids keep their type. `pairs` are all candidate pairs, or a function that
-    fetches them, for a teacher that looks at them first. A question that failed gives no row, so that an earlier
-    answer stays where it is; it is not stored, and is asked again by the next run. What was asked is logged at the end.
-
-    Raises LabelError when the tuples or the store cannot be used, and TeacherError when the teacher cannot be asked;
-    whatever was answered until then is kept.
-    """
-    read = Tuples.from_table(tuples.read_all() if isinstance(tuples, pa.RecordBatchReader) else tuples)
-
-    def all_pairs() -> pa.Table:
-        return pairs() if callable(pairs) else read.pairs() if pairs is None else pairs
-
-    answers = answer_questions(read.questions, teacher=teacher, store=store, pairs=all_pairs, progress=progress)
-    keys = [question.key(teacher) for question in read.questions]
-    table = label_table(read, keys, answers, [teacher.name] * len(keys))
-    answered = [not answer.failed for answer in answers]
-    return table if all(answered) else table.filter(pa.array(answered, pa.bool_()))
-
-
-def answer_questions(
-    questions: Sequence[Question],
-    *,
-    teacher: Teacher,
-    store: LabelStore,
-    pairs: Callable[[], pa.Table] | None = None,
-    progress: OnProgress | None = None,
-) -> list[Answer]:
-    """The answer to each question, from the store or else from the teacher; those that failed say so.
-
-    `pairs` fetches all candidate pairs, for a teacher that looks at them first: its keys tell what it has seen. See
-    `label_tuples`.
-    """
-    if questions and pairs is not None and isinstance(teacher, Prepared):
-        teacher.prepare(pairs())
-    keys = [question.key(teacher) for question in questions]
-    distinct = dict(zip(keys, questions, strict=True))
-    answers = {key: given for key, question in distinct.items() if (given := _without_asking(question))}
-    answers |= store.get(key for key in distinct if key not in answers)
-    missing = {key: question for key, question in distinct.items() if key not in answers}
-    notify: OnProgress = progress or (lambda progress: None)
-    state = Progress(total=len(distinct), cached=len(answers))
-    notify(state)
-    if missing:
-        logger.info("asking %s: %d questions, %d more are answered already", teacher.name, len(missing), len(answers))
-        asked, state = _ask(missing, teacher, store, state, notify)
-        answers |= asked
-    if questions:
-        _log_end(teacher, state, [answer for answer in answers.values() if answer.failed])
-    return [answers[key] for key in keys]
 
 
 @dataclass(frozen=True)
@@ -268,62 +161,3 @@ def _is_number(kind: pa.DataType) -> bool:
 def _whole(text: str) -> str:
     """A number without decimals that say nothing: 12.0 is 12."""
     return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
-
-
-def _ask(
-    missing: dict[str, Question], teacher: Teacher, store: LabelStore, state: Progress, notify: OnProgress
-) -> tuple[dict[str, Answer], Progress]:
-    """Ask what is missing and store every answer as it arrives; a question left unanswered counts as failed."""
-    key_of = {question: key for key, question in missing.items()}
-    answers = {key: Answer(None, error="no answer: the teacher passed over it", failed=True) for key in missing}
-    arrived = 0
-    try:
-        with contextlib.closing(_chunks(teacher, list(missing.values()))) as chunks:
-            for chunk in chunks:
-                for (question, given), held in zip(chunk, store.put_many(chunk, teacher), strict=True):
-                    answers[key_of[question]] = held
-                    state = state.plus(given)
-                    arrived += not given.failed
-                    notify(state)
-    except TeacherError as error:
-        if not arrived:
-            raise
-        kept = f"{arrived:,} of {len(missing):,} answers arrived and are kept; run again to ask only the rest"
-        raise type(error)(f"{error} ({kept})") from error
-    passed_over = len(missing) - state.answered - state.failed
-    return answers, replace(state, failed=state.failed + passed_over)
-
-
-def _log_end(teacher: Teacher, state: Progress, failed: Sequence[Answer]) -> None:
-    """Say in one line what was asked and what it cost, and warn where questions failed."""
-    unknown = f" and {state.cost_unknown} answers of unknown price" if state.cost_unknown else ""
-    logger.info(
-        "%s: %d answered (%d abstained), %d answered before, %d failed, cost %.4f USD%s",
-        *(teacher.name, state.answered, state.abstained, state.cached, state.failed, state.cost_usd, unknown),
-    )
-    if failed:
-        logger.warning(
-            "%d of %d questions to %s failed and will be asked again by the next run; the first: %s",
-            *(len(failed), state.total, teacher.name, failed[0].error),
-        )
-
-
-def _chunks(teacher: Teacher, questions: list[Question]) -> Generator[list[tuple[Question, Answer]], None, None]:
-    """The answers one by one as they arrive; those of a free teacher many at a time, as losing them costs nothing."""
-    answers = teacher.answer(questions)
-    try:
-        while chunk := list(itertools.islice(answers, _FREE_AT_ONCE if teacher.free else 1)):
-            yield chunk
-    finally:
-        close = getattr(answers, "close", None)
-        if close:
-            close()  # stops the calls that are still under way
-
-
-def _without_asking(question: Question) -> Answer | None:
-    """The answer to a question that nobody needs to be asked."""
-    if question.query == EMPTY_TEXT:
-        return Answer(None, cost_usd=0.0, error="abstained: the record is empty")
-    if not question.candidates:
-        return Answer(0, confidence=1.0, cost_usd=0.0, explanation="It has no candidates.")
-    return None

@@ -1,0 +1,134 @@
+"""Questions → answers: what the store has is not asked again, what arrives is stored before anything else happens.
+
+A teacher that fails midway loses nothing; the next run asks only what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from distiller_udf.budget import Budget
+from distiller_udf.errors import BudgetSpent, TeacherError
+from distiller_udf.labelling.progress import OnProgress, Progress, unseen
+from distiller_udf.labels import LabelStore
+from distiller_udf.prompts import Answer, Question
+from distiller_udf.teachers.base import Prepared, Teacher
+
+logger = logging.getLogger(__name__)
+
+EMPTY_TEXT = "{}"
+_FREE_AT_ONCE = 500
+
+
+def answer_questions(
+    questions: Sequence[Question],
+    *,
+    teacher: Teacher,
+    store: LabelStore,
+    budget: Budget | None = None,
+    pairs: Callable[[], pa.Table] | None = None,
+    progress: OnProgress | None = None,
+) -> list[Answer]:
+    """The answer to each question, from the store or else from the teacher; those that failed say so.
+
+    `pairs` fetches all candidate pairs, for a teacher that looks at them first: its keys tell what it has seen. Where
+    the budget ends the run, the questions that were not asked any more have failed, and the progress says why it stopped.
+    Raises LabelError when the store cannot be used and TeacherError when the teacher cannot be asked; whatever was
+    answered until then is kept.
+    """
+    if questions and pairs is not None and isinstance(teacher, Prepared):
+        teacher.prepare(pairs())
+    keys = [question.key(teacher) for question in questions]
+    distinct = dict(zip(keys, questions, strict=True))
+    answers = known_answers(distinct, store)
+    missing = {key: question for key, question in distinct.items() if key not in answers}
+    notify = progress or unseen
+    state = Progress(teacher.name, total=len(distinct), cached=len(answers))
+    notify(state)
+    if missing:
+        logger.info("asking %s: %d questions, %d more are answered already", teacher.name, len(missing), len(answers))
+        asked, state = _ask(missing, teacher, store, budget or Budget(), state, notify)
+        answers |= asked
+        _log_end(state, [answer for answer in asked.values() if answer.failed])
+    return [answers[key] for key in keys]
+
+
+def known_answers(questions: dict[str, Question], store: LabelStore) -> dict[str, Answer]:
+    """The answers, by key, that nobody needs to be asked for: stored ones, and those that go without saying."""
+    answers = {key: given for key, question in questions.items() if (given := _without_asking(question))}
+    return answers | store.get(key for key in questions if key not in answers)
+
+
+def _ask(
+    missing: dict[str, Question],
+    teacher: Teacher,
+    store: LabelStore,
+    budget: Budget,
+    state: Progress,
+    notify: OnProgress,
+) -> tuple[dict[str, Answer], Progress]:
+    """Ask what is missing and store every answer as it arrives; a question left unanswered counts as failed."""
+    key_of = {question: key for key, question in missing.items()}
+    answers: dict[str, Answer] = {}
+    reason = "the teacher passed over it"
+    try:
+        with contextlib.closing(_chunks(teacher, list(missing.values()), budget)) as chunks:
+            for chunk in chunks:
+                for (question, given), held in zip(chunk, store.put_many(chunk, teacher), strict=True):
+                    answers[key_of[question]] = held
+                    state = state.plus(given)
+                    notify(state)
+    except BudgetSpent as spent:
+        reason = str(spent)
+        state = replace(state, stopped=reason)
+    except TeacherError as error:
+        if not state.answered:
+            raise
+        kept = f"{state.answered:,} of {len(missing):,} answers arrived and are kept; run again to ask only the rest"
+        raise type(error)(f"{error} ({kept})") from error
+    unasked = {key: Answer(None, error=f"no answer: {reason}", failed=True) for key in missing if key not in answers}
+    state = replace(state, failed=state.failed + len(unasked))
+    if unasked:
+        notify(state)
+    return answers | unasked, state
+
+
+def _log_end(state: Progress, failed: Sequence[Answer]) -> None:
+    """Say in one line what was asked and what it cost, and warn where questions failed."""
+    logger.info("%s", state)
+    if state.stopped:
+        logger.warning("%s stopped early: %s", state.teacher, state.stopped)
+    elif failed:
+        logger.warning(
+            "%d of %d questions to %s failed and will be asked again by the next run; the first: %s",
+            *(len(failed), state.total, state.teacher, failed[0].error),
+        )
+
+
+def _chunks(
+    teacher: Teacher, questions: list[Question], budget: Budget
+) -> Generator[list[tuple[Question, Answer]], None, None]:
+    """The answers one by one as they arrive; those of a free teacher many at a time, as losing them costs nothing."""
+    answers = teacher.answer(questions, budget)
+    try:
+        while chunk := list(itertools.islice(answers, _FREE_AT_ONCE if teacher.free else 1)):
+            yield chunk
+    finally:
+        close = getattr(answers, "close", None)
+        if close:
+            close()  # stops the calls that are still under way
+
+
+def _without_asking(question: Question) -> Answer | None:
+    """The answer to a question that nobody needs to be asked."""
+    if question.query == EMPTY_TEXT:
+        return Answer(None, cost_usd=0.0, error="abstained: the record is empty")
+    if not question.candidates:
+        return Answer(0, confidence=1.0, cost_usd=0.0, explanation="It has no candidates.")
+    return None

@@ -1,0 +1,100 @@
+"""Tuples → labels: the rows of `er_labels`, from every teacher that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+
+from distiller_udf.budget import Budget
+from distiller_udf.imported import id_text
+from distiller_udf.labelling.panel import Estimate, Labelled, Panel
+from distiller_udf.labelling.progress import OnProgress, unseen
+from distiller_udf.labels import LabelStore
+from distiller_udf.privacy import Privacy
+from distiller_udf.teachers.base import Teacher
+from distiller_udf.tuples import Tuples, label_table
+
+Pairs = pa.Table | Callable[[], pa.Table] | None
+
+
+def label_tuples(
+    tuples: pa.Table | pa.RecordBatchReader,
+    *,
+    teachers: Sequence[Teacher],
+    store: LabelStore,
+    budget: Budget | None = None,
+    privacy: Privacy | None = None,
+    pairs: Pairs = None,
+    progress: OnProgress | None = None,
+) -> pa.Table:
+    """Have every teacher answer every tuple, through the store: rows of `er_labels`, one an answer, teacher by teacher.
+
+    `tuples` has the columns of `er_tuples`; ids keep their type. `pairs` are all candidate pairs, or a function that
+    fetches them, for a teacher that looks at them first. `privacy` says which columns no teacher outside this process may
+    see. A question that failed gives no row, so that an earlier answer stays where it is; it is not stored, and is
+    asked again by the next run. A spent budget ends the run in the same manner, and the last progress says so.
+
+    Raises LabelError when the tuples or the store cannot be used, SettingsError when a column that is to be kept private
+    is not there, and TeacherError when a teacher cannot be asked; whatever was answered until then is kept.
+    """
+    read, panel = _panel(tuples, store, budget, privacy, pairs, progress)
+    return pa.concat_tables([_rows(read, panel.ask(teacher)) for teacher in teachers])
+
+
+def estimate(
+    tuples: pa.Table | pa.RecordBatchReader,
+    *,
+    teachers: Sequence[Teacher],
+    store: LabelStore,
+    privacy: Privacy | None = None,
+    pairs: Pairs = None,
+) -> list[Estimate]:
+    """What `label_tuples` would ask and about what it would cost, teacher by teacher. It asks nothing."""
+    _, panel = _panel(tuples, store, None, privacy, pairs, None)
+    return [part for teacher in teachers for part in panel.estimate(teacher)]
+
+
+def _panel(
+    tuples: pa.Table | pa.RecordBatchReader,
+    store: LabelStore,
+    budget: Budget | None,
+    privacy: Privacy | None,
+    pairs: Pairs,
+    progress: OnProgress | None,
+) -> tuple[Tuples, Panel]:
+    read = Tuples.from_table(tuples.read_all() if isinstance(tuples, pa.RecordBatchReader) else tuples)
+    hidden = privacy or Privacy()
+    if read.columns is not None:
+        hidden.check_columns(read.columns)
+
+    def all_pairs() -> pa.Table:
+        return pairs() if callable(pairs) else read.pairs() if pairs is None else pairs
+
+    texts = [(question.query, question.candidates) for question in read.questions]
+    return read, Panel(
+        texts, store, budget or Budget(), hidden, records=_keys(read), pairs=all_pairs, progress=progress or unseen
+    )
+
+
+def _keys(read: Tuples) -> list[list[tuple[str, str]]]:
+    """The source and id of every tuple's records, the left one first, as text."""
+    left = list(zip(read.left_source.to_pylist(), read.left_id.to_pylist(), strict=True))
+    members = list(zip(read.sources.to_pylist(), read.ids.to_pylist(), strict=True))
+    return [
+        [(str(source), id_text(value) or "") for source, value in (left[i], *members[start:stop])]
+        for i, (start, stop) in enumerate(zip(read.offsets[:-1], read.offsets[1:], strict=True))
+    ]
+
+
+def _rows(read: Tuples, labels: Sequence[Labelled]) -> pa.Table:
+    """One teacher's labels as rows of `er_labels`, without those that failed."""
+    table = label_table(
+        read,
+        [label.key for label in labels],
+        [label.answer for label in labels],
+        [label.teacher.name for label in labels],
+        [label.teacher.asking for label in labels],
+    )
+    answered = [not label.answer.failed for label in labels]
+    return table if all(answered) else table.filter(pa.array(answered, pa.bool_()))

@@ -1,0 +1,185 @@
+"""One teacher and many tuples: which texts it sees, which questions that makes, and one answer a tuple."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+
+import pyarrow as pa
+
+from distiller_udf.budget import Budget, Cost
+from distiller_udf.labelling.answering import answer_questions, known_answers
+from distiller_udf.labelling.progress import OnProgress, Progress, unseen
+from distiller_udf.labels import LabelStore
+from distiller_udf.privacy import Privacy
+from distiller_udf.prompts import Answer, Posed, Question, with_costs
+from distiller_udf.records import content_hash
+from distiller_udf.teachers.base import Learner, Prepared, Teacher
+
+Texts = tuple[str, tuple[str, ...]]
+"""A tuple as canonical texts: the query and its candidates."""
+
+Key = tuple[str, str]
+"""A record's source and id, as text."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What one teacher says of one tuple; `key` finds the answer (of several, the first) in the store."""
+
+    answer: Answer
+    key: str
+    teacher: Teacher
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What asking a teacher will take: `questions` distinct ones about so many tuples, of which `asked` are still open.
+
+    `cost` is about what these cost; its `usd` is None where the price is unknown.
+    """
+
+    teacher: str
+    tuples: int
+    questions: int
+    cached: int
+    asked: int
+    cost: Cost
+
+    def __str__(self) -> str:
+        price = "an unknown price" if self.cost.usd is None else f"${self.cost.usd:.4f}"
+        return (
+            f"{self.teacher}: {self.tuples:,} tuples, {self.questions:,} questions, {self.cached:,} answered before, "
+            f"{self.asked:,} to ask: about {self.cost.input_tokens:,} tokens in, {self.cost.output_tokens:,} out, {price}"
+        )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The tuples of a run, with all that asking any teacher about them takes.
+
+    `texts` are the tuples; `records` are their records' keys, the query's first, or None where they are unknown.
+    `pairs` fetches all candidate pairs.
+    """
+
+    texts: Sequence[Texts]
+    store: LabelStore
+    budget: Budget
+    privacy: Privacy
+    records: Sequence[Sequence[Key]] | None = None
+    pairs: Callable[[], pa.Table] | None = None
+    progress: OnProgress = unseen
+
+    def ask(self, teacher: Teacher) -> list[Labelled]:
+        """What the teacher says of every tuple; where it learns from another one, that one says a share of it.
+
+        Raises TeacherError, LabelError.
+        """
+        if not isinstance(teacher, Learner):
+            return self._ask(teacher)
+        taught, others = self._split(teacher.share)
+        base = self._part(taught).ask(teacher.base)
+        if any(labelled.answer.failed for labelled in base):
+            # Taught by fewer answers it would be another teacher, and a worse one.
+            failed = Answer(None, error=f"no answer: {teacher.base.name} has not answered all it has to", failed=True)
+            own = [Labelled(failed, "", teacher) for _ in others]
+        else:
+            teacher.learn([(Question(*self.texts[i]), told.answer) for i, told in zip(taught, base, strict=True)])
+            own = self._part(others)._ask(teacher)
+        said = dict(zip([*taught, *others], [*base, *own], strict=True))
+        return [said[i] for i in range(len(self.texts))]
+
+    def estimate(self, teacher: Teacher) -> Iterator[Estimate]:
+        """What asking this teacher will take, and first what its base will where it learns from one."""
+        if isinstance(teacher, Learner):
+            taught, others = self._split(teacher.share)
+            yield from self._part(taught).estimate(teacher.base)
+            yield Estimate(teacher.name, len(others), len(others), 0, len(others), Cost())
+            return
+        self._prepare(teacher)
+        texts = self._seen(teacher)
+        questions = {posed.question.key(teacher): posed.question for _, posed in _posed(teacher, texts)}
+        known = known_answers(questions, self.store)
+        cost = sum((teacher.expect(q) for key, q in questions.items() if key not in known), Cost())
+        if teacher.asking.justify:
+            # Which reasons will be asked for is known after the answers; a reason each is what it can be at most.
+            why = [teacher.asking.why(*text, 0) for text in texts if text[1]] if len(known) < len(questions) else []
+            cost = sum((teacher.expect(question) for question in why), cost)
+        yield Estimate(teacher.name, len(texts), len(questions), len(known), len(questions) - len(known), cost)
+
+    def _ask(self, teacher: Teacher) -> list[Labelled]:
+        """What this very teacher says of every tuple."""
+        self._prepare(teacher)
+        texts = self._seen(teacher)
+        posed = _posed(teacher, texts)
+        said = self._answers(teacher, posed, self.progress)
+        answers, keys, at = [], [], 0
+        for i, group in itertools.groupby(posed, key=itemgetter(0)):
+            questions = [question for _, question in group]
+            mine, at = said[at : at + len(questions)], at + len(questions)
+            answers.append(teacher.asking.combine(len(texts[i][1]), questions, mine))
+            keys.append(questions[0].question.key(teacher))
+        if teacher.asking.justify:
+            answers = self._justified(teacher, texts, answers)
+        return [Labelled(answer, key, teacher) for answer, key in zip(answers, keys, strict=True)]
+
+    def _justified(self, teacher: Teacher, texts: Sequence[Texts], answers: list[Answer]) -> list[Answer]:
+        """The answers with the reasons that the teacher gives when it is asked for them afterwards."""
+        posed = [
+            (i, Posed(teacher.asking.why(query, candidates, answer.choice), tuple(range(len(candidates)))))
+            for i, ((query, candidates), answer) in enumerate(zip(texts, answers, strict=True))
+            if answer.choice is not None and candidates
+        ]
+
+        def named(progress: Progress, /) -> None:
+            self.progress(replace(progress, teacher=f"{teacher.name}, reasons"))
+
+        result = list(answers)
+        for (i, _), reason in zip(posed, self._answers(teacher, posed, named), strict=True):
+            # Without its reason an answer is still an answer; the next run asks for it again.
+            if reason.explanation:
+                result[i] = with_costs(replace(answers[i], explanation=reason.explanation), [answers[i], reason])
+        return result
+
+    def _answers(self, teacher: Teacher, posed: Sequence[_Posed], progress: OnProgress) -> list[Answer]:
+        """Answers through the store, which is told before which records the questions show."""
+        if self.records is not None:
+            self.store.mention(
+                (p.question.key(teacher), *self.records[i][position])
+                for i, p in posed
+                for position in (0, *(1 + position for position in p.positions))
+            )
+        questions = [p.question for _, p in posed]
+        return answer_questions(questions, teacher=teacher, store=self.store, budget=self.budget, progress=progress)
+
+    def _prepare(self, teacher: Teacher) -> None:
+        if self.texts and self.pairs is not None and isinstance(teacher, Prepared):
+            teacher.prepare(self.pairs())
+
+    def _seen(self, teacher: Teacher) -> Sequence[Texts]:
+        """The tuples as this teacher sees them."""
+        if teacher.local:
+            return self.texts
+        shown = iter(self.privacy.shown([text for query, candidates in self.texts for text in (query, *candidates)]))
+        return [(next(shown), tuple(next(shown) for _ in candidates)) for _, candidates in self.texts]
+
+    def _split(self, share: float) -> tuple[list[int], list[int]]:
+        """The tuples that a base answers, drawn by their content, and the others."""
+        order = sorted(range(len(self.texts)), key=lambda i: content_hash("taught", self.texts[i][0], *self.texts[i][1]))
+        taught = set(order[: math.ceil(share * len(order))])
+        return sorted(taught), [i for i in range(len(order)) if i not in taught]
+
+    def _part(self, rows: Sequence[int]) -> Panel:
+        records = None if self.records is None else [self.records[i] for i in rows]
+        return replace(self, texts=[self.texts[i] for i in rows], records=records)
+
+
+_Posed = tuple[int, Posed]
+"""The number of a tuple and one of its questions."""
+
+
+def _posed(teacher: Teacher, texts: Sequence[Texts]) -> list[_Posed]:
+    return [(i, posed) for i, text in enumerate(texts) for posed in teacher.asking.pose(*text)]
