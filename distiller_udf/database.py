@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from distiller_udf.errors import LabelError
@@ -20,16 +21,26 @@ BUSY_SECONDS = 60.0
 class Database:
     """The SQLite file `path` in WAL mode, made with the statements of `schema` on first use.
 
-    `what` names it in errors; `application` and `version` mark the file as ours in its header. Raises LabelError
-    when the file is damaged, foreign, from a newer version or cannot be written.
+    `what` names it in errors; `application` and `version` mark the file as ours in its header. A file of an older
+    version is brought to this one by `migrations`: from a version, the statements that make the next. Raises
+    LabelError when the file is damaged, foreign, from a newer version or cannot be written.
     """
 
-    def __init__(self, path: Path, what: str, application: int, version: int, schema: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        what: str,
+        application: int,
+        version: int,
+        schema: str,
+        migrations: Mapping[int, str] | None = None,
+    ) -> None:
         self._path = path
         self._what = what
         self._application = application
         self._version = version
         self._schema = schema
+        self._migrations = migrations or {}
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
@@ -91,16 +102,32 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise LabelError(f"the {self._what} {self._path} {_meaning(error)} ({error})") from error
 
+    def forget(self) -> None:
+        """Let nothing that was deleted stay readable in the write-ahead log.
+
+        Waits for other processes that are reading; raises LabelError where one of them reads on for too long.
+        """
+        busy = self.connection().execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        if busy:
+            raise LabelError(
+                f"the {self._what} {self._path} no longer holds what was deleted, but another process keeps its "
+                "write-ahead log in use, where it can still be read; end that process and delete once more"
+            )
+
     def _prepare(self) -> None:
-        """Make the tables in an empty file; refuse any file that is not ours."""
+        """Make the tables in an empty file, bring an older file to this version; refuse any file that is not ours."""
         connection = self.connection()
-        if self._found_version(connection) > 0:
+        found = self._found_version(connection)
+        if found == self._version:
             return
-        _use_wal(connection)
+        if found == 0:
+            _use_wal(connection)
         with self.writing():
-            if self._found_version(connection) > 0:
-                return  # another process was faster
-            for statement in self._schema.split(";"):
+            found = self._found_version(connection)  # another process may have been faster
+            if found == self._version:
+                return
+            steps = [self._migrations[v] for v in range(found, self._version)] if found else [self._schema]
+            for statement in itertools.chain.from_iterable(step.split(";") for step in steps):
                 connection.execute(statement)
             connection.execute(f"pragma application_id = {self._application}")
             connection.execute(f"pragma user_version = {self._version}")

@@ -39,12 +39,16 @@ class ImportedLabel:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import did: numbers of labels, and what is wrong with the rows that were left out."""
+    """What an import did: numbers of labels, and what is wrong with the rows that were left out.
+
+    `contradictory` left records are answered in two ways by one teacher; of these the last answer was taken.
+    """
 
     added: int
     updated: int
     unchanged: int
     rejected: tuple[str, ...] = ()
+    contradictory: int = 0
 
 
 def read_label_file(path: str | Path) -> pa.Table:

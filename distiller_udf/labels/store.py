@@ -6,7 +6,9 @@ and who was asked, so all models and projects that point at one store share it, 
 
 from __future__ import annotations
 
+import itertools
 import json
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,79 +18,40 @@ import pyarrow as pa
 
 from distiller_udf.database import Database
 from distiller_udf.errors import LabelError
-from distiller_udf.imported import ImportedLabel, ImportResult, check_labels, id_text, listed
+from distiller_udf.imported import ImportResult, check_labels, id_text, listed
+from distiller_udf.labels import erasure
+from distiller_udf.labels.erasure import Deleted
+from distiller_udf.labels.rows import (
+    ANSWER_COLUMNS,
+    answer_row,
+    contradictory,
+    imported_row,
+    stored_answer,
+    stored_table,
+)
+from distiller_udf.labels.schema import (
+    APPLICATION_ID,
+    EXPORT_SCHEMA,
+    IMPORTED_SCHEMA,
+    MIGRATIONS,
+    SCHEMA,
+    SCHEMA_VERSION,
+)
 from distiller_udf.prompts import Answer, Asked, Question
 
-APPLICATION_ID = 0x64554446
-"""Marks an SQLite file as ours, in its header."""
-
-SCHEMA_VERSION = 1
 _KEYS_A_QUERY = 500
-
-_SCHEMA = """
-create table labels (
-    key text primary key, prompt_version text not null, teacher text not null, parameters text not null,
-    query text not null, candidates text not null,
-    choice integer, confidence real, probabilities text, explanation text, cost_usd real,
-    input_tokens integer, output_tokens integer, seconds real, error text,
-    created_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-);
-create index labels_by_query on labels (query);
-create table imported (
-    teacher text not null, left_source text not null, left_id text not null, right_source text not null,
-    options text not null, choice integer, confidence real, explanation text,
-    imported_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    primary key (teacher, left_source, left_id)
-)
-"""
-_ANSWER_COLUMNS = (
-    "choice, confidence, probabilities, explanation, cost_usd, input_tokens, output_tokens, seconds, error"
-)
-
-EXPORT_SCHEMA = pa.schema(
-    [
-        ("label_key", pa.string()),
-        ("prompt_version", pa.string()),
-        ("teacher", pa.string()),
-        ("parameters", pa.string()),
-        ("query", pa.string()),
-        ("candidates", pa.list_(pa.string())),
-        ("choice", pa.int32()),
-        ("confidence", pa.float64()),
-        ("probabilities", pa.list_(pa.float64())),
-        ("explanation", pa.string()),
-        ("cost_usd", pa.float64()),
-        ("input_tokens", pa.int64()),
-        ("output_tokens", pa.int64()),
-        ("seconds", pa.float64()),
-        ("error", pa.string()),
-        ("created_at", pa.string()),
-    ]
-)
-
-IMPORTED_SCHEMA = pa.schema(
-    [
-        ("teacher", pa.string()),
-        ("left_source", pa.string()),
-        ("left_id", pa.string()),
-        ("right_source", pa.string()),
-        ("options", pa.list_(pa.string())),
-        ("choice", pa.int32()),
-        ("confidence", pa.float64()),
-        ("explanation", pa.string()),
-        ("imported_at", pa.string()),
-    ]
-)
+_MENTIONS_A_COMMIT = 50_000
 
 
 @dataclass(frozen=True)
 class TeacherSummary:
-    """What the store holds of one teacher: `labels` = `matches` + `nones` + `abstained`.
+    """What the store holds of one teacher and kind of question: `labels` = `matches` + `nones` + `abstained`.
 
     `cost_usd` is the sum over the labels whose price is known; `cost_unknown` counts the others (never taken as 0).
     """
 
     teacher: str
+    ask: str
     imported: bool
     labels: int
     matches: int
@@ -110,7 +73,7 @@ class LabelStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._database = Database(self.path, "label store", APPLICATION_ID, SCHEMA_VERSION, _SCHEMA)
+        self._database = Database(self.path, "label store", APPLICATION_ID, SCHEMA_VERSION, SCHEMA, MIGRATIONS)
 
     def __repr__(self) -> str:
         return f"LabelStore({str(self.path)!r})"
@@ -134,10 +97,10 @@ class LabelStore:
                 part = wanted[start : start + _KEYS_A_QUERY]
                 # One JSON parameter instead of many: no limit on their number, nothing pasted into the SQL.
                 rows = self._database.connection().execute(
-                    f"select key, {_ANSWER_COLUMNS} from labels where key in (select value from json_each(?))",  # noqa: S608
+                    f"select key, {ANSWER_COLUMNS} from labels where key in (select value from json_each(?))",  # noqa: S608
                     [json.dumps(part)],
                 )
-                found.update((key, _answer(values)) for key, *values in rows)
+                found.update((key, stored_answer(values)) for key, *values in rows)
         return found
 
     def put(self, question: Question, teacher: Asked, answer: Answer) -> Answer:
@@ -150,15 +113,41 @@ class LabelStore:
         Returns what the store now holds for each: where another process was first, its answer stays. Answers that
         `failed` are passed through unstored, because they cost nothing and are to be asked again.
         """
-        rows = [_row(question, teacher, answer) for question, answer in answered if not answer.failed]
+        rows = [answer_row(question, teacher, answer) for question, answer in answered if not answer.failed]
         with self._database.using(), self._database.writing() as connection:
             connection.executemany(
-                "insert into labels (key, prompt_version, teacher, parameters, query, candidates, "  # noqa: S608
-                f"{_ANSWER_COLUMNS}) values ({', '.join('?' * 15)}) on conflict (key) do nothing",
+                "insert into labels (key, ask, chosen, prompt_version, teacher, parameters, query, candidates, "  # noqa: S608
+                f"{ANSWER_COLUMNS}) values ({', '.join('?' * 17)}) on conflict (key) do nothing",
                 rows,
             )
         held = self.get(row[0] for row in rows)
-        return [answer if answer.failed else held[q.key(teacher)] for q, answer in answered]
+        return [answer if answer.failed else held.get(q.key(teacher), answer) for q, answer in answered]
+
+    def mention(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Note which records questions show: (key, source, id as text), before they are asked.
+
+        Without it `delete_record` cannot find their answers. What is noted already may be given again.
+        """
+        remaining = iter(rows)
+        while part := list(itertools.islice(remaining, _MENTIONS_A_COMMIT)):
+            with self._database.using(), self._database.writing() as connection:
+                connection.executemany(
+                    "insert into mentions (key, source, id) values (?, ?, ?) on conflict do nothing", part
+                )
+
+    def secret(self) -> bytes:
+        """32 random bytes, made once a store: the key of the pseudonyms. They are never exported or shown."""
+        wanted = "select value from secrets where name = 'pseudonyms'"
+        with self._database.using():
+            found = self._database.connection().execute(wanted).fetchone()
+            if found is None:
+                with self._database.writing() as connection:
+                    connection.execute(
+                        "insert into secrets (name, value) values ('pseudonyms', ?) on conflict do nothing",
+                        [secrets.token_bytes(32)],
+                    )
+                    found = connection.execute(wanted).fetchone()  # another process may have been faster
+        return bytes(found[0])
 
     def import_labels(self, table: pa.Table, *, skip_bad_rows: bool = False) -> ImportResult:
         """Take over labels from a table of the shape described in `imported.py`: all of them or none.
@@ -176,11 +165,11 @@ class LabelStore:
         unique = {(label.teacher, label.left_source, label.left_id): label for label in labels}
         with self._database.using(), self._database.writing() as connection:
             before = {row[:3]: row[3:] for row in connection.execute(_IMPORTED_ROWS)}
-            new = {key: _imported_row(label) for key, label in unique.items()}
+            new = {key: imported_row(label) for key, label in unique.items()}
             connection.executemany(_IMPORT, [(*key, *values) for key, values in new.items()])
         added = sum(key not in before for key in new)
         unchanged = sum(before.get(key) == values for key, values in new.items())
-        return ImportResult(added, len(new) - added - unchanged, unchanged, tuple(problems))
+        return ImportResult(added, len(new) - added - unchanged, unchanged, tuple(problems), contradictory(labels))
 
     def imported(self, teacher: str | None = None) -> pa.Table:
         """The imported labels of one teacher, or of all: `IMPORTED_SCHEMA`, ordered by teacher and left record."""
@@ -191,7 +180,7 @@ class LabelStore:
                 "order by teacher, left_source, left_id",
                 [teacher],
             )
-            return _table(rows, IMPORTED_SCHEMA, lists=("options",))
+            return stored_table(rows, IMPORTED_SCHEMA, lists=("options",))
 
     def export(self) -> pa.Table:
         """All answers as a table (`EXPORT_SCHEMA`), oldest first; imported labels come from `export_imported`."""
@@ -213,36 +202,55 @@ class LabelStore:
         columns = ["key", *EXPORT_SCHEMA.names[1:]]
         with self._database.using():
             rows = self._database.connection().execute(f"select {', '.join(columns)} from labels {which}", values)  # noqa: S608
-            return _table(rows, EXPORT_SCHEMA, lists=("candidates", "probabilities"))
+            return stored_table(rows, EXPORT_SCHEMA, lists=("candidates", "probabilities"))
 
     def summary(self) -> list[TeacherSummary]:
         """What the store holds, teacher by teacher."""
         with self._database.using():
             return [
-                TeacherSummary(row[0], bool(row[1]), *row[2:]) for row in self._database.connection().execute(_SUMMARY)
+                TeacherSummary(row[0], row[1], bool(row[2]), *row[3:])
+                for row in self._database.connection().execute(_SUMMARY)
             ]
 
-    def delete(self, record_text: str) -> int:
-        """Erase every answer whose query or candidates contain this record (canonical text); how many there were."""
-        return self._erase(
-            "delete from labels where query = ?1 or exists (select 1 from json_each(candidates) where value = ?1)",
-            [record_text],
-        )
+    def delete(self, record_text: str, *, dry_run: bool = False) -> Deleted:
+        """Erase every answer whose query or candidates are this record (canonical text)."""
+        return self._erase(erasure.of_text(record_text), dry_run)
 
-    def delete_imported(self, record_id: Any, source: str | None = None) -> int:
-        """Erase every imported label that mentions this id (of this source, if given); how many there were."""
-        return self._erase(
-            "delete from imported where (left_id = ?1 and (?2 is null or left_source = ?2)) or ((?2 is null or "
-            "right_source = ?2) and exists (select 1 from json_each(options) where value = ?1))",
-            [id_text(record_id), source],
-        )
+    def delete_record(self, source: str | None, record_id: Any, *, dry_run: bool = False) -> Deleted:
+        """Erase every answer and imported label that mentions the record of this id, of any source where it is None.
 
-    def _erase(self, statement: str, values: list[Any]) -> int:
+        Answers are found by what `mention` noted; `unmentioned` counts those that cannot be found this way.
+        """
+        text = id_text(record_id)
+        if text is None:
+            raise LabelError("the id of the record to delete is NULL; give its id")
+        return self._erase(erasure.of_record(source, text), dry_run)
+
+    def delete_containing(self, text: str, *, dry_run: bool = False) -> Deleted:
+        """Erase every answer and imported label in which this text stands, in any case, escaped or not.
+
+        It is looked for in each record's text, in ids, explanations and error messages. Raises LabelError when
+        it is blank.
+        """
+        return self._erase(erasure.containing(text), dry_run)
+
+    def unmentioned(self) -> int:
+        """How many answers have no mention: those of an older version, and of questions without ids."""
         with self._database.using():
+            found = self._database.connection().execute(
+                "select count(*) from labels where not exists (select 1 from mentions where mentions.key = labels.key)"
+            )
+            return int(found.fetchone()[0])
+
+    def _erase(self, find: erasure.Find, dry_run: bool) -> Deleted:
+        """Erase what `find` finds, or only count it; once it returns, no byte of it is left in the store's files."""
+        with self._database.using():
+            if dry_run:
+                connection = self._database.connection()
+                return erasure.count(connection, find(connection))
             with self._database.writing() as connection:
-                deleted = connection.execute(statement, values).rowcount
-            # Otherwise what was erased would stay readable in the write-ahead log for a while.
-            self._database.connection().execute("pragma wal_checkpoint(truncate)")
+                deleted = erasure.erase(connection, find(connection))
+            self._database.forget()
         return deleted
 
 
@@ -256,43 +264,15 @@ _IMPORT = (
     "confidence = excluded.confidence, explanation = excluded.explanation, imported_at = excluded.imported_at"
 )
 _SUMMARY = """
-select teacher, 0, count(*), sum(choice > 0), sum(choice = 0), sum(choice is null),
+select teacher, ask, 0, count(*), count(*) filter (where choice > 0), count(*) filter (where choice = 0),
+    count(*) filter (where choice is null),
     coalesce(sum(cost_usd), 0.0), sum(cost_usd is null), coalesce(sum(input_tokens), 0),
     coalesce(sum(output_tokens), 0), min(created_at), max(created_at)
-from labels group by teacher
+from labels group by teacher, ask
 union all
-select teacher, 1, count(*), coalesce(sum(choice > 0), 0), coalesce(sum(choice = 0), 0), sum(choice is null),
+select teacher, 'select', 1, count(*), count(*) filter (where choice > 0), count(*) filter (where choice = 0),
+    count(*) filter (where choice is null),
     0.0, count(*), 0, 0, min(imported_at), max(imported_at)
 from imported group by teacher
-order by 1, 2
+order by 1, 3, 2
 """
-
-
-def _row(question: Question, teacher: Asked, answer: Answer) -> tuple[Any, ...]:
-    parameters = json.dumps(teacher.parameters, sort_keys=True, ensure_ascii=False, default=str)
-    candidates = json.dumps(question.candidates, ensure_ascii=False)
-    probabilities = None if answer.probabilities is None else json.dumps(answer.probabilities)
-    return (
-        *(question.key(teacher), question.prompt_version, teacher.name, parameters, question.query, candidates),
-        *(answer.choice, answer.confidence, probabilities, answer.explanation, answer.cost_usd),
-        *(answer.input_tokens, answer.output_tokens, answer.seconds, answer.error),
-    )
-
-
-def _answer(values: Sequence[Any]) -> Answer:
-    choice, confidence, probabilities, *rest = values
-    return Answer(choice, confidence, tuple(json.loads(probabilities)) if probabilities else None, *rest)
-
-
-def _imported_row(label: ImportedLabel) -> tuple[Any, ...]:
-    options = json.dumps(label.options, ensure_ascii=False)
-    return (label.right_source, options, label.choice, label.confidence, label.explanation)
-
-
-def _table(rows: Iterable[Sequence[Any]], schema: pa.Schema, lists: Sequence[str]) -> pa.Table:
-    """Rows as Arrow; the columns in `lists` are JSON lists in the store."""
-    columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in schema]
-    for name in lists:
-        position = schema.get_field_index(name)
-        columns[position] = [None if text is None else json.loads(text) for text in columns[position]]
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
