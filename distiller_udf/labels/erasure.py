@@ -127,6 +127,7 @@ def _plain(text: str) -> str:
 
 def _forms(text: str) -> set[str]:
     """How a text may be written: as it is, or escaped as a JSON string, once or within another."""
+    text = unicodedata.normalize("NFC", text)
     forms = {text, text.lower(), text.upper()}  # all three, because the escape of a letter tells capitals apart
     for _ in range(2):
         forms |= {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (False, True)}

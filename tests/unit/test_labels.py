@@ -21,7 +21,7 @@ from pyarrow import csv
 
 from distiller_udf.errors import LabelError
 from distiller_udf.imported import read_label_file
-from distiller_udf.labels import EXPORT_SCHEMA, LabelStore
+from distiller_udf.labels import EXPORT_SCHEMA, SCHEMA_VERSION, Deleted, LabelStore
 from distiller_udf.prompts import Answer, Question
 
 
@@ -33,6 +33,26 @@ class Somebody:
 
 TEACHER = Somebody(parameters={"temperature": 0})
 FULL = Answer(2, 0.9, (0.1, 0.8), "same model", 0.0012, 900, 40, 1.5)
+
+VERSION_1 = """
+create table labels (
+    key text primary key, prompt_version text not null, teacher text not null, parameters text not null,
+    query text not null, candidates text not null,
+    choice integer, confidence real, probabilities text, explanation text, cost_usd real,
+    input_tokens integer, output_tokens integer, seconds real, error text,
+    created_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+create index labels_by_query on labels (query);
+create table imported (
+    teacher text not null, left_source text not null, left_id text not null, right_source text not null,
+    options text not null, choice integer, confidence real, explanation text,
+    imported_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+    primary key (teacher, left_source, left_id)
+);
+pragma application_id = 0x64554446;
+pragma user_version = 1;
+"""
+"""The store as the first release wrote it."""
 
 
 def question(number: int = 0) -> Question:
@@ -214,17 +234,283 @@ def test_summary_counts_unknown_costs_as_unknown(path: Path) -> None:
     assert (asked.input_tokens, asked.output_tokens) == (900, 40)
 
 
+def test_a_justification_and_a_missing_probability_come_back(path: Path) -> None:
+    pair = Question("q", ("c",), ask="match")
+    why = Question("q", ("c",), ask="justify", chosen=1)
+    with LabelStore(path) as store:
+        store.put(pair, TEACHER, Answer(1, probabilities=(0.25,)))
+        store.put(why, TEACHER, Answer(1, explanation="same model"))
+        unsure = Answer(1, probabilities=(0.5, None))  # type: ignore[arg-type]
+        assert store.put(question(), TEACHER, unsure) == unsure
+    with LabelStore(path) as store:
+        assert store.get([question().key(TEACHER)]) == {question().key(TEACHER): unsure}
+        rows = store.export().to_pylist()
+        asks = {row.ask: row.labels for row in store.summary()}
+    assert [(row["ask"], row["chosen"]) for row in rows] == [("match", None), ("justify", 1), ("select", None)]
+    assert rows[2]["probabilities"] == [0.5, None]
+    assert asks == {"match": 1, "justify": 1, "select": 1}
+
+
+def test_a_teacher_that_only_abstains_is_summed_up(path: Path) -> None:
+    with LabelStore(path) as store:
+        store.put(question(), TEACHER, Answer(None, error="abstained: the reply is empty"))
+        (row,) = store.summary()
+    assert (row.labels, row.matches, row.nones, row.abstained) == (1, 0, 0, 1)
+
+
+def old_store(path: Path) -> list[str]:
+    """A store of version 1 with three answers and two imported labels; the keys of the answers."""
+    path.parent.mkdir()
+    keys = [question(i).key(TEACHER) for i in range(3)]
+    with sqlite3.connect(path) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.executescript(VERSION_1)
+        for i, key in enumerate(keys):
+            asked = question(i)
+            connection.execute(
+                "insert into labels (key, prompt_version, teacher, parameters, query, candidates, choice, confidence, "
+                "probabilities, created_at) values (?, 'select-1', 'somebody', ?, ?, ?, ?, 0.5, '[0.1, 0.8]', ?)",
+                [key, '{"temperature": 0}', asked.query, json.dumps(asked.candidates), i, f"2026-01-0{i + 1}"],
+            )
+        for left in ("1", "2"):
+            connection.execute(
+                "insert into imported (teacher, left_source, left_id, right_source, options, choice) "
+                "values ('qwen', 'l', ?, 'r', '[\"10\"]', 1)",
+                [left],
+            )
+    connection.close()
+    return keys
+
+
+def test_an_older_store_keeps_all_its_labels(path: Path) -> None:
+    keys = old_store(path)
+    with LabelStore(path) as store:
+        assert store.get(keys) == {key: Answer(i, 0.5, (0.1, 0.8)) for i, key in enumerate(keys)}
+        rows = store.export().to_pylist()
+        assert [(row["label_key"], row["ask"], row["created_at"]) for row in rows] == [
+            (key, "select", f"2026-01-0{i + 1}") for i, key in enumerate(keys)
+        ]
+        assert store.imported()["left_id"].to_pylist() == ["1", "2"]
+        assert store.put(question(), TEACHER, FULL) == Answer(0, 0.5, (0.1, 0.8))
+        assert store.unmentioned() == 3
+        store.mention([(keys[1], "crm", "7")])
+        assert store.delete_record("crm", 7) == Deleted(1, 0)
+        assert len(store.secret()) == 32
+    assert tables(path) == tables_of_a_new_store(path)
+
+
+def tables(path: Path) -> tuple[int, dict[str, set[str]]]:
+    """The version of a store, and the columns of each of its tables and indexes."""
+    with sqlite3.connect(path) as connection:
+        names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
+        columns = {name: {row[1] for row in connection.execute(f"pragma table_info({name})")} for name in names}
+        indexes = {name for (name,) in connection.execute("select name from sqlite_master where type = 'index'")}
+        version = connection.execute("pragma user_version").fetchone()[0]
+    connection.close()
+    return version, {**columns, "indexes": indexes}
+
+
+def tables_of_a_new_store(path: Path) -> tuple[int, dict[str, set[str]]]:
+    LabelStore(path.with_name("new.sqlite")).close()
+    return tables(path.with_name("new.sqlite"))
+
+
+def test_a_migration_that_fails_leaves_the_older_store_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = old_store(path)
+    monkeypatch.setattr("distiller_udf.labels.store.MIGRATIONS", {1: "create table mentions (key); create oops"})
+    with pytest.raises(LabelError):
+        LabelStore(path)
+    assert tables(path)[0] == 1
+    assert "mentions" not in tables(path)[1]
+    monkeypatch.undo()
+    assert len(LabelStore(path).get(keys)) == 3
+
+
+def _open(path: Path) -> None:
+    LabelStore(path).close()
+
+
+def test_processes_migrate_an_older_store_once(path: Path) -> None:
+    keys = old_store(path)
+    in_processes("spawn", _open, [(path,)] * 3)
+    with LabelStore(path) as store:
+        assert len(store.get(keys)) == 3
+    assert tables(path)[0] == SCHEMA_VERSION == 2
+
+
+def in_processes(method: str, work: object, arguments: list[tuple[object, ...]]) -> None:
+    """Run `work` at once in one process for each of the arguments; none may fail."""
+    context = multiprocessing.get_context(method)
+    processes = [context.Process(target=work, args=given) for given in arguments]  # type: ignore[attr-defined]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * len(arguments)
+
+
+def _secret(path: Path, out: Path) -> None:
+    out.write_bytes(LabelStore(path).secret())
+
+
+def test_the_secret_is_made_once_by_whichever_process_is_first(path: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / f"secret{i}" for i in range(4)]
+    in_processes("fork", _secret, [(path, out) for out in outs])
+    (secret,) = {out.read_bytes() for out in outs}
+    assert len(secret) == 32
+    with LabelStore(path) as store, LabelStore(tmp_path / "other.sqlite") as other:
+        assert store.secret() == secret != other.secret()
+        store.delete_containing("x")
+        assert store.secret() == secret
+        assert secret.hex() not in repr(store) + str(vars(store))
+
+
+def mentioned(store: LabelStore, number: int, *records: tuple[str, str]) -> None:
+    """A question asked and answered, its records noted before."""
+    store.mention((question(number).key(TEACHER), source, key) for source, key in records)
+    store.put(question(number), TEACHER, FULL)
+
+
+def bytes_of(path: Path) -> bytes:
+    """All that can be read in the store's files, its write-ahead log included."""
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_a_record_is_erased_wherever_it_was_shown(path: Path) -> None:
+    with LabelStore(path) as store:
+        mentioned(store, 1, ("crm", "anna@example.org"), ("shop", "8"))
+        mentioned(store, 2, ("crm", "7"), ("shop", "anna@example.org"))
+        mentioned(store, 3, ("crm", "7"), ("shop", "8"))
+        store.mention([(question(4).key(TEACHER), "crm", "anna@example.org")])  # noted, never answered
+        store.import_labels(
+            labels_table(
+                answer=[1, 0], left_source=["crm"] * 2, right_source=["shop"] * 2, options=[["anna@example.org"], ["1"]]
+            )
+        )
+        assert store.delete_record("crm", "anna@example.org", dry_run=True) == Deleted(1, 0)
+        assert store.delete_record(None, "anna@example.org", dry_run=True) == Deleted(2, 1)
+        assert store.export().num_rows == 3
+        assert store.delete_record("crm", "anna@example.org") == Deleted(1, 0)
+        assert b"query 1" not in bytes_of(path)
+        assert store.delete_record("shop", "anna@example.org") == Deleted(1, 1)
+        assert b"anna@example.org" not in bytes_of(path)
+        assert store.export()["query"].to_pylist() == [question(3).query]
+        assert store.imported()["left_id"].to_pylist() == ["2"]
+        # The mentions of the answer that is left still find it.
+        assert store.delete_record(None, 8) == Deleted(1, 0)
+
+
+def test_mentions_may_come_again_and_after_the_answer(path: Path) -> None:
+    with LabelStore(path) as store:
+        store.put(question(), TEACHER, FULL)
+        assert store.unmentioned() == 1
+        rows = [(question().key(TEACHER), "crm", str(i)) for i in range(120_000)]
+        store.mention(iter(rows))
+        store.mention(rows[:10])
+        store.mention([])
+        assert store.unmentioned() == 0
+        assert store.delete_record("crm", 119_999) == Deleted(1, 0)
+        assert store.delete_record("crm", 5) == Deleted(0, 0)
+
+
+def _mention_and_put(path: Path, start: int) -> None:
+    store = LabelStore(path)
+    for i in range(start, start + 50):
+        mentioned(store, i, ("crm", str(i)), ("crm", "all"))
+
+
+def test_processes_label_at_the_same_time_and_every_answer_can_be_found(path: Path) -> None:
+    in_processes("fork", _mention_and_put, [(path, 25 * p) for p in range(3)])
+    with LabelStore(path) as store:
+        assert store.unmentioned() == 0
+        assert store.delete_record("crm", "all", dry_run=True).answers == store.export().num_rows == 100
+
+
 def test_delete_leaves_no_trace_of_a_record(path: Path) -> None:
     with LabelStore(path) as store:
-        for i in range(3):
-            store.put(question(i), TEACHER, FULL)
-        store.put(Question('{"name":"c"}', ('{"name":"query 1"}',)), TEACHER, Answer(1))
-        assert store.delete('{"name":"query 1"}') == 2
-        assert store.delete('{"name":"query 1"}') == 0
-        assert store.export().num_rows == 2
-        remains = b"".join(file.read_bytes() for file in path.parent.iterdir())
-        assert b"query 1" not in remains
-        assert b"query 2" in remains
+        store.put_many([(question(i), FULL) for i in range(2_000)], TEACHER)  # several levels of pages
+        store.put(Question('{"name":"c"}', ('{"name":"query 1000"}',)), TEACHER, Answer(1))
+        assert store.delete('{"name":"query 1000"}', dry_run=True) == Deleted(2, 0)
+        assert store.delete('{"name":"query 1000"}') == Deleted(2, 0)
+        assert store.delete('{"name":"query 1000"}') == Deleted(0, 0)
+        assert store.export().num_rows == 1_999
+        assert b"query 1000" not in bytes_of(path)
+        assert b"query 1001" in bytes_of(path)
+
+
+@pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        ("Anna Müller", "MÜLLER"),
+        ("Anna Müller", "anna mu\u0308ller"),
+        ('Dwayne "The Rock" Johnson', '"the rock"'),
+        ("C:\\data", "c:\\DATA"),
+        ("STRASSE 5", "straße 5"),
+        ("Müller 🎻", "🎻"),
+    ],
+)
+@pytest.mark.parametrize("place", ["query", "candidate", "nested", "explanation", "escaped", "error"])
+def test_a_text_is_erased_wherever_it_stands(path: Path, place: str, stored: str, text: str) -> None:
+    record = json.dumps({"name": stored}, ensure_ascii=False)
+    asked, answer = question(1), FULL
+    if place == "query":
+        asked = Question(record, ("{}",))
+    elif place == "candidate":
+        asked = Question("{}", ("{}", record))
+    elif place == "nested":  # a column that is a struct: its text is JSON within JSON
+        asked = Question(json.dumps({"people": record}, ensure_ascii=False), ())
+    elif place == "explanation":
+        answer = Answer(1, explanation=f"both are {stored}, surely")
+    elif place == "escaped":
+        answer = Answer(1, explanation=f"it says {json.dumps(stored)}")
+    else:
+        answer = Answer(None, error=f"abstained: the reply is no choice: {stored}")
+    with LabelStore(path) as store:
+        store.put(asked, TEACHER, answer)
+        store.put(question(2), TEACHER, FULL)
+        store.mention([(asked.key(TEACHER), "crm", "1")])
+        assert store.delete_containing(text, dry_run=True) == Deleted(1, 0)
+        assert store.delete_containing(text) == Deleted(1, 0)
+        assert store.export()["query"].to_pylist() == [question(2).query]
+    assert json.dumps(stored, ensure_ascii=False)[1:-1].encode() not in bytes_of(path)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("select count(*) from mentions").fetchone() == (0,)
+    connection.close()
+
+
+def test_a_text_is_erased_in_ids_and_imported_labels_too(path: Path) -> None:
+    with LabelStore(path) as store:
+        mentioned(store, 1, ("crm", "Anna@example.org"))
+        store.mention([("never asked", "crm", "anna@example.org")])
+        options = [["anna@example.org"], ["b"]]
+        store.import_labels(labels_table(options=options, answer=[1, 1], explanation=["x", "Anna@Example.org, surely"]))
+        assert store.delete_containing("anna@example.org") == Deleted(1, 2)
+    assert b"anna@example.org" not in bytes_of(path).lower()
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n"])
+def test_a_blank_text_erases_nothing(path: Path, text: str) -> None:
+    with LabelStore(path) as store:
+        store.put(question(), TEACHER, FULL)
+        with pytest.raises(LabelError, match="at least one letter"):
+            store.delete_containing(text)
+        with pytest.raises(LabelError, match="id of the record"):
+            store.delete_record(None, None)
+        assert store.export().num_rows == 1
+
+
+def test_erasing_says_where_a_reader_keeps_the_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distiller_udf.database.BUSY_SECONDS", 0.2)
+    with LabelStore(path) as store:
+        mentioned(store, 1, ("crm", "1"))
+        reader = sqlite3.connect(path)
+        reader.execute("begin")
+        reader.execute("select count(*) from labels").fetchone()
+        with pytest.raises(LabelError, match="end that process and delete once more"):
+            store.delete_record("crm", 1)
+        reader.close()
+        assert store.delete_record("crm", 1) == Deleted(0, 0)
+        assert b"query 1" not in bytes_of(path)
 
 
 @pytest.mark.parametrize(
@@ -391,12 +677,26 @@ def test_a_missing_column_is_named(path: Path, missing: str) -> None:
         store.import_labels(labels_table().drop_columns([missing]))
 
 
-def test_delete_imported(path: Path) -> None:
+def test_imported_labels_are_erased_by_either_side(path: Path) -> None:
     with LabelStore(path) as store:
         store.import_labels(labels_table(left_source=["l", "l"], right_source=["r", "r"]))
-        assert store.delete_imported(11, "l") == 0
-        assert store.delete_imported(11, "r") == 1
-        assert store.delete_imported(2) == 1
+        assert store.delete_record("l", 11) == Deleted(0, 0)
+        assert store.delete_record("r", 11) == Deleted(0, 1)
+        assert store.delete_record(None, 2) == Deleted(0, 1)
+
+
+def test_contradictions_in_a_file_are_counted(path: Path) -> None:
+    table = labels_table(
+        left_id=[1, 1, 2, 2, 3, 3, 4, 4],
+        options=[[10, 11], [10, 11], [10, 11], [11], [10], [10], [10], [10]],
+        answer=[1, 2, 2, 1, 0, 1, 1, 1],
+        teacher=["a", "a", "a", "a", "a", "a", "a", "b"],
+    )
+    with LabelStore(path) as store:
+        result = store.import_labels(table)
+        # 1: another option; 2: the same one at another place; 3: none, then one; 4: two teachers.
+        assert (result.added, result.contradictory) == (5, 2)
+        assert store.imported("a")["choice"].to_pylist() == [2, 1, 1, 1]
 
 
 def test_label_files(tmp_path: Path, path: Path) -> None:
