@@ -1,12 +1,15 @@
 """Prompts: a question becomes messages, a reply becomes an answer."""
 
 from distiller_udf.prompts.asking import Asking, Posed, with_costs
+from distiller_udf.prompts.choices import parse_answer
 from distiller_udf.prompts.question import ASKS, PROMPT_VERSIONS, REPLIES, Answer, Ask, Asked, Question, Reply
-from distiller_udf.prompts.replies import parse_answer
-from distiller_udf.prompts.wording import answer_schema, messages
+from distiller_udf.prompts.replies import read_reply
+from distiller_udf.prompts.token import MAX_TOKEN_CANDIDATES, read_token, token_labels
+from distiller_udf.prompts.wording import messages, reply_schema
 
 __all__ = [
     "ASKS",
+    "MAX_TOKEN_CANDIDATES",
     "PROMPT_VERSIONS",
     "REPLIES",
     "Answer",
@@ -16,8 +19,11 @@ __all__ = [
     "Posed",
     "Question",
     "Reply",
-    "answer_schema",
     "messages",
     "parse_answer",
+    "read_reply",
+    "read_token",
+    "reply_schema",
+    "token_labels",
     "with_costs",
 ]
