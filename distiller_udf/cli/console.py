@@ -22,6 +22,11 @@ err = Console(stderr=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 
 
+def say(sentence: str) -> None:
+    """A remark on standard error, as it is: in one line however long, no brackets read as markup."""
+    err.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on standard output, for machines."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import err, json_option, out, print_json, print_table
+from distiller_udf.cli.console import err, json_option, out, print_json, print_table, say
 from distiller_udf.errors import LabelError
 
 if TYPE_CHECKING:
-    from distiller_udf.labels import LabelStore
+    from distiller_udf.labels import Deleted, LabelStore
 
 store_option = click.option(
     "--store",
@@ -25,7 +27,7 @@ store_option = click.option(
 
 @click.group()
 def labels() -> None:
-    """Import, export and show the teachers' labels."""
+    """Import, export, show and delete the teachers' labels."""
 
 
 @labels.command("import")
@@ -49,9 +51,14 @@ def import_file(file: Path, skip_bad_rows: bool, store: Path, as_json: bool) -> 
     if as_json:
         print_json({**asdict(result), "store": str(store)})
         return
-    err.print(f"{store}: {result.added:,} added, {result.updated:,} updated, {result.unchanged:,} unchanged")
+    say(f"{store}: {result.added:,} added, {result.updated:,} updated, {result.unchanged:,} unchanged")
+    if result.contradictory:
+        say(
+            f"{result.contradictory:,} left records are answered in two ways by one teacher in this file; "
+            "the last answer was taken"
+        )
     for problem in result.rejected:
-        err.print(f"left out: {problem}", markup=False)
+        say(f"left out: {problem}")
 
 
 @labels.command()
@@ -60,23 +67,17 @@ def import_file(file: Path, skip_bad_rows: bool, store: Path, as_json: bool) -> 
 @store_option
 @json_option
 def export(file: Path, imported: bool, store: Path, as_json: bool) -> None:
-    """Export every answer of the store to FILE (.parquet)."""
-    import pyarrow.parquet as pq
+    """Export every answer of the store to FILE (.parquet, .csv, .json, .jsonl)."""
+    from distiller_udf.cli.files import check_suffix, write_table
 
+    check_suffix(file)
     with _existing(store) as source:
         table = source.export_imported() if imported else source.export()
-    staged = file.with_name(f".{file.name}.part")
-    try:
-        pq.write_table(table, staged)
-        staged.replace(file)
-    except OSError as error:
-        raise LabelError(f"{file} could not be written: {error.strerror or error}") from error
-    finally:
-        staged.unlink(missing_ok=True)
+    write_table(table, file)
     if as_json:
         print_json({"labels": table.num_rows, "output": str(file)})
     else:
-        err.print(f"{table.num_rows:,} labels: {file}")
+        say(f"{table.num_rows:,} labels: {file}")
 
 
 @labels.command()
@@ -84,20 +85,90 @@ def export(file: Path, imported: bool, store: Path, as_json: bool) -> None:
 @store_option
 @json_option
 def show(limit: int, store: Path, as_json: bool) -> None:
-    """Show what the store holds, teacher by teacher, and the newest answers."""
+    """Show what the store holds, by teacher and kind of question, and the newest answers."""
     with _existing(store) as source:
         teachers = [asdict(summary) for summary in source.summary()]
         newest = source.newest(limit).to_pylist()
     if as_json:
         print_json({"teachers": teachers, "newest": newest})
         return
-    columns = ["teacher", "imported", "labels", "matches", "nones", "abstained", "cost_usd", "cost_unknown"]
+    columns = ["teacher", "ask", "imported", "labels", "matches", "nones", "abstained", "cost_usd", "cost_unknown"]
     print_table(f"Labels in {store}", columns, [[row[c] for c in columns] for row in teachers])
     if not teachers:
         out.print("No labels yet; `dbt build` asks the teacher, `distiller labels import FILE` brings your own.")
-    shown = [[row["teacher"], row["query"][:60], _choice_text(row), row["confidence"]] for row in newest]
+    shown = [[row["teacher"], row["ask"], row["query"][:60], _choice_text(row), row["confidence"]] for row in newest]
     if shown:
-        print_table("Newest answers", ["teacher", "query", "choice", "confidence"], shown)
+        print_table("Newest answers", ["teacher", "ask", "query", "choice", "confidence"], shown)
+
+
+@labels.command()
+@click.option("--id", "record_id", help="Delete what mentions the record of this id.")
+@click.option("--source", help="With --id: the record's source.  [default: any source]")
+@click.option("--text", metavar="JSON", help='Delete answers that show exactly this record, as in \'{"name":"Anna"}\'.')
+@click.option("--containing", metavar="TEXT", help="Delete all in which this text stands, capitals or not.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
+@store_option
+@json_option
+def delete(
+    record_id: str | None,
+    source: str | None,
+    text: str | None,
+    containing: str | None,
+    yes: bool,
+    dry_run: bool,
+    store: Path,
+    as_json: bool,
+) -> None:
+    """Delete what teachers were asked and said about a record, as a person may request of you.
+
+    Answers about it and imported labels that name it are erased, so that no byte of them can be read in the store's
+    file. A question shows several records: those that are asked again are paid for again.
+
+    Delete the record from your sources first, and let no run ask meanwhile: its answers would come in afterwards.
+    dbt's own tables (er_records, er_labels, er_scores …) hold copies; the next `dbt build --full-refresh` makes them
+    without the record. Trained students and backups are not touched.
+
+    --id finds what was asked with ids: not the questions of the SQL function er_label, nor those of a store of an
+    older version until a dbt build has met them again. --text and --containing find these too.
+    """
+    if sum(given is not None for given in (record_id, text, containing)) != 1:
+        raise click.UsageError("give one of --id, --text and --containing")
+    if source is not None and record_id is None:
+        raise click.UsageError("--source goes with --id")
+    with _existing(store) as target:
+        erase = _eraser(target, record_id, source, text, containing)
+        found, unmentioned = erase(dry_run=True), target.unmentioned() if record_id is not None else 0
+        if not as_json or not (yes or dry_run):
+            say(f"{store}: {found.answers:,} answers and {found.imported:,} imported labels mention it")
+        if unmentioned and not as_json:
+            say(f"{unmentioned:,} answers do not say whom they mention; --text or --containing looks into them")
+        if not (dry_run or yes):
+            click.confirm("Delete them for good?", abort=True, err=True)
+        # Also where nothing is found: an earlier deletion may have been cut off before it cleared the log.
+        deleted = found if dry_run else erase(dry_run=False)
+    if as_json:
+        print_json({**asdict(deleted), "deleted": not dry_run, "unmentioned": unmentioned, "store": str(store)})
+    elif not dry_run:
+        say(f"{deleted.answers:,} answers and {deleted.imported:,} imported labels deleted")
+
+
+def _eraser(
+    store: LabelStore, record_id: str | None, source: str | None, text: str | None, containing: str | None
+) -> Callable[..., Deleted]:
+    """The store's deletion that the options mean; it takes `dry_run`."""
+    if record_id is not None:
+        return partial(store.delete_record, source, record_id)
+    if containing is not None:
+        return partial(store.delete_containing, containing)
+    return partial(store.delete, _canonical(str(text)))
+
+
+def _canonical(text: str) -> str:
+    """A record given as JSON in its canonical text; any other text is a record of one column."""
+    from distiller_udf.records import Records
+
+    return Records.from_texts([text]).texts()[0]
 
 
 def _existing(store: Path) -> LabelStore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import shutil
 from pathlib import Path
@@ -13,21 +12,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from commands import run, run_json
 from conftest import People
 
 from distiller_udf.cli import COMMANDS, main
 from distiller_udf.registry import Registry
-
-
-def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result
-
-
-def run_json(*arguments: object, code: int = 0) -> dict:
-    return json.loads(run(*arguments, "--json", code=code).stdout)
 
 
 @pytest.fixture
@@ -211,30 +200,6 @@ def test_students_show(students: Registry) -> None:
     assert "choice_f1" in shown["metrics"]
     assert shown["version"] in run("students", "list", "--students", students.root).stdout
     assert "is not a student version" in run("students", "show", "../x", "--students", students.root, code=1).stderr
-
-
-def test_labels_import_show_export(tmp_path: Path) -> None:
-    (tmp_path / "labels.jsonl").write_text(
-        '{"left_id": 1, "options": [7, 8], "answer": 2, "teacher": "gpt"}\n'
-        '{"left_id": 2, "options": [7, 8], "answer": 0, "teacher": "gpt", "confidence": 0.9}\n'
-    )
-    store = ["--store", tmp_path / "labels.sqlite"]
-    assert run_json("labels", "import", tmp_path / "labels.jsonl", *store)["added"] == 2
-    assert run_json("labels", "import", tmp_path / "labels.jsonl", *store)["unchanged"] == 2
-    (teacher,) = run_json("labels", "show", *store)["teachers"]
-    assert (teacher["teacher"], teacher["labels"], teacher["matches"], teacher["nones"]) == ("gpt", 2, 1, 1)
-    assert run_json("labels", "export", tmp_path / "out.parquet", *store)["labels"] == 0
-    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
-    assert run_json("labels", "export", tmp_path / "out.parquet", "--imported", *store)["labels"] == 2
-    assert run_json("labels", "import", tmp_path / "out.parquet", *store)["unchanged"] == 2
-
-
-def test_labels_name_what_is_wrong(tmp_path: Path) -> None:
-    store = ["--store", tmp_path / "labels.sqlite"]
-    assert "there is no label store" in run("labels", "show", *store, code=1).stderr
-    assert "there is no file" in run("labels", "import", tmp_path / "gone.csv", *store, code=1).stderr
-    (tmp_path / "bad.jsonl").write_text('{"left_id": 1, "options": [7], "answer": 3, "teacher": "gpt"}\n')
-    assert "answer 3 is out of range" in run("labels", "import", tmp_path / "bad.jsonl", *store, code=1).stderr
 
 
 @pytest.fixture
