@@ -59,9 +59,9 @@ _STATED = re.compile(
     re.IGNORECASE,
 )
 # A statement is a whole sentence: "whether they match" and "they match in name only" state nothing.
-_BEGIN = r"(?:^|[.!?:;] |\b(?:so|therefore|thus|hence),? )(?:they|(?:both|these|the|the two)(?: records)?) "
+_BEGIN = r"(?:^|[.!?:;] |\b(?:so|therefore|thus|hence|yes|no),? )(?:they|(?:both|these|the|the two)(?: records)?) "
 _ENTITY = r"(?:the )?same (?:real-world )?entity"
-_END = r"(?=[.!;]|$| (?:because|since|as)\b)"
+_END = r"(?=[.!;]|$|,? (?:because|since|as)\b)"
 _SAME = re.compile(
     _BEGIN + rf"(?:clearly )?(?:match|(?:are|describe|refer to) (?:{_ENTITY}|a match))" + _END, re.IGNORECASE
 )
