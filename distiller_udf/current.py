@@ -14,9 +14,9 @@ from distiller_udf.students import Student, load_student
 from distiller_udf.students.base import MANIFEST
 
 if TYPE_CHECKING:
-    from distiller_udf.labels import LabelStore
-    from distiller_udf.prompts import Answer, Question
-    from distiller_udf.teachers.base import Teacher
+    from distiller_udf.labelling.panel import Texts
+    from distiller_udf.labelling.run import Run
+    from distiller_udf.prompts import Answer
 
 
 @dataclass
@@ -65,16 +65,16 @@ class CurrentTeacher:
     nothing is paid for twice; the teacher itself has many questions of one call under way.
     """
 
-    make: Callable[[], tuple[Teacher, LabelStore]]
+    make: Callable[[], Run]
     lock: threading.Lock = field(default_factory=threading.Lock)
-    _made: tuple[Teacher, LabelStore] | None = None
+    _made: Run | None = None
 
-    def answer(self, questions: Sequence[Question]) -> tuple[list[Answer], str]:
-        """The answers and the name of who gave them. Raises SettingsError, LabelError, TeacherError."""
-        from distiller_udf.labelling import answer_questions
+    def answer(self, texts: Sequence[Texts]) -> list[tuple[Answer, str]]:
+        """One answer a tuple, given as canonical texts, and the name of who gave it.
 
+        Raises SettingsError, LabelError, TeacherError and, where the budget does not reach, BudgetSpent.
+        """
         with self.lock:
             if self._made is None:
                 self._made = self.make()
-            teacher, store = self._made
-            return answer_questions(questions, teacher=teacher, store=store), teacher.name
+            return self._made.answer(texts)

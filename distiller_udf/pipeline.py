@@ -11,15 +11,18 @@ import pyarrow as pa
 
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
 from distiller_udf.students import Student, load_student
+from distiller_udf.teachers import IMPORTED
+from distiller_udf.teachers.base import Learner
 
 if TYPE_CHECKING:
     import duckdb
+
+    from distiller_udf.labels import LabelStore
 
 logger = logging.getLogger(__name__)
 
 TUPLE_KEYS = ("left_source", "left_id")
 PAIR_KEYS = (*TUPLE_KEYS, "right_source", "right_id")
-IMPORTED = "imported"
 PACKED = "struct_pack(*columns(* exclude (source, id, fingerprint)))"
 ARROW_ROWS, STAGED_ROWS = "er_arrow_rows", "er_staged_rows"
 _CONTENT = (
@@ -36,37 +39,52 @@ def label(
     records: duckdb.DuckDBPyRelation,
     settings: Settings,
     folder: Path,
+    invocation: str | None = None,
 ) -> duckdb.DuckDBPyRelation:
-    """The rows of `er_labels`: the teacher's answers to these tuples, or the imported labels on these records.
+    """The rows of `er_labels`: the teachers' answers to these tuples, and imported labels on these records.
 
-    `settings` are the model's er_* variables, `folder` is the dbt project that their paths are relative to.
+    `settings` are the model's er_* variables, `folder` is the dbt project that their paths are relative to. What the
+    run will ask is logged before anything is spent; all that is asked in one `invocation` of dbt shares a budget.
 
-    What the label store knows is not asked again; where a student is given, nothing is asked at all. Raises
-    LabelError, TeacherError.
+    What the label store knows is not asked again; where a student is given, nothing is asked at all. A spent budget
+    ends the asking, not the run. Raises SettingsError, LabelError, TeacherError.
     """
-    from distiller_udf.labelling import imported_labels, label_tuples
-    from distiller_udf.labels import LabelStore
-    from distiller_udf.teachers import make_teacher
-
-    if settings["student_path"]:
-        tuples = tuples.limit(0)
+    from distiller_udf.budget import ledger_of
+    from distiller_udf.labelling import Lines, estimate, label_tuples, make_run
 
     def all_pairs() -> pa.Table:
         return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
 
-    with LabelStore(folder / settings["label_store"]) as store:
-        if settings["teacher"] == IMPORTED:
-            packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()
-            teacher, sources = settings["teacher_model"], [str(source["name"]) for source in settings["sources"]]
-            table, report = imported_labels(store, packed, teacher=teacher, sources=sources)
-            for example in report.examples:
-                logger.warning("imported label not used: %s", example)
-            if report.options_dropped:
-                logger.warning("%d options of imported labels are no records of the input", report.options_dropped)
-        else:
-            teacher = make_teacher(_with_prices(settings, folder))
-            table = label_tuples(tuples.to_arrow_table(), teacher=teacher, store=store, pairs=all_pairs)
-    return _with_id_type(session, table, pairs)
+    run = make_run(settings, folder, ledger_of(invocation) if invocation else None)
+    with run.store as store:
+        tables = [_imported(store, records, model, settings) for model in imported_models(settings)]
+        if run.teachers:
+            questions = (tuples.limit(0) if settings["student_path"] else tuples).to_arrow_table()
+            paid = [teacher for teacher in run.teachers if not teacher.free or isinstance(teacher, Learner)]
+            for expected in estimate(questions, teachers=paid, store=store, privacy=run.privacy, pairs=all_pairs):
+                logger.info("%s", expected)
+            tables.append(
+                label_tuples(
+                    questions,
+                    teachers=run.teachers,
+                    store=store,
+                    budget=run.budget,
+                    privacy=run.privacy,
+                    pairs=all_pairs,
+                    progress=Lines(logger.info),
+                )
+            )
+    return _with_id_type(session, pa.concat_tables(tables), pairs)
+
+
+def vote(
+    session: duckdb.DuckDBPyConnection, labels: duckdb.DuckDBPyRelation, settings: Settings, folder: Path
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_votes`: one label a left record from the answers of the teachers that are set."""
+    from distiller_udf.votes import vote
+
+    answers = by_teachers(labels, teacher_names(settings, folder)).to_arrow_table()
+    return _with_id_type(session, vote(answers, settings["vote"]), labels)
 
 
 def score(
@@ -109,7 +127,8 @@ def current_student(students: duckdb.DuckDBPyRelation) -> Student:
 def _with_id_type(
     session: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader, pairs: duckdb.DuckDBPyRelation
 ) -> duckdb.DuckDBPyRelation:
-    """Arrow rows as a relation, with their ids in the type that `pairs` has; Arrow may not know it (UUID, HUGEINT).
+    """Arrow rows as a relation, with their ids in the type that `left_id` has in `pairs`; Arrow may not know it (UUID,
+    HUGEINT).
 
     They are staged in a temporary table, so that the stream they come from ends here.
     """
@@ -126,16 +145,44 @@ def _with_id_type(
 
 
 def teacher_names(settings: Settings, folder: Path) -> list[str]:
-    """The names under which the teacher that is set answers: one, or all that labels were imported of."""
-    from distiller_udf.labels import LabelStore
-    from distiller_udf.teachers import make_teacher
+    """The names under which the teachers that are set answer; of imported ones all that labels were imported of."""
+    from distiller_udf.teachers import make_teachers
 
-    if settings["teacher"] != IMPORTED:
-        return [make_teacher(_with_prices(settings, folder)).name]
-    if settings["teacher_model"]:
-        return [str(settings["teacher_model"])]
-    with LabelStore(folder / settings["label_store"]) as store:
-        return [summary.teacher for summary in store.summary() if summary.imported]
+    teachers = make_teachers({**settings, "teacher_prices": None})
+    names = [teacher.name for teacher in teachers]
+    names += [teacher.base.name for teacher in teachers if isinstance(teacher, Learner)]
+    models = imported_models(settings)
+    names += [model for model in models if model is not None]
+    return names + imported_teachers(folder / settings["label_store"]) if None in models else names
+
+
+def imported_teachers(path: Path) -> list[str]:
+    """The teachers of whom the label store at `path` has imported labels."""
+    from distiller_udf.labels import LabelStore
+
+    with LabelStore(path) as store:
+        return list(dict.fromkeys(summary.teacher for summary in store.summary() if summary.imported))
+
+
+def imported_models(settings: Settings) -> list[str | None]:
+    """The teachers whose imported labels are wanted; None stands for all of them."""
+    from distiller_udf.teachers import entries
+
+    return [entry.get("teacher_model") for entry in entries(settings) if entry["teacher"] == IMPORTED]
+
+
+def _imported(store: LabelStore, records: duckdb.DuckDBPyRelation, teacher: str | None, settings: Settings) -> pa.Table:
+    """Imported labels as rows of `er_labels`; what could not be used is logged."""
+    from distiller_udf.labelling import imported_labels
+
+    packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()
+    sources = [str(source["name"]) for source in settings["sources"]]
+    table, report = imported_labels(store, packed, teacher=teacher, sources=sources)
+    for example in report.examples:
+        logger.warning("imported label not used: %s", example)
+    if report.options_dropped:
+        logger.warning("%d options of imported labels are no records of the input", report.options_dropped)
+    return table
 
 
 def by_teachers(labels: duckdb.DuckDBPyRelation, names: Sequence[str]) -> duckdb.DuckDBPyRelation:
@@ -145,11 +192,6 @@ def by_teachers(labels: duckdb.DuckDBPyRelation, names: Sequence[str]) -> duckdb
     if not names:
         return labels.limit(0)
     return labels.filter(duckdb.ColumnExpression("teacher").isin(*(duckdb.ConstantExpression(name) for name in names)))
-
-
-def _with_prices(settings: Settings, folder: Path) -> Settings:
-    prices = settings["teacher_prices"]
-    return {**settings, "teacher_prices": str(folder / prices) if prices else None}
 
 
 def is_empty(relation: duckdb.DuckDBPyRelation) -> bool:

@@ -8,32 +8,37 @@ plugins:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.flags import get_flags
+from dbt_common.events.base_types import EventLevel
+from dbt_common.events.functions import fire_event
+from dbt_common.events.types import Note
+from dbt_common.invocation import get_invocation_id
 
+from distiller_udf.budget import ledger_of
 from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import SettingsError, check_names
-from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
-from distiller_udf.teachers import check_settings, check_text
+from distiller_udf.labelling.run import SETTINGS as RUN_SETTINGS
+from distiller_udf.labelling.run import check_run_settings, make_run
+from distiller_udf.teachers import check_text
 from distiller_udf.udf import Functions, register_functions
 
 if TYPE_CHECKING:
     import duckdb
 
-    from distiller_udf.labels import LabelStore
-    from distiller_udf.teachers.base import Teacher
+    from distiller_udf.labelling import Run
 
 DEFAULTS: Mapping[str, Any] = {
     "students_path": "distiller/students",
     "student_name": "default",
     "student_path": None,
-    "label_store": "distiller/labels.sqlite",
     "strict": False,
-    **TEACHER_SETTINGS,
+    **RUN_SETTINGS,
 }
 """Every setting of the plug-in, with its default. Paths are relative to the dbt project."""
 
@@ -44,11 +49,32 @@ def project_folder() -> Path:
     return Path(folder) if folder else Path.cwd()
 
 
+def invocation() -> str:
+    """The id of the dbt command that is running: what it asks shares one budget."""
+    return str(get_invocation_id())
+
+
+class _DbtLog(logging.Handler):
+    """Our log lines as lines of dbt's own log, where whoever runs dbt sees them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = EventLevel.WARN if record.levelno >= logging.WARNING else EventLevel.INFO
+        fire_event(Note(msg=record.getMessage()), level=level)
+
+
+def _log_to_dbt() -> None:
+    logger = logging.getLogger("distiller_udf")
+    if not any(isinstance(handler, _DbtLog) for handler in logger.handlers):
+        logger.addHandler(_DbtLog(logging.INFO))
+        logger.setLevel(logging.INFO)
+
+
 class Plugin(BasePlugin):  # type: ignore[misc]
     """Registers `er_match` and its siblings when dbt opens its connection; students and teachers load when called."""
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Check the settings. Raises SettingsError for an unknown name or a value of the wrong type."""
+        _log_to_dbt()
         own = dict(plugin_config)
         if self.creds is not None:
             # dbt-duckdb hands a plug-in the connection's own settings merged with its config.
@@ -58,23 +84,19 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         self.settings: dict[str, Any] = {**DEFAULTS, **own}
         if not isinstance(self.settings["strict"], bool):
             raise SettingsError(f"the plug-in setting strict is {self.settings['strict']!r}; allowed: true, false")
-        for name in ("students_path", "student_name", "student_path", "label_store"):
+        for name in ("students_path", "student_name", "student_path"):
             if self.settings[name] is None:
                 self.settings[name] = DEFAULTS[name]
             check_text(name, self.settings[name])
-        check_settings(self.settings)
+        check_run_settings(self.settings)
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Register the functions; dbt calls this once, and every thread's cursor sees them."""
         source = self.settings["student_path"] or self.settings["students_path"]
         student = CurrentStudent(project_folder() / source, str(self.settings["student_name"]))
-        ask = CurrentTeacher(self._ask) if self.settings["teacher"] else None
+        wanted = self.settings["teacher"] or self.settings["teachers"]
+        ask = CurrentTeacher(self._ask) if wanted else None
         register_functions(conn, Functions(student, ask, self.settings["strict"]))
 
-    def _ask(self) -> tuple[Teacher, LabelStore]:
-        from distiller_udf.labels import LabelStore
-        from distiller_udf.teachers import make_teacher
-
-        folder, prices = project_folder(), self.settings["teacher_prices"]
-        settings = {**self.settings, "teacher_prices": folder / prices if prices else None}
-        return make_teacher(settings), LabelStore(folder / self.settings["label_store"])
+    def _ask(self) -> Run:
+        return make_run(self.settings, project_folder(), ledger_of(invocation()))

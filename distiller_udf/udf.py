@@ -10,7 +10,7 @@ are handled here, because DuckDB's default would drop rows whose struct is NULL.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,7 +30,11 @@ from distiller_udf.students import Student
 if TYPE_CHECKING:
     import duckdb
 
+    from distiller_udf.budget import Budget
+    from distiller_udf.labelling.run import Run
     from distiller_udf.labels import LabelStore
+    from distiller_udf.privacy import Privacy
+    from distiller_udf.prompts import Answer
     from distiller_udf.teachers.base import Teacher
 
 DECISION = pa.struct(
@@ -121,8 +125,6 @@ class Functions:
         return pa.array(sentences, pa.string())
 
     def er_label(self, query: Array, candidates: Array) -> pa.Array:
-        from distiller_udf.prompts import Question
-
         if self.teacher is None:
             raise TeacherError(
                 "er_label needs a teacher: register(connection, teacher=…, store=…), or the plug-in's config "
@@ -133,26 +135,10 @@ class Functions:
         options, texts = right.texts(), Records.from_arrow(query).texts()
         # An empty list is a question too: it has no match, as er_select says.
         asked = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False) & ~Records.from_arrow(query).empty
-        questions = {
-            i: Question(texts[i], tuple(options[rows[i] : rows[i + 1]])) for i in np.flatnonzero(asked).tolist()
-        }
-        answers, name = self.teacher.answer(list(questions.values()))
-        by_row = dict(zip(questions, answers, strict=True))
+        wanted = {i: (texts[i], tuple(options[rows[i] : rows[i + 1]])) for i in np.flatnonzero(asked).tolist()}
+        by_row = dict(zip(wanted, self.teacher.answer(list(wanted.values())), strict=True))
         return pa.array(
-            [
-                {
-                    "choice": answer.choice,
-                    "confidence": answer.confidence,
-                    "explanation": answer.explanation,
-                    "teacher": name,
-                    "cost_usd": answer.cost_usd,
-                    "error": answer.error,
-                }
-                if (answer := by_row.get(i))
-                else self._unlabelled(name)
-                for i in range(len(query))
-            ],
-            LABEL,
+            [self._labelled(*by_row[i]) if i in by_row else self._unlabelled() for i in range(len(query))], LABEL
         )
 
     def er_version(self) -> str:
@@ -191,10 +177,20 @@ class Functions:
         result["probabilities"] = [None if np.isnan(p) else float(p) for p in choice]
         return result
 
-    def _unlabelled(self, teacher: str) -> dict[str, Any]:
+    def _labelled(self, answer: Answer, teacher: str) -> dict[str, Any]:
+        return {
+            "choice": answer.choice,
+            "confidence": answer.confidence,
+            "explanation": answer.explanation,
+            "teacher": teacher,
+            "cost_usd": answer.cost_usd,
+            "error": answer.error,
+        }
+
+    def _unlabelled(self) -> dict[str, Any]:
         if self.strict:
             raise RecordError(f"er_label: {EMPTY}, or the candidates are NULL (strict mode is on)")
-        return {"teacher": teacher, "error": f"{EMPTY}, or the candidates are NULL"}
+        return {"error": f"{EMPTY}, or the candidates are NULL"}
 
 
 def register(
@@ -202,24 +198,32 @@ def register(
     student: str | Path | Student | None = None,
     *,
     name: str = "default",
-    teacher: Teacher | None = None,
+    teacher: Teacher | Sequence[Teacher] | None = None,
     store: LabelStore | str | Path | None = None,
+    budget: Budget | None = None,
+    privacy: Privacy | None = None,
     strict: bool = False,
 ) -> None:
     """Register `er_score`, `er_match`, `er_decide`, `er_select`, `er_label`, `er_explain` and `er_version`.
 
-    `student`: a student's folder, a registry's folder (its current version under `name` answers), or a loaded
-    student; it is loaded at the first call. `teacher` and `store` are for `er_label` alone. `strict`: an empty
-    record raises instead of giving NULL. Registering again on the same connection replaces the functions; all its
-    cursors share them. Raises SettingsError for a cursor of a connection that has them.
+    `student`: a student's folder, a registry's folder (its current version under `name` answers), or a loaded student;
+    it is loaded at the first call. `teacher` (or several, who vote), `store`, `budget` and `privacy` are for `er_label`
+    alone; without a budget it asks without limit. `strict`: an empty record raises instead of giving NULL. Registering
+    again on the same connection replaces the functions; all its cursors share them. Raises SettingsError for a cursor
+    of a connection that has them.
     """
 
-    def ask() -> tuple[Teacher, LabelStore]:
+    def ask() -> Run:
+        from distiller_udf.budget import Budget
+        from distiller_udf.labelling.run import Run
         from distiller_udf.labels import LabelStore
+        from distiller_udf.privacy import Privacy
 
         if teacher is None or store is None:
             raise TeacherError("er_label needs both: register(connection, teacher=…, store='labels.sqlite')")
-        return teacher, LabelStore(Path(store)) if isinstance(store, (str, Path)) else store
+        teachers = teacher if isinstance(teacher, Sequence) else [teacher]
+        opened = LabelStore(Path(store)) if isinstance(store, (str, Path)) else store
+        return Run(teachers, opened, budget or Budget(), privacy or Privacy())
 
     wanted = CurrentTeacher(ask) if teacher is not None or store is not None else None
     register_functions(connection, Functions(CurrentStudent(student, name), wanted, strict))

@@ -1,4 +1,4 @@
-"""One row a left record and teacher: what the teacher answered, once."""
+"""One row a left record and teacher: what that teacher answered, once."""
 
 
 def model(dbt, session):
@@ -6,9 +6,10 @@ def model(dbt, session):
         materialized="incremental",
         incremental_strategy="delete+insert",
         unique_key=["left_source", "left_id", "teacher"],
+        on_schema_change="append_new_columns",
     )
     from distiller_udf import pipeline
-    from distiller_udf.plugin import project_folder
+    from distiller_udf.plugin import invocation, project_folder
 
     return pipeline.label(
         session,
@@ -17,4 +18,5 @@ def model(dbt, session):
         records=dbt.ref("er_records"),
         settings=dbt.config.meta_get("er"),
         folder=project_folder(),
+        invocation=invocation(),
     )

@@ -8,7 +8,7 @@ def model(dbt, session):
 
     return retrain.student_model(
         session,
-        labels=dbt.ref("er_labels"),
+        labels=dbt.ref("er_votes"),
         pairs=dbt.ref("er_pairs"),
         settings=dbt.config.meta_get("er"),
         folder=project_folder(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from distiller_udf import __version__
 from distiller_udf.errors import LabelError, TrainingError, one_of
-from distiller_udf.pipeline import IMPORTED, PAIR_KEYS, TUPLE_KEYS, by_teachers, is_empty, teacher_names
+from distiller_udf.pipeline import PAIR_KEYS, TUPLE_KEYS, imported_models, imported_teachers, is_empty
 from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
@@ -118,7 +118,9 @@ def label_fingerprint(labels: pa.Table) -> str:
 
 
 def teachers(labels: pa.Table) -> list[str]:
-    """Who answered, in alphabetical order."""
+    """Who answered, in alphabetical order; of votes, who voted."""
+    if "teachers" in labels.column_names:
+        return sorted({str(name) for names in labels["teachers"].to_pylist() for name in names or []})
     return sorted({str(name) for name in labels["teacher"].to_pylist()})
 
 
@@ -136,19 +138,20 @@ def student_model(
 ) -> pa.Table:
     """The rows of the dbt model `er_student`; trains when the labels changed.
 
-    `settings` are its er_* variables, `folder` is the dbt project that their paths are relative to. Labels of
-    teachers other than the one that is set do not teach. Without any candidate pair there is nothing to decide, so
+    `labels` are the rows of `er_votes`. `settings` are its er_* variables, `folder` is the dbt project that their paths
+    are relative to. Without any candidate pair there is nothing to decide, so
     no student is needed and none is trained.
     """
     if settings["student_path"]:
         return single_student_table(folder / settings["student_path"])
     registry = Registry(folder / settings["students_path"], settings["student_name"])
-    answered = by_teachers(labels, teacher_names(settings, folder)).to_arrow_table()
+    answered = labels.to_arrow_table()
     if answered.num_rows == 0 and is_empty(pairs):
         logger.warning("there are no candidate pairs, so there is nothing to train on and nothing to decide")
         return student_table(registry)
-    if answered.num_rows == 0 and settings["teacher"] == IMPORTED:
-        raise TrainingError(_no_imported_labels(settings, folder))
+    wanted = imported_models(settings)
+    if answered.num_rows == 0 and wanted:
+        raise TrainingError(_no_imported_labels(wanted, folder / settings["label_store"]))
     ensure_student(
         answered,
         registry,
@@ -160,11 +163,11 @@ def student_model(
     return student_table(registry)
 
 
-def _no_imported_labels(settings: Mapping[str, Any], folder: Path) -> str:
-    store = folder / settings["label_store"]
-    known = ", ".join(teacher_names({**settings, "teacher_model": None}, folder))
-    if settings["teacher_model"] and known:
-        return f"no labels of {settings['teacher_model']} on these records; er_teacher_model can be: {known}"
+def _no_imported_labels(wanted: Sequence[str | None], store: Path) -> str:
+    known = ", ".join(imported_teachers(store))
+    if None not in wanted and known:
+        names = ", ".join(str(name) for name in wanted)
+        return f"no labels of {names} on these records; er_teacher_model can be: {known}"
     return f"there are no imported labels on these records in {store}; bring some with `distiller labels import FILE`"
 
 

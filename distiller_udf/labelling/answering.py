@@ -38,9 +38,9 @@ def answer_questions(
     """The answer to each question, from the store or else from the teacher; those that failed say so.
 
     `pairs` fetches all candidate pairs, for a teacher that looks at them first: its keys tell what it has seen. Where
-    the budget ends the run, the questions that were not asked any more have failed, and the progress says why it stopped.
-    Raises LabelError when the store cannot be used and TeacherError when the teacher cannot be asked; whatever was
-    answered until then is kept.
+    the budget ends the run, the questions that were not asked have failed, and the progress says why it stopped. Raises
+    LabelError when the store cannot be used and TeacherError when the teacher cannot be asked; whatever was answered
+    until then is kept.
     """
     if questions and pairs is not None and isinstance(teacher, Prepared):
         teacher.prepare(pairs())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from distiller_udf.privacy import Privacy
 from distiller_udf.teachers.base import Teacher
 from distiller_udf.tuples import Tuples, label_table
 
-Pairs = pa.Table | Callable[[], pa.Table] | None
+Pairs: TypeAlias = "pa.Table | Callable[[], pa.Table] | None"
 
 
 def label_tuples(
@@ -31,12 +32,12 @@ def label_tuples(
     """Have every teacher answer every tuple, through the store: rows of `er_labels`, one an answer, teacher by teacher.
 
     `tuples` has the columns of `er_tuples`; ids keep their type. `pairs` are all candidate pairs, or a function that
-    fetches them, for a teacher that looks at them first. `privacy` says which columns no teacher outside this process may
-    see. A question that failed gives no row, so that an earlier answer stays where it is; it is not stored, and is
+    fetches them, for a teacher that looks at them first. `privacy` says which columns no teacher outside this process
+    may see. A question that failed gives no row, so that an earlier answer stays where it is; it is not stored, and is
     asked again by the next run. A spent budget ends the run in the same manner, and the last progress says so.
 
-    Raises LabelError when the tuples or the store cannot be used, SettingsError when a column that is to be kept private
-    is not there, and TeacherError when a teacher cannot be asked; whatever was answered until then is kept.
+    Raises LabelError when the tuples or the store cannot be used, SettingsError when a column that is to be private is
+    not there, and TeacherError when a teacher cannot be asked; whatever was answered until then is kept.
     """
     read, panel = _panel(tuples, store, budget, privacy, pairs, progress)
     return pa.concat_tables([_rows(read, panel.ask(teacher)) for teacher in teachers])

@@ -51,9 +51,10 @@ class Estimate:
 
     def __str__(self) -> str:
         price = "an unknown price" if self.cost.usd is None else f"${self.cost.usd:.4f}"
+        given, made = self.cost.input_tokens, self.cost.output_tokens
         return (
-            f"{self.teacher}: {self.tuples:,} tuples, {self.questions:,} questions, {self.cached:,} answered before, "
-            f"{self.asked:,} to ask: about {self.cost.input_tokens:,} tokens in, {self.cost.output_tokens:,} out, {price}"
+            f"{self.teacher}: {self.tuples:,} tuples, {self.questions:,} questions, {self.cached:,} answered "
+            f"before, {self.asked:,} to ask: about {given:,} tokens in, {made:,} out, {price}"
         )
 
 
@@ -168,7 +169,9 @@ class Panel:
 
     def _split(self, share: float) -> tuple[list[int], list[int]]:
         """The tuples that a base answers, drawn by their content, and the others."""
-        order = sorted(range(len(self.texts)), key=lambda i: content_hash("taught", self.texts[i][0], *self.texts[i][1]))
+        order = sorted(
+            range(len(self.texts)), key=lambda i: content_hash("taught", self.texts[i][0], *self.texts[i][1])
+        )
         taught = set(order[: math.ceil(share * len(order))])
         return sorted(taught), [i for i in range(len(order)) if i not in taught]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -10,11 +12,12 @@ from distiller_udf.prompts import Answer
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands with one teacher, in distinct questions: `total` = `cached` + `answered` + `failed` + the rest.
+    """Where a run stands with one teacher, in distinct questions.
 
-    `cached` came from the store, `answered` from the teacher in this run; of these `abstained` are unusable. `tokens`
-    and `cost_usd` are what this run has used as far as known; `cost_unknown` counts the answers without a price.
-    `stopped` says why the run ended early without an error: the budget is spent.
+    `total` = `cached` + `answered` + `failed` + those still to come. `cached` came from the store, `answered` from the
+    teacher in this run; of these `abstained` are unusable. `tokens` and `cost_usd` are what this run has used as far as
+    known; `cost_unknown` counts the answers without a price. `stopped` says why the run ended early without an error:
+    the budget is spent.
     """
 
     teacher: str = ""
@@ -49,8 +52,9 @@ class Progress:
         done = self.total - self.to_come
         unknown = f" and {self.cost_unknown:,} answers of unknown price" if self.cost_unknown else ""
         return (
-            f"{self.teacher}: {done:,} of {self.total:,} ({self.cached:,} answered before, {self.abstained:,} abstained, "
-            f"{self.failed:,} failed), {self.tokens:,} tokens, ${self.cost_usd:.4f}{unknown}"
+            f"{self.teacher}: {done:,} of {self.total:,} ({self.cached:,} answered before, "
+            f"{self.abstained:,} abstained, {self.failed:,} failed), "
+            f"{self.tokens:,} tokens, ${self.cost_usd:.4f}{unknown}"
         )
 
 
@@ -62,3 +66,18 @@ class OnProgress(Protocol):
 
 def unseen(progress: Progress, /) -> None:
     """Nobody watches."""
+
+
+class Lines:
+    """Says where a run stands in a line every so many seconds, and at the end of each teacher's questions."""
+
+    def __init__(self, say: Callable[[str], None], seconds: float = 10.0) -> None:
+        self._say = say
+        self._seconds = seconds
+        self._said_at = time.monotonic()
+
+    def __call__(self, progress: Progress, /) -> None:
+        now, ended = time.monotonic(), progress.to_come == 0 and progress.total > progress.cached
+        if progress.stopped or ended or now - self._said_at >= self._seconds:
+            self._said_at = now
+            self._say(str(progress))

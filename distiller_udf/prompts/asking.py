@@ -32,9 +32,10 @@ class Asking:
     """How a teacher is asked about a tuple.
 
     `ask`: `select` (the tuple at once) or `match` (every pair by itself, so that several candidates may match).
-    `reply`: what a reply holds. `orders`: in how many orders the candidates are shown, the given one first, the others
-    drawn by `seed`; for `match`, two orders ask a pair both ways round. `justify`: the reason is asked for afterwards, in
-    a question of its own. Raises SettingsError for values that are not allowed.
+    `reply`: what a reply holds. `orders`: in how many orders the candidates are shown, at most as many as there are
+    candidates: the given one, and turns of it drawn by `seed`; for `match`, two orders ask a pair both ways round.
+    `justify`: the reason is asked for afterwards, in a question of its own. Raises SettingsError for values that are not
+    allowed.
     """
 
     ask: Ask = "select"
@@ -57,10 +58,9 @@ class Asking:
             return [posed for i in range(len(candidates)) for posed in self._pair(query, candidates[i], i)]
         # One token names at most so many candidates; beyond them the answer is asked for as JSON.
         reply: Reply = "answer" if self.reply == "token" and len(candidates) > MAX_TOKEN_CANDIDATES else self.reply
-        orders = dict.fromkeys(self._order(number, query, candidates) for number in range(self.orders))
-        return [
-            Posed(Question(query, tuple(candidates[i] for i in order), "select", reply), order) for order in orders
-        ]
+        turns = self._turns(query, candidates)
+        orders = [tuple((turn + i) % len(candidates) for i in range(len(candidates))) for turn in turns]
+        return [Posed(Question(query, tuple(candidates[i] for i in order), "select", reply), order) for order in orders]
 
     def combine(self, candidates: int, posed: Sequence[Posed], answers: Sequence[Answer]) -> Answer:
         """One answer about a tuple with so many candidates from the answers to its questions, in the same order.
@@ -85,11 +85,11 @@ class Asking:
             asked.append(Question(candidate, (query,), "match", self.reply))
         return [Posed(question, (position,)) for question in asked]
 
-    def _order(self, number: int, query: str, candidates: tuple[str, ...]) -> tuple[int, ...]:
-        if number == 0:
-            return tuple(range(len(candidates)))
-        draws = [content_hash("order", str(self.seed), str(number), query, text) for text in candidates]
-        return tuple(sorted(range(len(candidates)), key=lambda i: (draws[i], i)))
+    def _turns(self, query: str, candidates: tuple[str, ...]) -> list[int]:
+        """Where each order starts in the given one: turned, every candidate stands at another place in every order."""
+        others = range(1, len(candidates))
+        drawn = sorted(others, key=lambda turn: content_hash("order", str(self.seed), str(turn), query, *candidates))
+        return [0, *drawn[: self.orders - 1]]
 
 
 def _selected(candidates: int, posed: Sequence[Posed], answers: Sequence[Answer]) -> Answer:
@@ -123,7 +123,9 @@ def _matched(candidates: int, posed: Sequence[Posed], answers: Sequence[Answer])
         explanation = next((a.explanation for p, a in zip(posed, answers, strict=True) if p.positions == (best,)), None)
         return Answer(best + 1, likeliest, known, explanation)
     if None in known:
-        reason = next((a.error for a in answers if a.choice is None), "abstained: asked both ways round, answers differ")
+        reason = next(
+            (a.error for a in answers if a.choice is None), "abstained: asked both ways round, answers differ"
+        )
         return Answer(None, None, known, error=reason)
     return Answer(0, 1 - (likeliest or 0.0), known, next((a.explanation for a in answers if a.explanation), None))
 

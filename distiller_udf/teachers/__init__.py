@@ -1,25 +1,27 @@
-"""Teachers by name: whom to ask, made from settings."""
+"""Teachers by name: whom to ask and how, made from settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from distiller_udf.errors import SettingsError, one_of
+from distiller_udf.errors import SettingsError, check_names, one_of
+from distiller_udf.prompts import Asking
 from distiller_udf.teachers.base import Teacher
+from distiller_udf.teachers.settings import IMPORTED, SETTINGS, check_settings, check_text, merged, positive
 
-SETTINGS: Mapping[str, Any] = {
-    "teacher": None,
-    "teacher_model": None,
-    "teacher_base_url": None,
-    "teacher_api_key_env": "OPENAI_API_KEY",
-    "teacher_concurrency": 8,
-    "teacher_timeout": 120.0,
-    "teacher_parameters": None,
-    "teacher_prices": None,
-}
-"""Every setting of a teacher, with its default; `teacher` is a name from `TEACHERS`."""
+__all__ = [
+    "IMPORTED",
+    "SETTINGS",
+    "TEACHERS",
+    "check_settings",
+    "check_text",
+    "entries",
+    "make_teacher",
+    "make_teachers",
+]
+
+_IN_ENTRIES = {"teacher", "name", *(name.removeprefix("teacher_") for name in SETTINGS if name.startswith("teacher_"))}
 
 
 def make_teacher(settings: Mapping[str, Any]) -> Teacher:
@@ -29,67 +31,120 @@ def make_teacher(settings: Mapping[str, Any]) -> Teacher:
     """
     make = TEACHERS[one_of("teacher", settings.get("teacher"), TEACHERS)]
     check_settings(settings)
-    return make(_merged(settings))
+    return make({**merged(settings), "name": settings.get("name")})
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raise SettingsError for a setting whose value can never be right; None means the default."""
-    merged = _merged(settings)
-    if merged["teacher"] is not None:
-        one_of("teacher", merged["teacher"], TEACHERS)
-    for name in ("teacher_model", "teacher_base_url", "teacher_api_key_env", "teacher_prices"):
-        check_text(name, merged[name])
-    for name in ("teacher_concurrency", "teacher_timeout"):
-        _positive(merged, name)
-    parameters = merged["teacher_parameters"]
-    if parameters is not None and not isinstance(parameters, Mapping):
-        raise SettingsError(f"teacher_parameters is {parameters!r}; it must be a mapping, such as {{temperature: 0}}")
+def make_teachers(settings: Mapping[str, Any]) -> list[Teacher]:
+    """All teachers that are asked, in the order in which they are set; imported labels have no teacher to ask.
+
+    Raises SettingsError, also where two teachers would answer under the same name.
+    """
+    teachers = [make_teacher(entry) for entry in entries(settings) if entry["teacher"] != IMPORTED]
+    names = [teacher.name for teacher in teachers]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"two teachers answer under the name {name!r}; give one of them another `name`")
+    return teachers
 
 
-def check_text(name: str, value: object) -> None:
-    """Raise SettingsError unless `value` is text (or a path) that says something, or None."""
-    if value is not None and not (isinstance(value, (str, Path)) and str(value).strip()):
-        raise SettingsError(f"{name} is {value!r}; it must be text, in quotes where it looks like a number")
+def entries(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of each teacher: those of `settings` under the ones of its entry in the list `teachers`.
+
+    An entry has the names of `SETTINGS` without `teacher_`, and `name`; without `teacher`, a model means a server.
+    Raises SettingsError for an entry of another shape.
+    """
+    listed = settings.get("teachers")
+    common = {name: value for name, value in settings.items() if name != "teachers"}
+    if listed is None:
+        return [common]
+    if not isinstance(listed, (list, tuple)) or not listed:
+        raise SettingsError("teachers is a list, each entry such as {model: qwen2.5:32b} or {teacher: embedded}")
+    result = []
+    for entry in listed:
+        if not isinstance(entry, Mapping):
+            raise SettingsError(f"a teacher's entry is {entry!r}; it looks like {{model: qwen2.5:32b}}")
+        check_names("entry of a teacher", entry, sorted(_IN_ENTRIES))
+        own = {name if name in ("teacher", "name") else f"teacher_{name}": value for name, value in entry.items()}
+        kind = common.get("teacher")
+        if "teacher" not in own and own.get("teacher_model") and kind in (None, "embedded"):
+            own["teacher"] = "openai"
+        result.append({**common, **own})
+    return result
 
 
-def _merged(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: default if settings.get(name) is None else settings[name] for name, default in SETTINGS.items()}
+def _asking(settings: Mapping[str, Any]) -> Asking:
+    return Asking(
+        ask=settings["teacher_ask"],
+        reply=settings["teacher_reply"],
+        orders=settings["teacher_orders"],
+        seed=settings["seed"],
+        justify=settings["teacher_justify"],
+    )
 
 
 def _embedded(settings: Mapping[str, Any]) -> Teacher:
     from distiller_udf.teachers.embedded import EmbeddedMixture
 
-    return EmbeddedMixture()
+    return EmbeddedMixture(Asking(seed=settings["seed"]))
 
 
 def _openai(settings: Mapping[str, Any]) -> Teacher:
     from distiller_udf.teachers.openai_compatible import OpenAICompatible
     from distiller_udf.teachers.prices import read_prices
 
-    model, parameters = settings["teacher_model"], settings["teacher_parameters"]
+    model = settings["teacher_model"]
     if model is None:
         raise SettingsError("the teacher openai needs a teacher_model, such as gpt-4.1-mini or qwen2.5:32b")
     prices = read_prices(settings["teacher_prices"]) if settings["teacher_prices"] else {}
     return OpenAICompatible(
         model,
+        name=settings["name"],
+        asking=_asking(settings),
         base_url=settings["teacher_base_url"],
         api_key_env=str(settings["teacher_api_key_env"]),
-        concurrency=int(_positive(settings, "teacher_concurrency")),
-        timeout=_positive(settings, "teacher_timeout"),
-        parameters=parameters,
+        concurrency=int(positive(settings, "teacher_concurrency")),
+        timeout=positive(settings, "teacher_timeout"),
+        parameters=settings["teacher_parameters"],
+        price=prices.get(model),
+        local_only=settings["local_only"],
+    )
+
+
+def _vllm(settings: Mapping[str, Any]) -> Teacher:
+    from distiller_udf.teachers.prices import read_prices
+    from distiller_udf.teachers.vllm import VLLMTeacher
+
+    model = settings["teacher_model"]
+    if model is None:
+        raise SettingsError("the teacher vllm needs a teacher_model: a folder, or the id of a model on the hub")
+    prices = read_prices(settings["teacher_prices"]) if settings["teacher_prices"] else {}
+    return VLLMTeacher(
+        model,
+        name=settings["name"],
+        asking=_asking(settings),
+        parameters=settings["teacher_parameters"],
         price=prices.get(model),
     )
 
 
-def _positive(settings: Mapping[str, Any], name: str) -> float:
-    value = settings[name]
-    try:
-        number = 0.0 if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = 0.0
-    if not 1 <= number <= 10_000:
-        raise SettingsError(f"{name} is {value!r}; it must be a number from 1 to 10000")
-    return number
+def _encoder(settings: Mapping[str, Any]) -> Teacher:
+    from distiller_udf.teachers.encoder import EncoderTeacher
+
+    if settings["teacher_encoder"] is None:
+        raise SettingsError("the teacher encoder needs teacher_encoder: a folder, or the id of a model on the hub")
+    base = TEACHERS[one_of("teacher_base", settings["teacher_base"], ("openai", "vllm"))](settings)
+    return EncoderTeacher(
+        base,
+        str(settings["teacher_encoder"]),
+        share=settings["teacher_base_share"],
+        seed=settings["seed"],
+        local_only=settings["local_only"],
+    )
 
 
-TEACHERS: Mapping[str, Callable[[Mapping[str, Any]], Teacher]] = {"embedded": _embedded, "openai": _openai}
+TEACHERS: Mapping[str, Callable[[Mapping[str, Any]], Teacher]] = {
+    "embedded": _embedded,
+    "openai": _openai,
+    "vllm": _vllm,
+    "encoder": _encoder,
+}

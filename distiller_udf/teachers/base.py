@@ -8,14 +8,14 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.prompts import Answer, Question
+from distiller_udf.prompts import Answer, Asking, Question
 
 
 class Teacher(Protocol):
     """Answers questions; `name` and `parameters` go into every label's key, so they never hold a secret.
 
     `free`: answers cost nothing and come at once, so they may be stored many at a time. `local`: questions never leave
-    this process, so they may show columns that are private.
+    this process, so they may show columns that are private. `asking`: how it is asked about a tuple.
     """
 
     @property
@@ -29,6 +29,9 @@ class Teacher(Protocol):
 
     @property
     def local(self) -> bool: ...
+
+    @property
+    def asking(self) -> Asking: ...
 
     def expect(self, question: Question) -> Cost:
         """About what asking this question costs."""
@@ -68,7 +71,8 @@ class Learner(Protocol):
     def share(self) -> float: ...
 
     def learn(self, answered: Sequence[tuple[Question, Answer]]) -> None:
-        """Take the base's answers to select questions, before the keys are made: `parameters` tell them apart afterwards.
+        """Take the base's answers to select questions, before the keys are made: `parameters` tell them apart
+        afterwards.
 
         The same answers, in any order, make the same teacher. Raises TeacherError where they cannot teach.
         """

@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import TeacherError
-from distiller_udf.prompts import Answer, Question
+from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import TEXT_COLUMN, Records, content_hash
 from distiller_udf.teachers.mixture import Evidence, Mixture, fit_mixture
 
@@ -70,8 +71,10 @@ class EmbeddedMixture:
 
     name = "embedded"
     free = True
+    local = True
 
-    def __init__(self) -> None:
+    def __init__(self, asking: Asking | None = None) -> None:
+        self.asking = asking or Asking()
         self.parameters: Mapping[str, Any] = {"version": _VERSION}
         self._pairs: _Pairs | None = None
         self._fitted: _Fitted | None = None
@@ -98,7 +101,11 @@ class EmbeddedMixture:
             if parameters != self.parameters:
                 self.parameters, self._pairs, self._fitted = parameters, prepared, None
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
+    def expect(self, question: Question) -> Cost:
+        """Nothing: it computes its answers here."""
+        return Cost()
+
+    def answer(self, questions: Sequence[Question], budget: Budget) -> Iterator[tuple[Question, Answer]]:
         """Answer every question, in order; see `Teacher.answer`. Raises TeacherError before it has been prepared."""
         fitted = self._fit_once()
         for start in range(0, len(questions), _QUESTIONS_AT_ONCE):

@@ -79,8 +79,19 @@
                 {% set ok.value = false %}
             {% endfor %}
         {% endif %}
-        {% if not ok.value or (value | length) == 0 %}
+        {% if not ok.value or ((value | length) == 0 and not rule.get('empty')) %}
             {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a list of column names.') %}
+        {% endif %}
+    {% elif type == 'mapping' %}
+        {% if value is not mapping %}
+            {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a mapping.') %}
+        {% endif %}
+    {% elif type == 'mappings' %}
+        {% set listed = value is sequence and value is not string and value is not mapping and (value | length) > 0 %}
+        {% if not listed or value | reject('mapping') | list %}
+            {% do distiller_udf._er_raise(
+                name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a list of mappings, such as [{model: qwen2.5:32b}].'
+            ) %}
         {% endif %}
     {% elif type == 'rules' %}
         {% do distiller_udf._er_rules(value, name) %}
