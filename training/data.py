@@ -70,13 +70,15 @@ def _pairs(questions: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]], mul
     left, right, targets, weights, tuples = [], [], [], [], []
     for number, ((_, _, query, options), answers) in enumerate(questions.items()):
         judged = [_judgement(answer, len(options), multi) for answer in answers]
-        target = np.mean([labels for labels, _ in judged], axis=0)
-        weight = np.mean([weights for _, weights in judged], axis=0)
-        left += [query] * len(options)
-        right += options
+        labels, heard = np.asarray([j[0] for j in judged]), np.asarray([j[1] for j in judged])
+        weight = heard.mean(axis=0)
+        told = weight > 0
+        target = np.average(labels[:, told], axis=0, weights=heard[:, told] > 0)
+        left += [query] * int(told.sum())
+        right += [option for option, keep in zip(options, told, strict=True) if keep]
         targets.append(target)
-        weights.append(weight)
-        tuples += [number] * len(options)
+        weights.append(weight[told])
+        tuples += [number] * int(told.sum())
     return LabelledPairs(
         Records.from_texts(left),
         Records.from_texts(right),
@@ -87,7 +89,7 @@ def _pairs(questions: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]], mul
 
 
 def _judgement(answer: Mapping[str, Any], options: int, multi: bool) -> tuple[np.ndarray, np.ndarray]:
-    """One teacher's labels and weights for the candidates of one tuple."""
+    """One teacher's labels and weights for the candidates of one tuple; a weight of 0 where it does not know."""
     choice = int(answer["choice"])
     if not 0 <= choice <= options:
         raise TrainingError(
@@ -97,8 +99,9 @@ def _judgement(answer: Mapping[str, Any], options: int, multi: bool) -> tuple[np
     probabilities = answer.get("probabilities")
     if probabilities is not None and len(probabilities) == options:
         soft = np.asarray([p if p is not None else math.nan for p in probabilities], dtype=np.float64)
-        if np.isfinite(soft).all():
-            return np.clip(soft, 0.0, 1.0), np.ones(options)
+        known = np.isfinite(soft)
+        if known.any():
+            return np.clip(np.where(known, soft, 0.0), 0.0, 1.0), known.astype(np.float64)
     hard = (np.arange(1, options + 1) == choice).astype(np.float64)
     weights = np.ones(options)
     if multi and choice:

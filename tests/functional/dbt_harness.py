@@ -12,9 +12,9 @@ import yaml
 from dbt.cli.main import dbtRunner
 
 ROOT = Path(__file__).parents[2]
-PYTHON_MODELS = ("er_labels", "er_student", "er_scores")
+FROM_TEACHERS = ("er_labels", "er_votes", "er_teacher_agreement", "er_student", "er_scores")
 
-# Stand-ins for the Python models: the most similar candidates are matches.
+# Stand-ins for what comes from teachers: the most similar candidates are matches.
 STUBS = {
     "er_student": "select 'stub' as student, true as is_current, 0.2 as threshold, 0.2 as choice_threshold",
     "er_scores": """
@@ -124,8 +124,8 @@ class Project:
 
 
 def stubbed_project(folder: Path, *, models: Mapping[str, str], **parts: Any) -> Project:
-    """A project whose Python models are replaced by SQL ones, as a user would replace a step."""
-    disabled = {name: {"+enabled": False} for name in PYTHON_MODELS}
+    """A project without teachers: their models are replaced by SQL ones or left out, as a user would replace a step."""
+    disabled = {name: {"+enabled": False} for name in FROM_TEACHERS}
     return Project(folder, models={**STUBS, **models}, config={"models": {"distiller_udf": disabled}}, **parts)
 
 

@@ -1,8 +1,7 @@
-"""Decisions, entities, selection and metrics: the macros on hand-made tables, against plain Python."""
+"""Decisions, entities and metrics: the macros on hand-made tables, against plain Python."""
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections import Counter
 
@@ -43,7 +42,6 @@ FEW = [
 GRAPH = [(i, i + 1) for i in range(5_000)] + [
     (rng.randrange(5_100, 9_000), rng.randrange(5_100, 9_000)) for _ in range(1_500)
 ]
-CANDIDATES = [(i, j, (i + 1) / (10 * j)) for i in range(40) for j in (1, 2)]
 
 
 def _records(source: str, ids: str) -> str:
@@ -57,10 +55,6 @@ def _matches(scores: str, arguments: str) -> str:
 
 def _entities(matches: str, records: str, sources: str = SOURCES) -> str:
     return f"{{{{ distiller_udf.er_entities(ref('{matches}'), records=ref('{records}'), sources={sources}) }}}}"
-
-
-def _selection(arguments: str) -> str:
-    return f"{{{{ distiller_udf.er_selection(ref('candidates'), {arguments}) }}}}"
 
 
 MODELS = {
@@ -90,20 +84,6 @@ MODELS = {
     ),
     "graph_entities": _entities("graph_matches", "graph_records", "['z', 'y']"),
     "single_entities": _entities("no_matches", "records"),
-    "candidates": _values(
-        [("a", i, "b", j, similarity) for i, j, similarity in CANDIDATES],
-        "left_source, left_id, right_source, right_id, similarity",
-    ),
-    "no_candidates": "select * from {{ ref('candidates') }} where false",
-    "by_max": _selection("strategy='max', share=0.25"),
-    "by_max_positive": _selection("strategy='max', share=0.25, positive_ratio=0.8"),
-    "by_top2": _selection("strategy='top2', share=0.25"),
-    "by_random": _selection("strategy='random', share=0.25, seed=1"),
-    "by_random_2": _selection("strategy='random', share=0.25, seed=2"),
-    "by_all": _selection("share=1.0"),
-    "by_minimum": _selection("share=0.1, minimum=12"),
-    "by_large_minimum": _selection("share=0.1, minimum=1000"),
-    "by_none": "{{ distiller_udf.er_selection(ref('no_candidates')) }}",
     "gold": "select 1 as left_id, 1 as right_id union all select 2, 2 union all select 9, 9 union all select 1, 1",
     "few_entities": _entities("few_one_to_one", "records"),
     "chain": _values([("a", i, "a", i + 1) for i in range(9)], "left_source, left_id, right_source, right_id"),
@@ -225,34 +205,6 @@ def test_entities_are_the_components_of_union_find(made: Project) -> None:
         (node, f"{'z' if find(node) <= 5000 else 'y'}:{find(node)}", sizes[find(node)]) for node in range(9_000)
     }
     assert set(made.query("select id, entity_id, entity_size from graph_entities")) == expected
-
-
-def test_max_takes_the_most_and_the_least_similar_in_turns(made: Project) -> None:
-    rows = made.query("select left_id, rank from by_max order by rank")
-    assert [left for left, _ in rows] == [39, 0, 38, 1, 37, 2, 36, 3, 35, 4]
-    assert [rank for _, rank in rows] == list(range(1, 11))
-    assert {left for (left,) in made.query("select left_id from by_max_positive")} == {*range(32, 40), 0, 1}
-
-
-def test_a_minimum_counts_where_the_share_is_small(made: Project) -> None:
-    assert made.query("select count(*) from by_minimum") == [(12,)]
-    assert made.query("select count(*) from by_large_minimum") == [(40,)]
-
-
-def test_top2_takes_the_clearest_and_the_closest(made: Project) -> None:
-    # The lead of the best over the second grows with the id.
-    assert {left for (left,) in made.query("select left_id from by_top2")} == {*range(35, 40), *range(5)}
-
-
-@pytest.mark.parametrize(("table", "seed"), [("by_random", 1), ("by_random_2", 2)])
-def test_random_depends_on_id_and_seed_alone(made: Project, table: str, seed: int) -> None:
-    drawn = sorted(range(40), key=lambda left: hashlib.md5(f"{seed}:a:{left}".encode()).hexdigest())
-    assert [left for (left,) in made.query(f"select left_id from {table} order by rank")] == drawn[:10]
-
-
-def test_the_whole_share_takes_all_and_no_candidates_none(made: Project) -> None:
-    assert made.query("select count(*), max(rank) from by_all") == [(40, 40)]
-    assert made.query("select * from by_none") == []
 
 
 def test_metrics_count_what_blocking_missed(made: Project) -> None:

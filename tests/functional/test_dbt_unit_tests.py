@@ -20,9 +20,11 @@ MODELS = {
     ),
     "wrapped_pairs": "{{ distiller_udf.er_pairs(ref('candidates_of_pairs'), records=ref('records')) }}",
     "candidates_of_pairs": "select *, ['tokens'] as blocked_by from {{ ref('candidates') }}",
-    "wrapped_selection": (
-        "{{ distiller_udf.er_selection(ref('candidates'), strategy='max', share=0.5, positive_ratio=1) }}"
+    "labels": (
+        "select 'a' as left_source, 1 as left_id, 't' as teacher, 'select' as ask, 1 as choice, "
+        "null::double[] as probabilities, [{'source': 'b', 'id': 1}, {'source': 'b', 'id': 2}] as options"
     ),
+    "wrapped_teacher_agreement": "{{ distiller_udf.er_teacher_agreement(ref('labels')) }}",
     "wrapped_matches": (
         "{{ distiller_udf.er_matches(ref('scores'), records=ref('records'), sources=['a', 'b'], threshold=0.5) }}"
     ),
@@ -66,16 +68,25 @@ unit_tests:
             {'name': 'Eda'} as right_record,
             md5('xy') as pair_fingerprint
 
-  - name: the_most_similar_are_selected_first
-    model: wrapped_selection
+  - name: teachers_are_compared_pair_by_pair
+    model: wrapped_teacher_agreement
     given:
-      - input: ref('candidates')
-        rows:
-          - {left_source: a, left_id: 1, right_source: b, right_id: 1, similarity: 0.2}
-          - {left_source: a, left_id: 2, right_source: b, right_id: 1, similarity: 0.9}
+      - input: ref('labels')
+        format: sql
+        rows: |
+          select
+              'a' as left_source,
+              left_id,
+              teacher,
+              'select' as ask,
+              choice,
+              null::double[] as probabilities,
+              [{'source': 'b', 'id': 1}, {'source': 'b', 'id': 2}] as options
+          from (values (1, 'x', 1), (1, 'y', 1), (2, 'x', 0), (2, 'y', 2), (3, 'x', 1), (3, 'y', null))
+              as t(left_id, teacher, choice)
     expect:
       rows:
-        - {left_source: a, left_id: 2, strategy: max, rank: 1, score: 0.9}
+        - {teacher_a: x, teacher_b: y, pairs: 4, agreement: 0.75, kappa: 0.5}
 
   - name: a_record_matches_once
     model: wrapped_matches

@@ -1,0 +1,125 @@
+"""What the Python model er_selection does: candidates as relations in, the selected left records as a relation out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from distiller_udf.selection import select
+from distiller_udf.sql import quoted
+
+if TYPE_CHECKING:
+    import duckdb
+
+PROFILES, SELECTED_ROWS, SELECTED = "er_profiles", "er_selected_rows", "er_selected"
+NEEDED = {
+    "er_selection": ("left_source", "left_id"),
+    "er_labels": ("left_source", "left_id", "choice"),
+    "er_scores": ("left_source", "left_id", "right_source", "right_id", "choice_probability"),
+}
+"""Tables of an earlier run that the strategy uncertain reads, and the columns it reads there."""
+
+
+def select_tuples(
+    session: duckdb.DuckDBPyConnection,
+    candidates: duckdb.DuckDBPyRelation,
+    settings: Mapping[str, Any],
+    database: str,
+    schema: str,
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_selection`, by the settings er_selection_* and er_seed (see `selection.select`).
+
+    The strategy `uncertain` reads what an earlier run left in `database` and `schema`: er_selection, er_labels and
+    er_scores, as far as they are there; dbt cannot be told of them, for they are made from this model. Ids stay inside
+    DuckDB and keep their type. Raises SettingsError for an unknown strategy.
+    """
+    strategy = settings["selection_strategy"]
+    session.execute(
+        f"create or replace temp table {PROFILES} as "  # noqa: S608
+        "select row_number() over () as n, * from ("
+        "select left_source, left_id, cast(left_id as varchar) as id_text, "
+        "list(cast(similarity as double)) as similarities "
+        f"from ({candidates.sql_query()}) group by left_source, left_id)"
+    )
+    columns = "left_source, n as left_id, id_text, similarities"
+    query = f"select {columns} from {PROFILES}"  # noqa: S608
+    if strategy == "uncertain":
+        query = _with_earlier(query, candidates, _earlier(session, database, schema))
+    profiles = session.sql(query).to_arrow_table()
+    chosen = select(
+        profiles,
+        strategy=strategy,
+        share=settings["selection_share"],
+        minimum=settings["selection_minimum"],
+        positive_ratio=settings["selection_positive_ratio"],
+        bins=settings["selection_bins"],
+        rounds=settings["selection_rounds"],
+        seed=settings["seed"],
+    )
+    return _with_ids(session, chosen)
+
+
+def _earlier(session: duckdb.DuckDBPyConnection, database: str, schema: str) -> dict[str, str]:
+    """The tables of an earlier run that are there with the columns that are needed, by name, as SQL names them."""
+    found = {}
+    for name, columns in NEEDED.items():
+        present = session.execute(
+            "select lower(column_name) from information_schema.columns "
+            "where lower(table_catalog) = lower(?) and lower(table_schema) = lower(?) and lower(table_name) = ?",
+            [database, schema, name],
+        ).fetchall()
+        if set(columns) <= {column for (column,) in present}:
+            found[name] = f"{quoted(database)}.{quoted(schema)}.{quoted(name)}"
+    return found
+
+
+def _with_earlier(query: str, candidates: duckdb.DuckDBPyRelation, earlier: Mapping[str, str]) -> str:
+    """The profiles with `selected`, `labelled` and `probabilities` of an earlier run.
+
+    Ids are compared as text: their type may have changed since.
+    """
+    flags = {"selected": "er_selection", "labelled": "er_labels"}
+    shown = [
+        f"exists (select 1 from {earlier[table]} as earlier where earlier.left_source = profiles.left_source "  # noqa: S608
+        f"and cast(earlier.left_id as varchar) = profiles.id_text) as {flag}"
+        if table in earlier
+        else f"false as {flag}"
+        for flag, table in flags.items()
+    ]
+    if "er_scores" not in earlier:
+        return f"select profiles.*, {', '.join(shown)} from ({query}) as profiles"  # noqa: S608
+    pair = ("left_source", "left_id", "right_source", "right_id")
+    keys = ", ".join(f"cast({name} as varchar) as {name}" for name in pair)
+    return f"""
+        with candidates as (select {keys} from ({candidates.sql_query()})),
+
+        scores as (select {keys}, choice_probability from {earlier["er_scores"]}),
+
+        scored as (
+            select left_source, left_id, list(choice_probability) as probabilities
+            from candidates inner join scores using ({", ".join(pair)})
+            group by left_source, left_id
+        )
+
+        select profiles.*, scored.probabilities, {", ".join(shown)}
+        from ({query}) as profiles
+        left join scored on profiles.left_source = scored.left_source and profiles.id_text = scored.left_id
+    """  # noqa: S608
+
+
+def _with_ids(session: duckdb.DuckDBPyConnection, chosen: pa.Table) -> duckdb.DuckDBPyRelation:
+    """The selection with the ids of the profiles, whose numbers it was made on."""
+    session.register(SELECTED_ROWS, chosen)
+    try:
+        session.execute(
+            f"create or replace temp table {SELECTED} as "  # noqa: S608
+            "select profiles.left_source, profiles.left_id, chosen.strategy, chosen.rank, chosen.score "
+            f"from {SELECTED_ROWS} as chosen inner join {PROFILES} as profiles on chosen.left_id = profiles.n "
+            "order by chosen.rank"
+        )
+    finally:
+        session.unregister(SELECTED_ROWS)
+        session.execute(f"drop table {PROFILES}")
+    return session.table(SELECTED)

@@ -1,0 +1,5 @@
+"""Several teachers' answers about a left record become one label; how reliable each teacher is."""
+
+from distiller_udf.votes.voting import METHODS, reliabilities, vote
+
+__all__ = ["METHODS", "reliabilities", "vote"]

@@ -1,0 +1,14 @@
+"""One row a left record: one label of all teachers' answers."""
+
+
+def model(dbt, session):
+    dbt.config(materialized="table")
+    from distiller_udf import pipeline
+    from distiller_udf.plugin import project_folder
+
+    return pipeline.vote(
+        session,
+        labels=dbt.ref("er_labels"),
+        settings=dbt.config.meta_get("er"),
+        folder=project_folder(),
+    )
