@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from io import StringIO
@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from distiller_udf.errors import SettingsError
+from distiller_udf.errors import SettingsError, check_names
 
 PACKAGE = "distiller_udf"
 PLUGIN_MODULE = "distiller_udf.plugin"
@@ -69,6 +69,15 @@ class Project:
         found: list[Any] | None = {**variables, **(variables.get(PACKAGE) or {})}.get("er_sources")
         return found
 
+    def variables(self) -> dict[str, Any]:
+        """The er_* variables as dbt sees them: the package's defaults, under the project's, under its section for it.
+
+        Raises SettingsError for one that does not exist.
+        """
+        variables = _plain(self.settings_file).get("vars") or {}
+        given = {**variables, **(variables.get(PACKAGE) or {})}
+        return with_variables(default_variables(), given)
+
     def outputs(self) -> dict[str, bool]:
         """The DuckDB outputs of the project's profile, and whether each has the plug-in."""
         found = self._outputs(_read(self.profiles_file)) if self.profiles_file else {}
@@ -113,6 +122,26 @@ class Project:
         return Path(os.path.relpath(package, project)).as_posix() if together else package.as_posix()
 
 
+def default_variables() -> dict[str, Any]:
+    """Every er_* variable with the package's default. Raises SettingsError when the package is not there."""
+    return dict(_plain(installed_package() / "dbt_project.yml")["vars"])
+
+
+def with_variables(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The known er_* variables with the values that are given; variables of other packages are passed over.
+
+    Raises SettingsError for an er_* variable that is not known.
+    """
+    own = {name: value for name, value in given.items() if str(name).startswith("er_")}
+    check_names("variable", own, known)
+    return {**known, **own}
+
+
+def read_variables(text: str) -> dict[str, Any]:
+    """Variables as `dbt --vars` takes them: a YAML mapping. Raises SettingsError for any other text."""
+    return _mapping(text, "--vars", _as_dbt())
+
+
 def installed_package() -> Path:
     """The dbt package that came with this installation: the checkout, or the copy that the wheel carries.
 
@@ -153,13 +182,32 @@ def _yaml() -> YAML:
     return yaml
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _as_dbt() -> YAML:
+    """Plain values, read as dbt reads them: by YAML 1.1, where `on` is true and 1e-3 a text."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 1)
+    return yaml
+
+
+def _read(path: Path, yaml: YAML | None = None) -> dict[str, Any]:
     try:
-        content = _yaml().load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
+    return _mapping(text, str(path), yaml or _yaml())
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    return _read(path, _as_dbt())
+
+
+def _mapping(text: str, where: str, yaml: YAML) -> dict[str, Any]:
+    try:
+        content = yaml.load(text)
+    except YAMLError as error:
+        raise SettingsError(f"{where} cannot be read as YAML: {error}") from error
     if not isinstance(content, (dict, type(None))):
-        raise SettingsError(f"{path} is not a mapping; correct it first")
+        raise SettingsError(f"{where} is not a mapping; correct it first")
     return content or {}
 
 

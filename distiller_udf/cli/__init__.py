@@ -12,7 +12,8 @@ from distiller_udf.errors import DistillerError
 
 COMMANDS = {
     "init": "Add distiller-udf to an existing dbt project; nothing is overwritten.",
-    "labels": "Import, export and show the teachers' labels.",
+    "label": "Ask the teachers now, outside dbt, and watch it; or see what it will cost.",
+    "labels": "Import, export, show and delete the teachers' labels.",
     "train": "Train a student from labels and make it the current one.",
     "evaluate": "Measure matches against known pairs: precision, recall, F1.",
     "score": "Score pairs of records: Parquet in, Parquet out.",
