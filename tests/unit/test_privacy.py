@@ -179,6 +179,8 @@ def test_this_machine(url: str) -> None:
         "http://127.0.0.1\\.evil.com",
         "http://127.0.0.1\t.evil.com",
         "http://127.0.0.1 .evil.com",
+        "http://local\thost",
+        "http://127.0.\n0.1",
         "http://2130706433",
         "http://0x7f.0.0.1",
         "http://0177.0.0.1",
