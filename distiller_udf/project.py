@@ -183,7 +183,7 @@ def _yaml() -> YAML:
 
 
 def _as_dbt() -> YAML:
-    """Plain values, read as dbt reads them: by YAML 1.1, where `on` is true and 1e-3 a text."""
+    """Plain values, read as dbt reads them: by YAML 1.1, where `on` is true and 010 is eight."""
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 1)
     return yaml

@@ -7,10 +7,11 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 
 from distiller_udf import project as project_module
 from distiller_udf.errors import SettingsError
-from distiller_udf.project import Project, installed_package
+from distiller_udf.project import Project, default_variables, installed_package, read_variables
 
 PROFILES = "mine:\n  outputs:\n    dev: {type: duckdb, path: w.duckdb}\n"
 
@@ -94,3 +95,40 @@ def test_no_package_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch
     monkeypatch.setattr(metadata, "distribution", missing)
     with pytest.raises(SettingsError, match="--package"):
         installed_package()
+
+
+def test_variables_as_dbt_sees_them(folder: Path) -> None:
+    """The package's section is before the project's own variables, and these are before the defaults."""
+    (folder / "dbt_project.yml").write_text(
+        "name: mine\nvars:\n  er_teacher: openai\n  er_seed: 1\n  mine: 2\n"
+        "  other: {er_seed: 3, er_unknown: 4}\n  distiller_udf: {er_seed: 5}\n"
+    )
+    variables = Project(folder).variables()
+    assert (variables["er_teacher"], variables["er_seed"]) == ("openai", 5)
+    assert variables["er_label_store"] == default_variables()["er_label_store"] == "distiller/labels.sqlite"
+    assert "mine" not in variables
+    assert variables.keys() == default_variables().keys()
+
+
+def test_values_are_read_as_dbt_reads_them() -> None:
+    text = "{er_a: on, er_b: 0x1f, er_c: 1.0e-3, er_d: 010, er_e: '1', er_f: 12:30, er_g: ~, er_h: [a, {b: off}]}"
+    assert read_variables(text) == yaml.safe_load(text)
+    assert read_variables("") == {}
+
+
+@pytest.mark.parametrize("place", ["", "  distiller_udf:\n  "])
+def test_a_variable_that_does_not_exist_is_named(folder: Path, place: str) -> None:
+    (folder / "dbt_project.yml").write_text(f"name: mine\nvars:\n{place}  er_teecher: openai\n")
+    with pytest.raises(SettingsError, match="'er_teecher'; did you mean er_teacher"):
+        Project(folder).variables()
+
+
+@pytest.mark.parametrize("text", ["[1]", "er_teacher", "{a: "])
+def test_variables_that_are_no_mapping_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="--vars"):
+        read_variables(text)
+
+
+def test_a_project_without_variables_has_the_defaults(folder: Path) -> None:
+    (folder / "dbt_project.yml").write_text("name: mine\nvars:\n  distiller_udf:\n")
+    assert Project(folder).variables() == default_variables()
