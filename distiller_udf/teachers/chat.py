@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
 import time
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from distiller_udf.errors import SettingsError, TeacherRefused
+from distiller_udf.privacy import require_local
 
 OPENAI_URL = "https://api.openai.com/v1"
 MAX_BODY_BYTES = 2_000_000
@@ -23,11 +26,17 @@ _PASSING_STATUS = {408, 409, 425, 429}
 
 
 class Passing(Exception):
-    """A fault that may pass: worth another attempt, after `wait` seconds where the server says so."""
+    """A fault that may pass: worth another attempt, after `wait` seconds where the server says so.
 
-    def __init__(self, reason: str, wait: float | None = None, *, nobody_there: bool = False) -> None:
+    `free`: the server made no reply, so there is nothing to pay for; `nobody_there`: it was not even reached.
+    """
+
+    def __init__(
+        self, reason: str, wait: float | None = None, *, free: bool = False, nobody_there: bool = False
+    ) -> None:
         super().__init__(reason)
         self.wait = wait
+        self.free = free
         self.nobody_there = nobody_there
 
 
@@ -42,17 +51,33 @@ class Rejected(Exception):
 class ChatEndpoint:
     """The chat endpoint of the server at `base_url` (None: `OPENAI_BASE_URL` or OpenAI).
 
-    `api_key_env` names the environment variable with the key, which appears in no error and no repr. `timeout` is
-    in seconds for a whole call. Raises SettingsError for an impossible address.
+    `api_key_env` names the environment variable with the key, which appears in no error and no repr. `timeout` is in
+    seconds: for the beginning of a reply, and for all of its body. `connections` is how many calls are under way at
+    most. With `local_only` the address must be on this machine, and no proxy is used. Redirects are never followed.
+    Raises SettingsError for an impossible address.
     """
 
-    def __init__(self, base_url: str | None, api_key_env: str, timeout: float, http_client: Any = None) -> None:
+    def __init__(
+        self,
+        base_url: str | None,
+        api_key_env: str,
+        timeout: float,
+        http_client: Any = None,
+        *,
+        connections: int = 8,
+        local_only: bool = False,
+    ) -> None:
         self.base_url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL)
+        if local_only:
+            require_local(self.base_url)
         self.api_key_env = api_key_env
         self.timeout = timeout
+        self._connections = connections
+        self._local_only = local_only
         self._http_client = http_client
         self._key = os.environ.get(api_key_env, "").strip()
         self._client: Any = None
+        self._response_type: Any = None
 
     def __repr__(self) -> str:
         return f"ChatEndpoint({self.base_url!r}, api_key_env={self.api_key_env!r})"
@@ -63,41 +88,41 @@ class ChatEndpoint:
 
         if not self._key and self.base_url == OPENAI_URL:
             raise TeacherRefused(f"OpenAI needs a key; set the environment variable {self.api_key_env}")
-        if self._client is None:
-            # Local servers want no key, but the client does. Retrying is done above, where it can be counted.
-            self._client = openai.OpenAI(
-                api_key=self._key or "none",
-                base_url=self.base_url,
-                timeout=self.timeout,
-                max_retries=0,
-                http_client=self._http_client,
-            )
+        if self._client is not None:
+            return
+        # httpx or its successor, whichever this openai uses.
+        http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
+        self._response_type = http.Response
+        client = self._http_client or openai.DefaultHttpxClient(
+            follow_redirects=False,
+            trust_env=not self._local_only,
+            limits=http.Limits(max_connections=self._connections, max_keepalive_connections=self._connections),
+        )
+        client.event_hooks["response"].append(self._look)
+        # Local servers want no key, but the client does. Retrying is done above, where it can be counted.
+        self._client = openai.OpenAI(
+            api_key=self._key or "none",
+            base_url=self.base_url,
+            timeout=self.timeout,
+            max_retries=0,
+            http_client=client,
+        )
 
     def post(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request and return the response body.
 
         Raises Passing, Rejected, or TeacherRefused when no request can succeed here.
         """
-        import openai
-
-        create = self._client.chat.completions.with_streaming_response.create
         try:
-            # All goes through extra_body: it takes settings that the client does not know (of vLLM, say), and spares
-            # the client's walk through typed messages, which costs more than all the rest of a call.
-            with create(model=body["model"], messages=[], extra_body=dict(body), timeout=self.timeout) as response:
+            # Not chat.completions.create: its walk through typed messages costs more than all the rest of a call, and
+            # it knows none of the settings that other servers have.
+            response = self._client.post(
+                "/chat/completions", body=dict(body), cast_to=self._response_type, stream=True, stream_cls=object
+            )
+            with closing(response):
                 data = self._read(response)
-        except openai.APIStatusError as error:
-            self._sort(error, str(body.get("model")))
-        except openai.APITimeoutError:
-            raise Passing(f"no reply within {self.timeout:g} s") from None
-        except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            nobody = "Connect" in type(cause).__name__
-            raise Passing(f"the connection failed: {self._clean(str(cause))}", nobody_there=nobody) from None
         except Exception as error:
-            if not type(error).__module__.startswith("http"):  # httpx or its successor, whichever openai uses
-                raise
-            raise Passing(f"the reply broke off: {self._clean(str(error))}") from None
+            self._explain(error, str(body.get("model")))
         return _json_object(data)
 
     def without_key(self, text: str) -> str:
@@ -106,6 +131,11 @@ class ChatEndpoint:
         A short key ("none", "x", "1", as local servers are given) is no secret, and its letters are everywhere.
         """
         return text.replace(self._key, "***") if len(self._key) >= SECRET_CHARACTERS else text
+
+    def _look(self, response: Any) -> None:
+        """Called with every response before anyone else reads it: an error's body is limited too."""
+        if response.status_code >= 300:
+            raise _Status(response.status_code, response.headers, self._read(response))
 
     def _read(self, response: Any) -> bytes:
         """The body, under a limit of time and size: a trickle of bytes outlasts any read timeout."""
@@ -119,9 +149,36 @@ class ChatEndpoint:
                 raise Passing(f"the reply is larger than {MAX_BODY_BYTES:,} bytes")
         return bytes(data)
 
-    def _sort(self, error: Any, model: str) -> NoReturn:
-        """Turn an error status into what it means. Never `from error`: its text may repeat the key."""
-        status, said = int(error.status_code), self._clean(_said(error))
+    def _explain(self, error: Exception, model: str) -> NoReturn:
+        """Raise what an exception of a call means. Never `from error`: its text may repeat the key."""
+        import openai
+
+        # Older clients wrap what `_look` raises.
+        inner = error.__cause__ if isinstance(error, openai.APIConnectionError) else None
+        known = next((e for e in (error, inner) if isinstance(e, (_Status, Passing))), None)
+        if isinstance(known, _Status):
+            self._sort(known, model)
+        if known is not None:
+            raise known from None
+        if isinstance(error, openai.APITimeoutError):
+            raise Passing(f"no reply within {self.timeout:g} s") from None
+        if isinstance(error, openai.APIConnectionError):
+            nobody = "Connect" in type(inner or error).__name__
+            reason = f"the connection failed: {self._clean(str(inner or error))}"
+            raise Passing(reason, free=nobody, nobody_there=nobody) from None
+        if type(error).__module__.startswith("http"):
+            raise Passing(f"the reply broke off: {self._clean(str(error))}") from None
+        raise error
+
+    def _sort(self, error: _Status, model: str) -> NoReturn:
+        """Turn an error status into what it means."""
+        status, said = error.status, self._clean(error.said)
+        if status < 400:
+            where = urlsplit(urljoin(f"{self.base_url}/", error.headers.get("location", ""))).hostname
+            raise TeacherRefused(
+                f"{self.base_url} sends its callers on to {self._clean(str(where))} ({status}), and neither keys nor "
+                "records follow; set the base URL to the final address"
+            ) from None
         if status in (401, 403):
             check = "check the key in" if self._key else "put a key into"
             raise TeacherRefused(
@@ -135,7 +192,7 @@ class ChatEndpoint:
         if status == 402 or error.code in ("insufficient_quota", "billing_hard_limit_reached"):
             raise TeacherRefused(f"the account at {self.base_url} has no credit left ({status}: {said})") from None
         if status in _PASSING_STATUS or status >= 500:
-            raise Passing(f"the server said {status}: {said}", _retry_after(error.response.headers)) from None
+            raise Passing(f"the server said {status}: {said}", _retry_after(error.headers), free=True) from None
         raise Rejected(status, said) from None
 
     def _clean(self, text: str) -> str:
@@ -143,12 +200,31 @@ class ChatEndpoint:
         return " ".join(self.without_key(text).split())[:300]
 
 
+class _Status(Exception):
+    """A response that is no success, with the server's own words where its error has the usual shape."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
+        super().__init__(f"status {status}")
+        self.status, self.headers = status, headers
+        body: Any = data[:10_000].decode("utf-8", "replace")
+        with suppress(ValueError, RecursionError):
+            body = json.loads(data)
+        error = body.get("error") or body if isinstance(body, dict) else body
+        self.code = error.get("code") if isinstance(error, dict) else None
+        said = (error.get("message") or error.get("detail")) if isinstance(error, dict) else error
+        self.said = str(said or error or f"status {status}")
+
+
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"the teacher's base URL is {url!r}; it must look like http://127.0.0.1:8000/v1")
-    if parts.username or parts.password:
+    if "@" in url.partition("://")[2].partition("/")[0]:
         raise SettingsError("the teacher's base URL must not hold a user or password; put the key into the environment")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(f"the teacher's base URL is {url!r}; it must look like http://127.0.0.1:8000/v1")
     return url.rstrip("/")
 
 
@@ -160,15 +236,6 @@ def _json_object(data: bytes) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise Passing("the reply is no JSON object")
     return payload
-
-
-def _said(error: Any) -> str:
-    """The server's own words, where its error has the usual shape."""
-    body = error.body
-    if isinstance(body, dict):
-        message = body.get("message") or body.get("detail") or body.get("error")
-        return str(message or body)
-    return str(body or error.message)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -8,10 +8,21 @@ US dollars for a million tokens. A model that is not in the file has an unknown 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from distiller_udf.budget import Cost, estimated_tokens
 from distiller_udf.errors import SettingsError
+from distiller_udf.prompts import Reply
+
+MAX_TOKENS: Mapping[Reply, int] = {"explanation": 400, "confidence": 64, "answer": 64, "token": 1}
+"""How many tokens a reply may have unless the teacher's parameters say otherwise."""
+
+TYPICAL_TOKENS: Mapping[Reply, int] = {"explanation": 60, "confidence": 15, "answer": 8, "token": 1}
+"""About how many tokens a reply has."""
+
+_TOKENS_A_MESSAGE = 8
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,17 @@ class Price:
     def cost(self, input_tokens: int, output_tokens: int) -> float:
         """US dollars for one call."""
         return (input_tokens * self.input + output_tokens * self.output) / 1e6
+
+
+def call_cost(price: Price | None, input_tokens: int, output_tokens: int) -> Cost:
+    """What a call with so many tokens costs; without a price its dollars are unknown."""
+    usd = None if price is None else price.cost(input_tokens, output_tokens)
+    return Cost(1, input_tokens, output_tokens, usd)
+
+
+def prompt_tokens(messages: Sequence[Mapping[str, str]]) -> int:
+    """About how many tokens the messages have, rather too many."""
+    return sum(estimated_tokens(message["content"]) + _TOKENS_A_MESSAGE for message in messages)
 
 
 def read_prices(path: str | Path) -> dict[str, Price]:

@@ -21,10 +21,11 @@ from distiller_udf.errors import SettingsError, TeacherError, TeacherRefused, Te
 from distiller_udf.labelling import answer_questions
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.teachers import make_teacher, openai_compatible
+from distiller_udf.teachers import make_teacher
 from distiller_udf.teachers.chat import OPENAI_URL
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 from distiller_udf.teachers.prices import Price
+from distiller_udf.teachers.run import UNUSABLE_ATTEMPTS
 
 KEY = "sk-very-secret-0123456789"
 MODEL = "some-model"
@@ -133,7 +134,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(openai_compatible, "_FIRST_WAIT", 0.005)
 
 
 def questions(n: int, options: int = 2) -> list[Question]:
@@ -141,7 +141,9 @@ def questions(n: int, options: int = 2) -> list[Question]:
 
 
 def teacher_of(server: Server, **settings: Any) -> OpenAICompatible:
-    return OpenAICompatible(MODEL, **{"base_url": server.url, "api_key_env": "MY_KEY", "timeout": 5.0, **settings})
+    return OpenAICompatible(
+        MODEL, **{"base_url": server.url, "api_key_env": "MY_KEY", "timeout": 5.0, "first_wait": 0.005, **settings}
+    )
 
 
 def ask(server: Server, n: int = 1, **settings: Any) -> list[Answer]:
@@ -170,15 +172,50 @@ def test_an_unknown_price_is_no_price(server: Server) -> None:
     assert ask(server)[0].cost_usd is None
 
 
-def test_an_unusable_reply_abstains_and_is_not_asked_again(server: Server) -> None:
-    replies = {1: said(9), 2: completion("I cannot help"), 3: completion(None), 4: completion('{"cho', "length")}
-    server.behave = lambda body, n: replies[n]
-    answers = ask(server, 4, concurrency=1)
-    assert all(answer.abstained and answer.input_tokens == 1_000 for answer in answers)
-    reasons = [str(answer.error) for answer in answers]
-    for reason, expected in zip(reasons, ["2 candidates", "no choice", "empty", "cut off at max_tokens"], strict=True):
-        assert expected in reason
-    assert len(server.requests) == 4
+UNUSABLE = {
+    "2 candidates": said(9),
+    "no choice": completion("I cannot help"),
+    "empty": completion(None),
+    "cut off at max_tokens": completion('{"cho', "length"),
+    "characters": completion("[1] " * 20_000),
+}
+
+
+@pytest.mark.parametrize("reason", UNUSABLE)
+def test_an_unusable_reply_is_asked_for_once_more(server: Server, reason: str) -> None:
+    server.behave = lambda body, n: UNUSABLE[reason]
+    (answer,) = ask(server, price=Price(0.4, 1.6))
+    assert answer.abstained
+    assert reason in str(answer.error)
+    assert len(server.requests) == UNUSABLE_ATTEMPTS == 2
+    assert (answer.input_tokens, answer.output_tokens) == (2_000, 100)
+    assert answer.cost_usd == pytest.approx(0.00096)
+
+
+def test_the_second_reply_counts_and_both_are_paid_for(server: Server) -> None:
+    server.behave = lambda body, n: completion("hm") if n == 1 else said(2)
+    (answer,) = ask(server)
+    assert (answer.choice, answer.error, answer.input_tokens, answer.output_tokens) == (2, None, 2_000, 100)
+
+
+def test_what_a_reply_without_choices_has_used_is_counted(server: Server) -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 3}
+    server.behave = lambda body, n: Reply({"choices": [], "usage": usage}) if n == 1 else said(2)
+    (answer,) = ask(server)
+    assert (answer.choice, answer.input_tokens, answer.output_tokens) == (2, 1_007, 53)
+
+
+def test_a_reply_that_does_not_say_what_it_used_makes_the_sum_unknown(server: Server) -> None:
+    silent = {"choices": [{"message": {"content": "hm"}}]}
+    server.behave = lambda body, n: Reply(silent) if n == 1 else said(2)
+    (answer,) = ask(server, price=Price(1, 1))
+    assert (answer.choice, answer.input_tokens, answer.cost_usd) == (2, None, None)
+
+
+def test_what_a_content_filter_withholds_is_not_asked_for_again(server: Server) -> None:
+    server.behave = lambda body, n: completion(None, "content_filter")
+    assert "content filter" in str(ask(server)[0].error)
+    assert len(server.requests) == 1
 
 
 def test_a_server_without_json_schema_is_asked_without(server: Server) -> None:

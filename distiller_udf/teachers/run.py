@@ -1,0 +1,294 @@
+"""Many questions under way at once: slots, attempts, pauses, and when to stop.
+
+A slot is held for the time of one call alone: a question that is being prepared, waits to be tried again, or is being
+read, keeps no other from being asked. There are twice as many threads as slots, so that one is always ready to go.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from distiller_udf.budget import Budget, Cost
+from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachable
+from distiller_udf.prompts import Answer, Question
+from distiller_udf.teachers.chat import ChatEndpoint, Passing, Rejected
+from distiller_udf.teachers.prices import prompt_tokens
+from distiller_udf.teachers.replies import WITHHELD
+from distiller_udf.teachers.requests import Requests, Shape
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 6
+"""How often one question is asked before it has failed."""
+
+UNUSABLE_ATTEMPTS = 2
+"""How often one question is asked before its reply, which says nothing usable, is taken for an abstention."""
+
+MAX_WAIT_SECONDS = 120.0
+"""A server that asks for a longer pause than this is not waited for."""
+
+FAILURES_IN_A_ROW = 10
+"""So many questions that fail one after the other (or twice the concurrency, if that is more) end the run."""
+
+LONGEST_BACKOFF = 20.0
+
+
+class Asked(Protocol):
+    """What a run needs of its teacher."""
+
+    concurrency: int
+    endpoint: ChatEndpoint
+    requests: Requests
+    slots: Slots
+    first_wait: float
+
+    def cost(self, question: Question, input_tokens: int, output_tokens: int | None = None) -> Cost:
+        """What a call with so many tokens costs; None: about as many as such a reply has."""
+        ...
+
+    def used(self, body: Mapping[str, Any]) -> Cost | None:
+        """What a response body says that its call has used; None where it does not say."""
+        ...
+
+    def read(self, body: Mapping[str, Any], question: Question) -> Answer:
+        """The answer in a response body; raises Passing when it holds none."""
+        ...
+
+
+class Slots:
+    """At most so many calls at once, over all runs of a teacher."""
+
+    def __init__(self, count: int) -> None:
+        self._free: SimpleQueue[None] = SimpleQueue()  # in C: a semaphore's lock would be fought over by all threads
+        for _ in range(count):
+            self._free.put(None)
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Hold one slot, once there is one."""
+        self._free.get()
+        try:
+            yield
+        finally:
+            self._free.put(None)
+
+
+class Run:
+    """One call of `answer`; `ended` is why no more questions are asked."""
+
+    def __init__(self, teacher: Asked, budget: Budget) -> None:
+        self.ended: TeacherError | None = None
+        self._teacher = teacher
+        self._budget = budget
+        self._stop = threading.Event()
+        self._heard = False
+        self._resume_at = 0.0
+        self._failures = 0
+        self._answered = 0
+        self._last = ""
+
+    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
+        """The answers in order of completion.
+
+        When the run has to end early, the calls under way are waited for and yielded first: they are paid for.
+        """
+        threads = 2 * self._teacher.concurrency
+        waiting = iter(questions)
+        pending: dict[Future[Answer], Question] = {}
+        done: SimpleQueue[Future[Answer]] = SimpleQueue()
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="distiller-teacher")
+        try:
+            while True:
+                for question in itertools.islice(waiting, 0 if self.ended else threads - len(pending)):
+                    future = pool.submit(self._ask, question)
+                    pending[future] = question
+                    future.add_done_callback(done.put)
+                if not pending:
+                    break
+                future = done.get()
+                question, answer = pending.pop(future), self._settle(future)
+                if answer is not None:
+                    yield question, answer
+            ended = self.ended or self._verdict()
+            if ended is not None:
+                raise ended
+        finally:
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _settle(self, future: Future[Answer]) -> Answer | None:
+        """The answer of a finished question; None for one that is left for another run. Called by one thread."""
+        try:
+            answer = future.result()
+        except TeacherError as error:
+            self._end(error)
+            return None
+        self._failures = self._failures + 1 if answer.failed else 0
+        self._answered += not answer.failed
+        self._last = answer.error or self._last
+        if self._failures >= max(FAILURES_IN_A_ROW, 2 * self._teacher.concurrency):
+            self._end(self._gone())
+        return None if self.ended and answer.failed else answer
+
+    def _verdict(self) -> TeacherError | None:
+        """What to raise after the last question: a server that answered none of them is not usable."""
+        return self._gone() if self._failures and not self._answered else None
+
+    def _ask(self, question: Question) -> Answer:
+        """One question with all its attempts; an answer that failed when none succeeds."""
+        started = time.monotonic()
+        try:
+            answer = _Attempts(question, self).answer()
+        except TeacherError:
+            self._stop.set()  # here, not when the result is looked at: the next question must not go out
+            raise
+        return replace(answer, seconds=round(time.monotonic() - started, 3))
+
+    def send(self, question: Question, body: dict[str, Any], shape: Shape) -> tuple[dict[str, Any], Cost | None] | None:
+        """One call, once the budget and a slot allow it: the response and its known cost; None when the run has ended.
+
+        Raises Outdated, Passing, Rejected and TeacherError.
+        """
+        teacher = self._teacher
+        given = prompt_tokens(body["messages"])
+        most = teacher.cost(question, given, teacher.requests.output_tokens(question))
+        if not self._wait():
+            return None
+        with self._budget.reserve(most) as reservation:
+            reservation.settle(Cost())  # until the call is made
+            while self._wait():
+                with teacher.slots.taken():
+                    if self._stop.is_set():
+                        break
+                    if self._paused() > 0:
+                        continue
+                    if not teacher.requests.shape <= shape:
+                        raise Outdated
+                    reservation.settle(teacher.cost(question, given))
+                    try:
+                        response = teacher.endpoint.post(body)
+                    except Rejected:
+                        reservation.settle(Cost(1))
+                        raise
+                    except Passing as fault:
+                        if fault.free:
+                            reservation.settle(Cost(0 if fault.nobody_there else 1))
+                        raise
+                self._heard = True
+                used = teacher.used(response)
+                if used is not None:
+                    reservation.settle(used)
+                return response, used
+        return None
+
+    def back_off(self, attempt: int, fault: Passing) -> None:
+        """Wait before the next attempt; a pause that the server asks for holds for all threads."""
+        logger.info("attempt %d failed, trying again: %s", attempt, fault)
+        if fault.wait is not None:
+            self._resume_at = max(self._resume_at, time.monotonic() + fault.wait)
+        else:
+            wait_seconds = min(self._teacher.first_wait * 2 ** (attempt - 1), LONGEST_BACKOFF)
+            # Jitter: threads that failed together must not come back together.
+            self._stop.wait(wait_seconds * random.uniform(0.5, 1.0))
+
+    def check_reached(self, attempt: int, fault: Passing) -> None:
+        """Raise TeacherUnreachable when nobody has answered yet, and nobody will."""
+        if fault.nobody_there and not self._heard and attempt >= 2:
+            url = self._teacher.endpoint.base_url
+            raise TeacherUnreachable(
+                f"nobody answers at {url} ({fault}); check the address and that the server is running"
+            ) from None
+
+    @property
+    def teacher(self) -> Asked:
+        return self._teacher
+
+    def _wait(self) -> bool:
+        """Wait while the server wants a pause; whether the run goes on."""
+        while (seconds := self._paused()) > 0 and not self._stop.is_set():
+            self._stop.wait(seconds)
+        return not self._stop.is_set()
+
+    def _paused(self) -> float:
+        return self._resume_at - time.monotonic()
+
+    def _gone(self) -> TeacherUnreachable:
+        url = self._teacher.endpoint.base_url
+        return TeacherUnreachable(f"{self._failures} questions in a row failed at {url}; the last: {self._last}")
+
+    def _end(self, error: TeacherError) -> None:
+        # A rejected key says more than the failures around it.
+        if self.ended is None or (isinstance(error, TeacherRefused) and not isinstance(self.ended, TeacherRefused)):
+            self.ended = error
+        self._stop.set()
+
+
+class Outdated(Exception):
+    """While a request waited for its slot, the server refused another one of its shape."""
+
+
+class _Attempts:
+    """One question's attempts, and what they cost together."""
+
+    def __init__(self, question: Question, run: Run) -> None:
+        self._question = question
+        self._run = run
+        self._requests = run.teacher.requests
+        self._shape = self._requests.shape
+        self._costs: list[Cost | None] = []
+
+    def answer(self) -> Answer:
+        """The first usable answer; else the last unusable one; else one that failed, with its reason."""
+        faults = unusable = 0
+        while True:
+            body = self._requests.body(self._question, self._shape)
+            try:
+                sent = self._run.send(self._question, body, self._shape)
+                if sent is None:
+                    return self._failed("the run ended first")
+                self._requests.accepted(body, self._shape)
+                self._costs.append(sent[1])
+                answer = self._run.teacher.read(sent[0], self._question)
+            except Outdated:
+                self._shape |= self._requests.shape
+            except Rejected as rejected:
+                shape = self._requests.refused(body, self._shape, rejected.said)
+                if shape is None:
+                    return self._failed(str(rejected))
+                logger.info("the server refuses a part of the request; asking without it: %s", rejected.said)
+                self._shape = shape
+            except Passing as fault:
+                faults += 1
+                self._run.check_reached(faults, fault)
+                if faults >= MAX_ATTEMPTS or (fault.wait or 0.0) > MAX_WAIT_SECONDS:
+                    return self._failed(f"{fault} ({faults} attempt{'s' * (faults > 1)})")
+                self._run.back_off(faults, fault)
+            else:
+                unusable += 1
+                if not _worth_another(answer) or unusable >= UNUSABLE_ATTEMPTS:
+                    return self._with_costs(answer)
+
+    def _failed(self, reason: str) -> Answer:
+        return self._with_costs(Answer(None, error=f"no answer: {reason}", failed=True))
+
+    def _with_costs(self, answer: Answer) -> Answer:
+        """The answer with what all attempts cost together; unknown where one of them is that had a reply."""
+        if not self._costs or None in self._costs:
+            return answer
+        cost = sum((cost for cost in self._costs if cost is not None), Cost())
+        return replace(answer, input_tokens=cost.input_tokens, output_tokens=cost.output_tokens, cost_usd=cost.usd)
+
+
+def _worth_another(answer: Answer) -> bool:
+    """Whether an answer is unusable and might be another if the question is asked again."""
+    return answer.abstained and answer.error != WITHHELD
