@@ -241,7 +241,7 @@ def test_a_teacher_without_a_model_says_what_to_set(tmp_path: Path) -> None:
 
 def test_an_unknown_student_or_teacher_lists_what_is_allowed(tmp_path: Path) -> None:
     project = linked(tmp_path)
-    assert "embedded, openai, imported" in project.error("build", variables={"er_teacher": "oracle"})
+    assert "embedded, openai, vllm, encoder, imported" in project.error("build", variables={"er_teacher": "oracle"})
     assert "lexical" in project.error("build", variables={"er_student": "oracle"})
 
 

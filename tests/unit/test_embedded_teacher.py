@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import distiller_udf
+from distiller_udf.budget import Budget
 from distiller_udf.errors import TeacherError
 from distiller_udf.labelling import answer_questions, label_tuples
 from distiller_udf.labels import LabelStore
@@ -49,7 +50,7 @@ def ask(
     seen = tuples if fit_on is None else fit_on
     teacher.prepare(pairs_table([(left, right) for left, rights in seen for right in rights], same_source))
     questions = [Question(text(left), tuple(text(right) for right in rights)) for left, rights in tuples]
-    answered = list(teacher.answer(questions))
+    answered = list(teacher.answer(questions, Budget()))
     assert [question for question, _ in answered] == questions
     return [answer for _, answer in answered]
 
@@ -177,17 +178,17 @@ def text_pairs(*pairs: tuple[str, str]) -> pa.Table:
 def test_nothing_to_fit_and_nothing_comparable() -> None:
     teacher = EmbeddedMixture()
     teacher.prepare(text_pairs())
-    ((_, nothing),) = teacher.answer([Question('{"a":"x y"}', ('{"b":"x y"}', '{"b":"z"}'))])
+    ((_, nothing),) = teacher.answer([Question('{"a":"x y"}', ('{"b":"x y"}', '{"b":"z"}'))], Budget())
     assert nothing.abstained
-    assert list(teacher.answer([])) == []
+    assert list(teacher.answer([], Budget())) == []
     teacher.prepare(text_pairs(("plain text", "plain text"), ("plain text", "other words")))
-    answers = teacher.answer([Question("plain text", ("plain text", "other words"))])
+    answers = teacher.answer([Question("plain text", ("plain text", "other words"))], Budget())
     assert [answer.choice for _, answer in answers] == [1]
 
 
 def test_unprepared_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="`dbt build`, or give er_label an LLM"):
-        list(EmbeddedMixture().answer([Question("a", ("b",))]))
+        list(EmbeddedMixture().answer([Question("a", ("b",))], Budget()))
     connection = duckdb.connect()
     distiller_udf.register(connection, teacher=EmbeddedMixture(), store=tmp_path / "labels.sqlite")
     with pytest.raises(duckdb.Error, match="`dbt build`, or give er_label an LLM") as raised:
@@ -237,7 +238,7 @@ def test_columns_unseen_when_fitting_do_no_harm() -> None:
     teacher = EmbeddedMixture()
     teacher.prepare(pairs_table([(left, right) for left, rights in tuples for right in rights]))
     odd = Question('{"colour":"red"}', ('{"size":"9"}', '{"name":"anna"}'))
-    assert [answer.choice for _, answer in teacher.answer([odd])] == [0]
+    assert [answer.choice for _, answer in teacher.answer([odd], Budget())] == [0]
 
 
 def test_a_weight_never_falls_as_similarity_rises() -> None:
@@ -268,7 +269,7 @@ def test_it_labels_through_the_store(tmp_path: Path) -> None:
         }
     )
     with LabelStore(tmp_path / "labels.sqlite") as store:
-        labels = label_tuples(table, teacher=make_teacher({"teacher": "embedded"}), store=store)
+        labels = label_tuples(table, teachers=[make_teacher({"teacher": "embedded"})], store=store)
         assert store.summary()[0].labels == len(tuples)
     assert np.mean([a == b for a, b in zip(labels["choice"].to_pylist(), right, strict=True)]) > 0.95
 

@@ -58,7 +58,7 @@ def test_a_wrong_value_lists_what_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"teacher": "gpt"}, "teacher is 'gpt'; allowed: embedded, openai"),
+        ({"teacher": "gpt"}, "teacher is 'gpt'; allowed: embedded, openai, vllm, encoder"),
         ({"students_path": 7}, "students_path is 7; it must be text"),
         ({"student_path": ["a"]}, r"student_path is \['a'\]; it must be text"),
         ({"student_name": ""}, "student_name is ''; it must be text"),
@@ -71,6 +71,16 @@ def test_a_wrong_value_lists_what_is_allowed() -> None:
         ({"teacher_concurrency": True}, "teacher_concurrency is True; it must be a number"),
         ({"teacher_timeout": 0}, "teacher_timeout is 0; it must be a number"),
         ({"teacher_parameters": "hot"}, "teacher_parameters is 'hot'; it must be a mapping"),
+        ({"teacher_reply": "long"}, "teacher_reply is 'long'; allowed: explanation, confidence, answer, token"),
+        ({"teacher_orders": 0}, "teacher_orders is 0; it must be a whole number from 1 to 100"),
+        ({"teachers": []}, "teachers is a list, each entry such as"),
+        ({"teachers": [{"modell": "m"}]}, "unknown entry of a teacher 'modell'; did you mean model"),
+        ({"teachers": [{"model": "m", "reply": "x"}]}, "teacher_reply is 'x'"),
+        ({"vote": "plurality"}, "vote is 'plurality'; allowed: majority, dawid_skene, unanimous"),
+        ({"budget_usd": "much"}, "budget_usd is 'much'; it must be a number"),
+        ({"budget_calls": -1}, "budget_calls is -1"),
+        ({"private_columns": "name"}, "private_columns is 'name'; it must be a list of column names"),
+        ({"local_only": "yes"}, "local_only is 'yes'; allowed: true, false"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_refused_at_once(config: dict[str, Any], said: str) -> None:

@@ -6,10 +6,7 @@ import json
 import shutil
 import sqlite3
 import threading
-import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,12 +14,15 @@ import duckdb
 import pyarrow as pa
 import pytest
 from conftest import People
+from exact_teacher import Exact
 
 import distiller_udf
+from distiller_udf.budget import Budget, Limits
 from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import SettingsError
+from distiller_udf.labelling import Run
 from distiller_udf.labels import LabelStore
-from distiller_udf.prompts import Answer, Question
+from distiller_udf.privacy import Privacy
 from distiller_udf.registry import Registry
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 from distiller_udf.udf import Functions, register_functions
@@ -191,7 +191,7 @@ def test_label_without_a_teacher_says_how_to_get_one(connection: duckdb.DuckDBPy
 
 
 def test_label_answers_an_empty_list_and_refuses_null(tmp_path: Path) -> None:
-    connection, teacher = duckdb.connect(), Answering()
+    connection, teacher = duckdb.connect(), Exact(name="counting")
     distiller_udf.register(connection, teacher=teacher, store=tmp_path / "labels.sqlite")
     nothing = one(connection, "select er_label('a', [])")
     assert (nothing["choice"], nothing["error"], nothing["teacher"]) == (0, None, "counting")
@@ -208,7 +208,7 @@ def test_label_answers_an_empty_list_and_refuses_null(tmp_path: Path) -> None:
 
 
 def test_one_question_in_many_rows_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection, teacher, opened = duckdb.connect(), Answering(seconds=0.2), []
+    connection, teacher, opened = duckdb.connect(), Exact(name="counting", seconds=0.2), []
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(1) or connect(*a, **k))
     connection.execute("set threads = 4")
@@ -220,12 +220,35 @@ def test_one_question_in_many_rows_is_asked_once(tmp_path: Path, monkeypatch: py
     assert len(opened) == 1
 
 
-def test_label_makes_its_teacher_once(tmp_path: Path) -> None:
-    made: list[Answering] = []
+def test_a_spent_budget_raises_and_what_was_answered_stays(tmp_path: Path) -> None:
+    connection, teacher = duckdb.connect(), Exact(name="counting")
+    store = tmp_path / "labels.sqlite"
+    distiller_udf.register(connection, teacher=teacher, store=store, budget=Budget(Limits(calls=2)))
+    assert one(connection, "select er_label('a', ['b', 'a']).choice") == 2
+    with pytest.raises(duckdb.Error, match="the budget of 2 calls is spent"):
+        connection.sql("select er_label('q' || i, ['b']) from range(5) t(i)").fetchall()
+    assert len(teacher.asked) == LabelStore(store).export().num_rows == 2
+    assert one(connection, "select er_label('a', ['b', 'a']).choice") == 2, "a stored answer costs nothing"
 
-    def make() -> tuple[Answering, LabelStore]:
-        made.append(Answering())
-        return made[-1], LabelStore(tmp_path / "labels.sqlite")
+
+def test_several_teachers_vote_and_see_no_private_column(tmp_path: Path) -> None:
+    connection, teachers = duckdb.connect(), [Exact(), Exact(name="second")]
+    privacy = Privacy(private=("phone",))
+    distiller_udf.register(connection, teacher=teachers, store=tmp_path / "labels.sqlite", privacy=privacy)
+    row = "{'name': 'a', 'phone': '555-1234'}"
+    label = one(connection, f"select er_label({row}, [{row}])")
+    assert (label["choice"], label["teacher"]) == (1, "majority of exact, second")
+    assert {question.query for teacher in teachers for question in teacher.asked} == {'{"name":"a"}'}
+    with pytest.raises(duckdb.Error, match="columns"):
+        connection.sql("select er_label('a 555-1234', ['a'])").fetchall()
+
+
+def test_label_makes_its_teacher_once(tmp_path: Path) -> None:
+    made: list[Exact] = []
+
+    def make() -> Run:
+        made.append(Exact(name="counting"))
+        return Run(made, LabelStore(tmp_path / "labels.sqlite"), Budget(), Privacy())
 
     connection = duckdb.connect()
     register_functions(connection, Functions(CurrentStudent(None), CurrentTeacher(make)))
@@ -341,21 +364,3 @@ class Counting:
     def score(self, left, right):
         self.pairs += len(left)
         return self.student.score(left, right)
-
-
-@dataclass
-class Answering:
-    """A teacher that knows equal records and keeps what it was asked."""
-
-    name: str = "counting"
-    parameters: dict[str, object] = field(default_factory=dict)
-    free: bool = False
-    seconds: float = 0.0
-    asked: list[Question] = field(default_factory=list)
-
-    def answer(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
-        for question in questions:
-            self.asked.append(question)
-            time.sleep(self.seconds)
-            same = question.query in question.candidates
-            yield question, Answer(question.candidates.index(question.query) + 1 if same else 0)
