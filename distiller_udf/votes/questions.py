@@ -84,18 +84,28 @@ def read_questions(labels: pa.Table) -> Questions:
 
     Two rows answer the same question where left record, query and candidates (source, id and text, in any order) are
     the same. Of a teacher's rows about one question the last answered one counts; of several questions about one left
-    record the one with the most answers, then the one whose last row comes later.
+    record the one with the most answers, then the one whose last row comes later. The left records come in their order
+    in the table where there is one teacher, otherwise by their keys: sums then do not depend on the order of the rows.
     """
     missing = [name for name in NEEDED if name not in labels.column_names]
     if missing:
         raise LabelError(f"the labels lack the columns {', '.join(missing)}; they come from er_labels")
     names = sorted(pc.unique(labels["teacher"]).to_pylist())
+    if len(names) > 1:
+        labels = _by_left_record(labels)
     codes = pc.index_in(one_array(labels["teacher"]), value_set=pa.array(names, labels["teacher"].type))
     teacher = codes.to_numpy(zero_copy_only=False).astype(np.int64)
     options = _Options.of(labels)
     rows, question = _counting_rows(labels, teacher, options)
     kept = labels.take(pa.array(rows))
     return _aligned(kept, names, teacher[rows], question, _Options.of(kept))
+
+
+def _by_left_record(labels: pa.Table) -> pa.Table:
+    """The rows by left record; rows of one left record stay in their order."""
+    keys = pa.table({name: _stored(one_array(labels[name])) for name in ("left_source", "left_id")})
+    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
+    return labels.take(order)
 
 
 @dataclass(frozen=True)
@@ -225,11 +235,16 @@ def _any_probability(labels: pa.Table) -> np.ndarray:
 
 def _codes(values: pa.Array) -> np.ndarray:
     """A number for each value, the same for equal ones."""
-    stored = values.storage if isinstance(values, pa.ExtensionArray) else values
+    stored = _stored(values)
     if pa.types.is_null(stored.type):
         return np.zeros(len(stored), dtype=np.int64)
     indices = stored.dictionary_encode(null_encoding="encode").indices
     return np.asarray(indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _stored(values: pa.Array) -> pa.Array:
+    """Values of a type that Arrow can count and sort: those below an extension type, as UUID is one."""
+    return values.storage if isinstance(values, pa.ExtensionArray) else values
 
 
 def _together(one: np.ndarray, other: np.ndarray) -> np.ndarray:
