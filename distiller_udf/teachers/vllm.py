@@ -1,0 +1,225 @@
+"""vLLM in this process as teacher: nothing leaves it, and batches of questions keep the device busy.
+
+The model is loaded when the first question is asked. The answers to a batch are handed over before the next one
+begins, so that a run that is stopped has lost one batch at most.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from distiller_udf.budget import Budget, Cost
+from distiller_udf.errors import BudgetSpent, SettingsError, TeacherRefused, TeacherUnreachable
+from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels
+from distiller_udf.teachers.prices import TYPICAL_TOKENS, Price, call_cost, prompt_tokens
+from distiller_udf.teachers.replies import CUT_OFF, read_text, summed
+from distiller_udf.teachers.requests import TOP_LOGPROBS, Requests, top_logprobs
+
+logger = logging.getLogger(__name__)
+
+FAILURES_IN_A_ROW = 10
+"""So many questions that fail one after the other end the run."""
+
+_FOR_THE_PROMPT = "chat_template_kwargs"
+_SAMPLED_BYTES = 65_536
+
+
+class VLLMTeacher:
+    """A model that vLLM runs in this process.
+
+    `model` is a folder, or the id of a model on the hub; `name` what its labels are stored under (the folder's name or
+    the id, unless given). `asking`: how tuples become questions. `parameters` are vLLM's sampling parameters, and
+    `chat_template_kwargs`; they go into the label's key, on top of `DEFAULT_PARAMETERS` (None removes one), together
+    with a fingerprint of a folder's weights. `price` None means unknown. `max_model_len` limits prompt and reply
+    together, in tokens; `engine` holds further arguments of `vllm.LLM`, such as `dtype`. `batch` is how many questions
+    are asked at once. Raises SettingsError when an argument is not allowed.
+    """
+
+    free = False
+    local = True
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        name: str | None = None,
+        asking: Asking | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        price: Price | None = None,
+        max_model_len: int | None = None,
+        engine: Mapping[str, Any] | None = None,
+        batch: int = 128,
+    ) -> None:
+        if (engine or {}).get("trust_remote_code"):
+            raise SettingsError("trust_remote_code would run code that comes with the model; it is not allowed")
+        folder = Path(model)
+        self.name = name or (folder.resolve().name if folder.is_dir() else model)
+        self.asking = asking or Asking()
+        self._requests = Requests(model, parameters)
+        self.parameters = {**self._requests.parameters, **fingerprint(folder)}
+        self._model = model
+        self._price = price
+        self._batch = batch
+        self._engine = {
+            "seed": 0,
+            "enable_prefix_caching": True,
+            "max_logprobs": TOP_LOGPROBS,
+            **({} if max_model_len is None else {"max_model_len": max_model_len}),
+            **(engine or {}),
+        }
+        self._llm: Any = None
+
+    def __repr__(self) -> str:
+        return f"VLLMTeacher({self.name!r})"
+
+    def expect(self, question: Question) -> Cost:
+        """About what asking this question costs."""
+        return call_cost(self._price, prompt_tokens(messages(question)), TYPICAL_TOKENS[question.reply])
+
+    def answer(self, questions: Sequence[Question], budget: Budget | None = None) -> Iterator[tuple[Question, Answer]]:
+        """Answer every question, batch by batch; see `Teacher.answer`.
+
+        Raises SettingsError when vLLM is not installed or does not know a parameter.
+        """
+        budget = budget or Budget()
+        done = failures = answered = 0
+        last = ""
+        while done < len(questions):
+            batch = questions[done : done + self._batch]
+            answers = self._within(budget, batch)
+            done += len(answers)
+            for question, answer in zip(batch, answers, strict=False):
+                failures = failures + 1 if answer.failed else 0
+                answered += not answer.failed
+                last = answer.error or last
+                yield question, answer
+            if failures >= FAILURES_IN_A_ROW or (done >= len(questions) and failures and not answered):
+                raise TeacherUnreachable(f"{failures} questions in a row failed in vLLM; the last: {last}")
+
+    def _within(self, budget: Budget, batch: Sequence[Question]) -> list[Answer]:
+        """The answers to as many of these questions as the budget allows; raises BudgetSpent where that is none."""
+        conversations = [messages(question) for question in batch]
+        while True:
+            most = sum((self._most(*pair) for pair in zip(batch, conversations, strict=True)), Cost())
+            try:
+                # One reservation for all: one after the other, the second would wait for the first to be settled.
+                with budget.reserve(most) as reservation:
+                    reservation.settle(Cost())
+                    answers = self._answers(self._loaded(), batch, conversations)
+                    reservation.settle(sum((self._cost(a) for a in answers if not a.failed), Cost()))
+                    return answers
+            except BudgetSpent:
+                if len(batch) == 1:
+                    raise
+                batch, conversations = batch[: len(batch) // 2], conversations[: len(batch) // 2]
+
+    def _most(self, question: Question, conversation: list[dict[str, str]]) -> Cost:
+        return call_cost(self._price, prompt_tokens(conversation), self._requests.output_tokens(question))
+
+    def _cost(self, answer: Answer) -> Cost:
+        return call_cost(self._price, answer.input_tokens or 0, answer.output_tokens or 0)
+
+    def _answers(
+        self, llm: Any, batch: Sequence[Question], conversations: Sequence[list[dict[str, str]]]
+    ) -> list[Answer]:
+        """The answers to one batch; halved as long as there is something in it that vLLM does not take."""
+        sampling = [self._sampling(question) for question in batch]
+        extra = {_FOR_THE_PROMPT: self.parameters[_FOR_THE_PROMPT]} if _FOR_THE_PROMPT in self.parameters else {}
+        started = time.monotonic()
+        try:
+            outputs = llm.chat(list(conversations), sampling, use_tqdm=False, **extra)
+        except Exception as error:
+            said = " ".join(f"{error}".split())[:300] or type(error).__name__
+            if "Dead" in type(error).__name__:
+                raise TeacherUnreachable(f"vLLM has stopped ({said}); see its log, and run again") from error
+            if len(batch) == 1:
+                return [Answer(None, error=f"no answer: vLLM does not take the question: {said}", failed=True)]
+            logger.debug("a batch of %d is asked in halves: %s", len(batch), said)
+            half = len(batch) // 2
+            first = self._answers(llm, batch[:half], conversations[:half])
+            return first + self._answers(llm, batch[half:], conversations[half:])
+        if len(outputs) != len(batch):
+            raise TeacherUnreachable(f"vLLM gave {len(outputs)} replies to {len(batch)} questions; run again")
+        seconds = round((time.monotonic() - started) / len(batch), 3)
+        return [replace(self._read(o, q), seconds=seconds) for o, q in zip(outputs, batch, strict=True)]
+
+    def _sampling(self, question: Question) -> Any:
+        """How the reply to a question is sampled, and what it is held to."""
+        sampling = importlib.import_module("vllm.sampling_params")
+        settings = {name: v for name, v in self._requests.parameters.items() if name != _FOR_THE_PROMPT}
+        if "max_tokens" in settings:
+            settings["max_tokens"] = self._requests.output_tokens(question)
+        schema = reply_schema(question)
+        if schema is not None:
+            settings["structured_outputs"] = sampling.StructuredOutputsParams(json=schema)
+        else:
+            settings["structured_outputs"] = sampling.StructuredOutputsParams(choice=list(token_labels(question)))
+            settings["logprobs"] = top_logprobs(question)
+        try:
+            return sampling.SamplingParams(**settings)
+        except Exception as error:
+            raise SettingsError(f"vLLM does not take the teacher_parameters: {error}") from None
+
+    def _read(self, output: Any, question: Question) -> Answer:
+        """The answer in one of vLLM's outputs."""
+        reply = output.outputs[0]
+        if reply.finish_reason in ("abort", "error"):
+            return Answer(None, error=f"no answer: vLLM ended the reply ({reply.finish_reason})", failed=True)
+        answer = read_text(reply.text, _logprobs(reply), question, str)
+        if answer.abstained and reply.finish_reason == "length" and question.reply != "token":
+            answer = replace(answer, error=CUT_OFF)
+        given, made = len(output.prompt_token_ids or ()), len(reply.token_ids)
+        return replace(
+            answer,
+            input_tokens=given,
+            output_tokens=made,
+            cost_usd=None if self._price is None else self._price.cost(given, made),
+        )
+
+    def _loaded(self) -> Any:
+        """The model, loaded once. Raises TeacherRefused where vLLM cannot load it."""
+        if self._llm is None:
+            if find_spec("vllm") is None:
+                raise SettingsError("the teacher vllm needs vLLM; install it with: pip install 'distiller-udf[vllm]'")
+            vllm = importlib.import_module("vllm")
+            logger.info("loading %s into vLLM", self._model)
+            try:
+                self._llm = vllm.LLM(model=self._model, **self._engine)
+            except Exception as error:
+                said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                raise TeacherRefused(f"vLLM cannot load {self._model} ({said})") from error
+        return self._llm
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """What tells a folder's model from another of the same name: `{"weights": hash}`; nothing where there is no folder.
+
+    Every file's name and size, with its beginning and its end: reading tens of gigabytes at every start takes minutes.
+    """
+    if not folder.is_dir():
+        return {}
+    digest = hashlib.sha256()
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.name}\0{size}\0".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_SAMPLED_BYTES))
+            stream.seek(max(0, size - _SAMPLED_BYTES))
+            digest.update(stream.read())
+    return {"weights": digest.hexdigest()[:16]}
+
+
+def _logprobs(reply: Any) -> dict[str, float] | None:
+    """The log-probabilities of a reply's first token, by its text; None where they were not asked for."""
+    if not reply.logprobs:
+        return None
+    first = reply.logprobs[0]
+    return summed((p.decoded_token, p.logprob) for p in first.values() if p.decoded_token is not None) or None
