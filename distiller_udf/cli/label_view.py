@@ -15,7 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from distiller_udf.cli.console import err, print_table, say
+from distiller_udf.budget import Cost
+from distiller_udf.cli.console import err, out, say
 from distiller_udf.labelling import Estimate, Progress
 
 LINE_SECONDS = 10.0
@@ -53,27 +54,30 @@ class Watch:
     def pace(self, stand: Progress) -> str:
         """Answers a second, and the time that is left at this pace; nothing before the first answer."""
         seconds = time.monotonic() - self.began[stand.teacher]
-        rate = (stand.answered + stand.failed) / seconds if seconds > 0 else 0.0
+        # What a spent budget left unasked counts as failed at once, which is no pace.
+        rate = (stand.answered + (0 if stand.stopped else stand.failed)) / seconds if seconds > 0 else 0.0
         if rate <= 0:
             return ""
-        left = f", {duration(stand.to_come / rate)} left" if stand.to_come and not stand.stopped else ""
+        left = f", {duration(stand.to_come / rate)} left" if stand.to_come else ""
         return f", {rate:.1f} a second{left}"
 
     def __rich__(self) -> Group:
         """The live view: a bar and a line of figures for each teacher."""
-        return Group(*(part for stand in self.all() for part in (self._bar(stand), self._figures(stand))))
+        return Group(*(part for stand in self.all() for part in (self._bar(stand), _figures(stand))))
 
     def _bar(self, stand: Progress) -> Table:
         done = stand.total - stand.to_come
+        bar = ProgressBar(total=max(1, stand.total), completed=done if stand.total else 1, width=20)
         grid = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=max(1, stand.total), completed=done if stand.total else 1, width=40)
-        grid.add_row(Text(stand.teacher, style="bold"), bar, Text(f"{done:,} of {stand.total:,}"))
+        grid.add_row(Text(stand.teacher, style="bold"), bar, Text(f"{done:,} of {stand.total:,}{self.pace(stand)}"))
         return grid
 
-    def _figures(self, stand: Progress) -> Text:
-        counts = f"{stand.answered:,} answered, {stand.cached:,} answered before, {stand.abstained:,} abstained, "
-        spent = f"{stand.failed:,} failed, {stand.tokens:,} tokens, {spent_money(stand.cost_usd, stand.cost_unknown)}"
-        return Text(f"  {counts}{spent}{self.pace(stand)}", style="dim")
+
+def _figures(stand: Progress) -> Text:
+    unknown = f" + {stand.cost_unknown:,} of unknown price" if stand.cost_unknown else ""
+    counts = f"{stand.answered:,} answered, {stand.cached:,} cached, {stand.abstained:,} abstained"
+    spent = f"{stand.failed:,} failed, {stand.tokens:,} tokens, {money(stand.cost_usd)}{unknown}"
+    return Text(f"  {counts}, {spent}", style="dim")
 
 
 @contextmanager
@@ -82,7 +86,7 @@ def watching(seconds: float | None = None) -> Iterator[Watch]:
     watch = Watch()
     with _warnings_shown(watch):
         if err.is_terminal:
-            with Live(watch, console=err, refresh_per_second=4):
+            with Live(watch, console=err, refresh_per_second=4, transient=True):
                 yield watch
             return
         ended = threading.Event()
@@ -126,33 +130,27 @@ def _warnings_shown(watch: Watch) -> Iterator[None]:
 
 
 def print_estimates(estimates: Sequence[Estimate]) -> None:
-    """What a run will ask, teacher by teacher."""
-    columns = ["teacher", "tuples", "questions", "answered already", "to ask", "tokens in", "tokens out", "cost"]
-    rows = []
-    for part in estimates:
-        counts = (part.tuples, part.questions, part.cached, part.asked)
-        rows.append([part.teacher, *counts, part.cost.input_tokens, part.cost.output_tokens, money(part.cost.usd)])
-    print_table("What there is to ask; tokens and cost are estimates", columns, rows)
+    """What a run will ask, a line a teacher, and a line for all where there are several."""
+    print_lines([str(part) for part in estimates])
+    if len(estimates) > 1:
+        asked = sum(part.asked for part in estimates)
+        print_lines([f"in all: {asked:,} to ask, {money(sum((part.cost for part in estimates), Cost()).usd)}"])
 
 
 def print_outcome(stands: Sequence[Progress]) -> None:
-    """What a run has asked, teacher by teacher."""
-    columns = ["teacher", "questions", "answered before", "answered", "abstained", "failed", "tokens", "cost"]
-    rows = []
-    for stand in stands:
-        counts = (stand.total, stand.cached, stand.answered, stand.abstained, stand.failed, stand.tokens)
-        rows.append([stand.teacher, *counts, spent_money(stand.cost_usd, stand.cost_unknown)])
-    print_table("What was asked", columns, rows)
+    """What a run has asked, a line a teacher."""
+    print_lines([str(stand) for stand in stands])
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Lines on standard output, as they are."""
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def money(usd: float | None) -> str:
     """US dollars; an unknown price is never shown as zero."""
-    return "unknown" if usd is None else f"${usd:,.2f}" if usd >= 1 else f"${usd:.4f}"
-
-
-def spent_money(usd: float, unknown: int) -> str:
-    """US dollars, and how many answers came without a price."""
-    return money(usd) + (f" + {unknown:,} of unknown price" if unknown else "")
+    return "an unknown price" if usd is None else f"${usd:.4f}"
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -120,7 +119,7 @@ vars:
             select left_source, left_id, any_value(left_record) as query,
                 list(struct_pack(source := right_source, id := right_id, record := right_record) order by right_id)
                     as candidates
-            from er_pairs group by all
+            from er_pairs group by left_source, left_id
             """.replace("group by all", "group by left_source, left_id")
         )
     return folder
@@ -141,6 +140,7 @@ def test_a_dry_run_says_what_it_would_ask_and_asks_nothing(
     assert expected["input_tokens"] > 600
     assert expected["usd"] == pytest.approx(expected["input_tokens"] / 1e6 + 2 * expected["output_tokens"] / 1e6)
     shown = run("label", *database, "--dry-run").stdout
+    assert "6 to ask" in shown
     assert "$0.0" in shown
     assert "unknown" in run("label", *database, "--dry-run", "--model", "other").stdout
     run("label", *database, "--limit", 2)
@@ -215,6 +215,8 @@ def test_variables_are_given_as_to_dbt(server: Server, project: Path, database: 
     # Who is named on the command line is asked alone.
     alone = run_json("label", *database, "--dry-run", "--model", "three", "--vars", "{er_teachers: [{model: one}]}")
     assert [part["teacher"] for part in alone["estimate"]] == ["three"]
+    both = run("label", *database, "--dry-run", "--vars", "{er_teachers: [{model: some-model}, {model: two}]}").stdout
+    assert "in all: 12 to ask, an unknown price" in both
 
 
 @pytest.mark.parametrize(
@@ -379,20 +381,28 @@ def test_the_live_view_shows_a_bar_and_all_figures(monkeypatch: pytest.MonkeyPat
         watch(stand)
     shown = screen.getvalue()
     for figure in (
-        *("some [model]", "503 of 1,000", "400 answered", "100 answered before", "7 abstained", "3 failed"),
-        *("123,456 tokens", "$1.25 + 2 of unknown price", "10.0 a second", "0:50 left", "━"),
+        *("some [model]", "503 of 1,000", "400 answered", "100 cached", "7 abstained", "3 failed"),
+        *("123,456 tokens", "$1.2500 + 2 of unknown price", "10.0 a second", "0:50 left", "━"),
     ):
         assert figure in shown, figure
 
 
-def test_the_view_says_a_stop_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert label_view.duration(7) == "0:07"
-    assert label_view.duration(3 * 3600 + 5 * 60) == "3:05:00"
-    assert (label_view.money(None), label_view.money(0.0), label_view.money(1234.5)) == (
-        *("unknown", "$0.0000", "$1,234.50"),
-    )
+def test_a_stop_is_no_pace() -> None:
+    watch = label_view.Watch()
+    watch(Progress("a", 1_000))
+    watch.began["a"] -= 10
+    watch(Progress("a", 1_000, 0, 20, failed=980, stopped="the budget is spent"))
+    assert watch.pace(watch.all()[0]).startswith(", 2.0 a second")
+    assert (watch.stopped, watch.failed) == ("the budget is spent", 980)
+    assert [label_view.duration(seconds) for seconds in (7, 750, 11_100)] == ["0:07", "12:30", "3:05:00"]
 
 
-def test_the_environment_s_key_is_never_shown(server: Server, database: list[object]) -> None:
-    os.environ["OPENAI_API_KEY"] = "sk-very-secret-0123456789"
+def test_a_stop_is_said_once(server: Server, database: list[object]) -> None:
+    assert run("label", *database, "--budget-calls", 1, code=3).output.count("the budget of 1 calls is spent") == 1
+
+
+def test_the_environment_s_key_is_never_shown(
+    server: Server, database: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0123456789")
     assert "very-secret" not in run("label", *database).output + run("label", *database, "--json").output
