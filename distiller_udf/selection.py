@@ -46,7 +46,7 @@ def select(
 
     - random: drawn by a hash of the record's key and the seed.
     - max, top2: the highest and the lowest scores: the best similarity, or its lead over the second best.
-    - kmeans, hierarchical: histograms of the similarities (how many candidates fall into each of `bins` from 0 to 1)
+    - kmeans, hierarchical: histograms of the similarities (the share of the candidates in each of `bins` from 0 to 1)
       are clustered into two; the cluster whose best similarities are higher on average holds the likely matches, and
       both are drawn from at random (DistillER, arXiv 2602.05452).
     - uncertain: a random first round, then, run by run, another one of `rounds` of those the student is least sure of,
@@ -80,25 +80,28 @@ def select(
 
 
 def uncertainty(probabilities: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """How unsure the student is of each left record, in nats: the entropy over its candidates and none.
+    """How unsure the student is of each left record: 1 less the lead of its best answer over the next best; 1 = a tie.
 
     `probabilities` of all candidates one after the other, the first of each left record at `starts`. A student gives
     each candidate a probability of its own; given that at most one is right, a candidate weighs its odds p / (1 - p)
     against 1 for none (Bernoullis conditioned on at most one success). NaN where a record has no probability.
+
+    The entropy of the same distribution prefers records with many unlikely candidates to those between two answers.
     """
     counts = np.diff(np.append(starts, len(probabilities)))
-    result = np.full(len(starts), np.nan)
-    p = np.clip(probabilities, 1e-6, 1 - 1e-6)
-    odds = np.where(np.isfinite(p), p / (1 - p), 0.0)
-    full = counts > 0
-    if not full.any():
-        return result
-    # Of weights w and their sum W the entropy is log W - sum(w log w) / W; none weighs 1, whose log is 0.
-    spread = odds * np.log(np.where(odds > 0, odds, 1.0))
-    total = 1 + np.add.reduceat(odds, starts[full])
-    known = np.add.reduceat(np.isfinite(p).astype(np.int64), starts[full]) > 0
-    result[full] = np.where(known, np.log(total) - np.add.reduceat(spread, starts[full]) / total, np.nan)
-    return result
+    odds = np.clip(probabilities, 1e-9, 1 - 1e-9)
+    odds = np.where(np.isfinite(odds), odds / (1 - odds), 0.0)
+    member = np.repeat(np.arange(len(starts)), counts)
+    largest = np.zeros((len(starts), 3))
+    largest[:, 0] = 1.0  # none
+    order = np.lexsort((-odds, member))
+    for place in (0, 1):
+        has = counts > place
+        largest[has, 1 + place] = odds[order[starts[has] + place]]
+    largest = np.sort(largest, axis=1)
+    total = 1 + np.bincount(member, odds, len(starts))
+    known = np.bincount(member, np.isfinite(probabilities), len(starts)) > 0
+    return np.where(known, 1 - (largest[:, 2] - largest[:, 1]) / total, np.nan)
 
 
 @dataclass(frozen=True)
@@ -220,10 +223,11 @@ def _likely(pool: _Pool, strategy: str, bins: int, seed: int) -> np.ndarray:
 
 
 def _histograms(pool: _Pool, bins: int) -> np.ndarray:
-    """How many candidates of each profile fall into each bin; not divided by their number, which tells too."""
+    """The share of each profile's candidates in each bin: how many there are must not decide between the clusters."""
     at = np.clip((pool.similarities * bins).astype(np.int64), 0, bins - 1)
     counts = np.bincount(pool.member * bins + at, minlength=len(pool.draw) * bins)
-    return counts.reshape(len(pool.draw), bins).astype(np.float64)
+    histograms = counts.reshape(len(pool.draw), bins).astype(np.float64)
+    return np.asarray(histograms / np.maximum(histograms.sum(axis=1, keepdims=True), 1))
 
 
 def _uncertain(pool: _Pool, wanted: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
