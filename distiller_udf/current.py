@@ -69,12 +69,12 @@ class CurrentTeacher:
     lock: threading.Lock = field(default_factory=threading.Lock)
     _made: Run | None = None
 
-    def answer(self, texts: Sequence[Texts]) -> list[tuple[Answer, str]]:
-        """One answer a tuple, given as canonical texts, and the name of who gave it.
+    def answer(self, texts: Sequence[Texts], columns: Sequence[str] | None) -> list[tuple[Answer, str]]:
+        """One answer a tuple, given as canonical texts, and the name of who gave it; see `Run.answer`.
 
         Raises SettingsError, LabelError, TeacherError and, where the budget does not reach, BudgetSpent.
         """
         with self.lock:
             if self._made is None:
                 self._made = self.make()
-            return self._made.answer(texts)
+            return self._made.answer(texts, columns)

@@ -64,7 +64,7 @@ class Tuples:
             sources=parts["source"],
             ids=parts["id"],
             texts=Records.from_arrow(parts["record"]).texts(),
-            columns=_columns(table["query"].type, parts["record"].type),
+            columns=common_columns(table["query"].type, parts["record"].type),
         )
 
     def pairs(self) -> pa.Table:
@@ -120,8 +120,8 @@ def label_table(
     )
 
 
-def _columns(*kinds: pa.DataType) -> tuple[str, ...] | None:
-    """The names of the columns of records of these types; None where one of them is text."""
+def common_columns(*kinds: pa.DataType) -> tuple[str, ...] | None:
+    """The names of all columns of records of these types; None where one of them is text."""
     if not all(pa.types.is_struct(kind) for kind in kinds):
         return None
     return tuple(dict.fromkeys(field.name for kind in kinds for field in kind))

@@ -26,6 +26,7 @@ from distiller_udf.errors import DistillerError, RecordError, SettingsError, Stu
 from distiller_udf.records import Records, one_array
 from distiller_udf.scoring import comparable, score_records
 from distiller_udf.students import Student
+from distiller_udf.tuples import common_columns
 
 if TYPE_CHECKING:
     import duckdb
@@ -136,7 +137,8 @@ class Functions:
         # An empty list is a question too: it has no match, as er_select says.
         asked = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False) & ~Records.from_arrow(query).empty
         wanted = {i: (texts[i], tuple(options[rows[i] : rows[i + 1]])) for i in np.flatnonzero(asked).tolist()}
-        by_row = dict(zip(wanted, self.teacher.answer(list(wanted.values())), strict=True))
+        columns = common_columns(one_array(query).type, one_array(candidates).type.value_type) if wanted else None
+        by_row = dict(zip(wanted, self.teacher.answer(list(wanted.values()), columns), strict=True))
         return pa.array(
             [self._labelled(*by_row[i]) if i in by_row else self._unlabelled() for i in range(len(query))], LABEL
         )

@@ -52,7 +52,7 @@ def answer_questions(
     state = Progress(teacher.name, total=len(distinct), cached=len(answers))
     notify(state)
     if missing:
-        logger.info("asking %s: %d questions, %d more are answered already", teacher.name, len(missing), len(answers))
+        logger.debug("asking %s: %d questions, %d more are answered already", teacher.name, len(missing), len(answers))
         asked, state = _ask(missing, teacher, store, budget or Budget(), state, notify)
         answers |= asked
         _log_end(state, [answer for answer in asked.values() if answer.failed])

@@ -74,7 +74,14 @@ def _panel(
 
     texts = [(question.query, question.candidates) for question in read.questions]
     return read, Panel(
-        texts, store, budget or Budget(), hidden, records=_keys(read), pairs=all_pairs, progress=progress or unseen
+        texts,
+        store,
+        budget or Budget(),
+        hidden,
+        records=_keys(read),
+        rows=read.columns is not None,
+        pairs=all_pairs,
+        progress=progress or unseen,
     )
 
 

@@ -63,7 +63,7 @@ class Panel:
     """The tuples of a run, with all that asking any teacher about them takes.
 
     `texts` are the tuples; `records` are their records' keys, the query's first, or None where they are unknown.
-    `pairs` fetches all candidate pairs.
+    `rows` says that the records are rows, none of them a text without columns. `pairs` fetches all candidate pairs.
     """
 
     texts: Sequence[Texts]
@@ -71,6 +71,7 @@ class Panel:
     budget: Budget
     privacy: Privacy
     records: Sequence[Sequence[Key]] | None = None
+    rows: bool = False
     pairs: Callable[[], pa.Table] | None = None
     progress: OnProgress = unseen
 
@@ -164,7 +165,8 @@ class Panel:
         """The tuples as this teacher sees them."""
         if teacher.local:
             return self.texts
-        shown = iter(self.privacy.shown([text for query, candidates in self.texts for text in (query, *candidates)]))
+        texts = [text for query, candidates in self.texts for text in (query, *candidates)]
+        shown = iter(self.privacy.shown(texts, rows=self.rows))
         return [(next(shown), tuple(next(shown) for _ in candidates)) for _, candidates in self.texts]
 
     def _split(self, share: float) -> tuple[list[int], list[int]]:

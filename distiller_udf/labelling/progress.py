@@ -69,7 +69,7 @@ def unseen(progress: Progress, /) -> None:
 
 
 class Lines:
-    """Says where a run stands in a line every so many seconds, and at the end of each teacher's questions."""
+    """Says where a run stands in a line every so many seconds."""
 
     def __init__(self, say: Callable[[str], None], seconds: float = 10.0) -> None:
         self._say = say
@@ -77,7 +77,7 @@ class Lines:
         self._said_at = time.monotonic()
 
     def __call__(self, progress: Progress, /) -> None:
-        now, ended = time.monotonic(), progress.to_come == 0 and progress.total > progress.cached
-        if progress.stopped or ended or now - self._said_at >= self._seconds:
+        now = time.monotonic()
+        if now - self._said_at >= self._seconds:
             self._said_at = now
             self._say(str(progress))

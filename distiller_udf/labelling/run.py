@@ -47,11 +47,14 @@ class Run:
     privacy: Privacy
     vote: str = "majority"
 
-    def answer(self, texts: Sequence[Texts]) -> list[tuple[Answer, str]]:
+    def answer(self, texts: Sequence[Texts], columns: Sequence[str] | None = None) -> list[tuple[Answer, str]]:
         """One answer a tuple, given as canonical texts, and who gave it; for `er_label`.
 
+        `columns` are those of the records, None where some are text; private ones must be among them, as a misspelt
+        name would hide nothing.
         With several teachers it is the majority's: how reliable they are cannot be told from a few questions, so
-        `dawid_skene` counts as that here. Raises BudgetSpent, TeacherError, LabelError.
+        `dawid_skene` counts as that here. Raises BudgetSpent, TeacherError,
+        LabelError, SettingsError.
         """
         stopped: list[str] = []
 
@@ -59,7 +62,9 @@ class Run:
             if progress.stopped:
                 stopped.append(progress.stopped)
 
-        panel = Panel(texts, self.store, self.budget, self.privacy, progress=watch)
+        if columns is not None:
+            self.privacy.check_columns(columns)
+        panel = Panel(texts, self.store, self.budget, self.privacy, rows=columns is not None, progress=watch)
         said = [panel.ask(teacher) for teacher in self.teachers]
         if stopped:
             raise BudgetSpent(stopped[0])

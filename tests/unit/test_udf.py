@@ -241,6 +241,9 @@ def test_several_teachers_vote_and_see_no_private_column(tmp_path: Path) -> None
     assert {question.query for teacher in teachers for question in teacher.asked} == {'{"name":"a"}'}
     with pytest.raises(duckdb.Error, match="columns"):
         connection.sql("select er_label('a 555-1234', ['a'])").fetchall()
+    with pytest.raises(duckdb.Error, match="phone"):
+        connection.sql("select er_label({'name': 'a', 'fone': '1'}, [{'name': 'a', 'fone': '1'}])").fetchall()
+    assert sum(len(teacher.asked) for teacher in teachers) == 2
 
 
 def test_label_makes_its_teacher_once(tmp_path: Path) -> None:
