@@ -33,7 +33,9 @@ file = click.Path(dir_okay=False, path_type=Path)
 @database_option
 @schema_option
 @click.option(
-    "--tuples", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Instead: er_tuples as Parquet."
+    "--tuples",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Instead: er_tuples as Parquet; the embedded teacher then knows no other pairs.",
 )
 @click.option(
     "--project-dir",
