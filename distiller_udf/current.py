@@ -62,12 +62,14 @@ class CurrentTeacher:
     """The teacher that `er_label` asks, and its store: made on first use, and asked by one thread at a time.
 
     DuckDB calls from several threads at once. One after the other they find each other's answers in the store, so
-    nothing is paid for twice; the teacher itself has many questions of one call under way.
+    nothing is paid for twice; the teacher itself has many questions of one call under way. Another `invocation` is
+    another run, with a budget of its own: a connection may outlive a dbt command.
     """
 
     make: Callable[[], Run]
+    invocation: Callable[[], str] = lambda: ""
     lock: threading.Lock = field(default_factory=threading.Lock)
-    _made: Run | None = None
+    _made: tuple[str, Run] | None = None
 
     def answer(self, texts: Sequence[Texts], columns: Sequence[str] | None) -> list[tuple[Answer, str]]:
         """One answer a tuple, given as canonical texts, and the name of who gave it; see `Run.answer`.
@@ -75,6 +77,7 @@ class CurrentTeacher:
         Raises SettingsError, LabelError, TeacherError and, where the budget does not reach, BudgetSpent.
         """
         with self.lock:
-            if self._made is None:
-                self._made = self.make()
-            return self._made.answer(texts, columns)
+            invocation = self.invocation()
+            if self._made is None or self._made[0] != invocation:
+                self._made = invocation, self.make()
+            return self._made[1].answer(texts, columns)

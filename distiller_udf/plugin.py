@@ -95,7 +95,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         source = self.settings["student_path"] or self.settings["students_path"]
         student = CurrentStudent(project_folder() / source, str(self.settings["student_name"]))
         wanted = self.settings["teacher"] or self.settings["teachers"]
-        ask = CurrentTeacher(self._ask) if wanted else None
+        ask = CurrentTeacher(self._ask, invocation) if wanted else None
         register_functions(conn, Functions(student, ask, self.settings["strict"]))
 
     def _ask(self) -> Run:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 EMPTY_TEXT = "{}"
 _FREE_AT_ONCE = 500
+_SECONDS_TO_WAIT_FOR_OTHERS = 0.5
 
 
 def answer_questions(
@@ -73,10 +75,47 @@ def _ask(
     state: Progress,
     notify: OnProgress,
 ) -> tuple[dict[str, Answer], Progress]:
-    """Ask what is missing and store every answer as it arrives; a question left unanswered counts as failed."""
+    """Ask what is missing; what another run is asking right now is waited for instead of paid for twice."""
+    if teacher.free:
+        return _asked(missing, teacher, store, budget, state, notify)
+    answers: dict[str, Answer] = {}
+    with store.claims() as claims:
+        while len(answers) < len(missing):
+            still = {key: question for key, question in missing.items() if key not in answers}
+            mine = claims.take(still)
+            arrived = store.get(still)  # after claiming: what is there now was answered by others
+            answers |= arrived
+            if arrived:
+                state = replace(state, cached=state.cached + len(arrived))
+                notify(state)
+            wanted = {key: question for key, question in still.items() if key in mine and key not in arrived}
+            if wanted:
+
+                def watch(progress: Progress, /) -> None:
+                    claims.renew()
+                    notify(progress)
+
+                asked, state = _asked(wanted, teacher, store, budget, state, watch)
+                answers |= asked
+            elif not arrived:
+                time.sleep(_SECONDS_TO_WAIT_FOR_OTHERS)
+            if state.stopped:
+                break
+    return _unasked(missing, f"no answer: {state.stopped}") | answers, state
+
+
+def _asked(
+    missing: dict[str, Question],
+    teacher: Teacher,
+    store: LabelStore,
+    budget: Budget,
+    state: Progress,
+    notify: OnProgress,
+) -> tuple[dict[str, Answer], Progress]:
+    """Ask all of these and store every answer as it arrives; a question left unanswered counts as failed."""
     key_of = {question: key for key, question in missing.items()}
     answers: dict[str, Answer] = {}
-    reason = "the teacher passed over it"
+    before = state.answered
     try:
         with contextlib.closing(_chunks(teacher, list(missing.values()), budget)) as chunks:
             for chunk in chunks:
@@ -85,25 +124,29 @@ def _ask(
                     state = state.plus(given)
                     notify(state)
     except BudgetSpent as spent:
-        reason = str(spent)
-        state = replace(state, stopped=reason)
-    except TeacherError as error:
-        if not state.answered:
-            raise
-        kept = f"{state.answered:,} of {len(missing):,} answers arrived and are kept; run again to ask only the rest"
-        raise type(error)(f"{error} ({kept})") from error
-    unasked = {key: Answer(None, error=f"no answer: {reason}", failed=True) for key in missing if key not in answers}
-    state = replace(state, failed=state.failed + len(unasked))
-    if unasked:
+        state = replace(state, stopped=str(spent))
         notify(state)
-    return answers | unasked, state
+    except TeacherError as error:
+        arrived = state.answered - before
+        if not arrived:
+            raise
+        kept = f"{arrived:,} of {len(missing):,} answers arrived and are kept; run again to ask only the rest"
+        raise type(error)(f"{error} ({kept})") from error
+    if len(answers) < len(missing) and not state.stopped:
+        state = replace(state, failed=state.failed + len(missing) - len(answers))
+        notify(state)
+    return _unasked(missing, f"no answer: {state.stopped or 'the teacher passed over it'}") | answers, state
+
+
+def _unasked(questions: Iterable[str], reason: str) -> dict[str, Answer]:
+    return {key: Answer(None, error=reason, failed=True) for key in questions}
 
 
 def _log_end(state: Progress, failed: Sequence[Answer]) -> None:
     """Say in one line what was asked and what it cost, and warn where questions failed."""
     logger.info("%s", state)
     if state.stopped:
-        logger.warning("%s stopped early: %s", state.teacher, state.stopped)
+        logger.warning("%s stopped early, with %d questions unasked: %s", state.teacher, state.to_come, state.stopped)
     elif failed:
         logger.warning(
             "%d of %d questions to %s failed and will be asked again by the next run; the first: %s",

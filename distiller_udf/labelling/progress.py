@@ -17,7 +17,7 @@ class Progress:
     `total` = `cached` + `answered` + `failed` + those still to come. `cached` came from the store, `answered` from the
     teacher in this run; of these `abstained` are unusable. `tokens` and `cost_usd` are what this run has used as far as
     known; `cost_unknown` counts the answers without a price. `stopped` says why the run ended early without an error:
-    the budget is spent.
+    the budget is spent; what is `to_come` then was not asked.
     """
 
     teacher: str = ""

@@ -18,7 +18,9 @@ create table mentions (
     key text not null, source text not null, id text not null, primary key (key, source, id)
 ) without rowid;
 create index mentions_by_record on mentions (id, source);
-create table secrets (name text primary key, value blob not null) without rowid
+create table secrets (name text primary key, value blob not null) without rowid;
+create table claims (key text primary key, owner text not null, expires_at real not null) without rowid;
+create index claims_by_owner on claims (owner)
 """
 
 MIGRATIONS: Mapping[int, str] = {1: _VERSION_2}

@@ -20,6 +20,7 @@ from distiller_udf.database import Database
 from distiller_udf.errors import LabelError
 from distiller_udf.imported import ImportResult, check_labels, id_text, listed
 from distiller_udf.labels import erasure
+from distiller_udf.labels.claims import Claims
 from distiller_udf.labels.erasure import Deleted
 from distiller_udf.labels.rows import (
     ANSWER_COLUMNS,
@@ -134,6 +135,10 @@ class LabelStore:
                 connection.executemany(
                     "insert into mentions (key, source, id) values (?, ?, ?) on conflict do nothing", part
                 )
+
+    def claims(self) -> Claims:
+        """The claims of a new run: which questions it alone is asking."""
+        return Claims(self._database)
 
     def secret(self) -> bytes:
         """32 random bytes, made once a store: the key of the pseudonyms. They are never exported or shown."""

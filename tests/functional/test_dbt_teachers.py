@@ -117,7 +117,7 @@ def test_a_budget_ends_the_asking_not_the_run_and_the_next_run_goes_on(tmp_path:
     label(built)
     assert asked(llm) == 25
     assert built.query("select count(*) from er_labels") == [(25,)]
-    assert "good stopped early: the budget of 25 calls is spent" in log_of(built)
+    assert "good stopped early, with 15 questions unasked: the budget of 25 calls is spent" in log_of(built)
     label(built)
     assert (asked(llm), built.query("select count(*) from er_labels")) == (40, [(40,)])
 

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -217,10 +218,10 @@ def test_killed_and_resumed_asks_only_what_is_missing(tmp_path: Path) -> None:
         assert resumed.equals(label_tuples(rows, teachers=[Exact()], store=other))
 
 
-def test_two_processes_label_into_one_store(tmp_path: Path) -> None:
-    path = tmp_path / "labels.sqlite"
+def test_two_processes_label_at_the_same_time_and_pay_once(tmp_path: Path) -> None:
+    path, logs = tmp_path / "labels.sqlite", [tmp_path / "log0", tmp_path / "log1"]
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_label, args=(path, tmp_path / f"log{i}", 0.001)) for i in range(2)]
+    processes = [context.Process(target=_label, args=(path, log, 0.005)) for log in logs]
     for process in processes:
         process.start()
     for process in processes:
@@ -228,3 +229,34 @@ def test_two_processes_label_into_one_store(tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [0, 0]
     with LabelStore(path) as store:
         assert store.export().num_rows == 120
+    asked = [line for log in logs if log.exists() for line in log.read_text().splitlines()]
+    assert len(asked) == len(set(asked)) == 120
+
+
+def test_what_another_run_gives_up_is_asked_by_this_one(store: LabelStore) -> None:
+    questions = [Question(f"q{i}", ("x",)) for i in range(6)]
+    teacher, other = Exact(), store.claims()
+    other.take(question.key(teacher) for question in questions[:3])
+    threading.Timer(0.7, other.release).start()
+    started = time.monotonic()
+    answers = answer_questions(questions, teacher=teacher, store=store)
+    assert [answer.choice for answer in answers] == [0] * 6
+    assert time.monotonic() - started > 0.6
+    assert [question.query for question in teacher.asked[:3]] == ["q3", "q4", "q5"], "nobody else asks these"
+
+
+def test_the_claims_of_a_process_that_was_killed_hold_nobody_up(tmp_path: Path) -> None:
+    path, questions = tmp_path / "labels.sqlite", [Question("q", ("x",))]
+
+    def claim_and_die() -> None:
+        with LabelStore(path) as opened:
+            opened.claims().take(question.key(Exact()) for question in questions)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=claim_and_die)
+    process.start()
+    process.join(30)
+    teacher = Exact()
+    with LabelStore(path) as opened:
+        assert answer_questions(questions, teacher=teacher, store=opened)[0].choice == 0
+        assert opened.claims().take([questions[0].key(teacher)]), "its own claims are given back"
