@@ -13,6 +13,7 @@
     {% endfor %}
     {% if execute %}
         {% do distiller_udf._er_sources(settings['er_sources']) %}
+        {% do distiller_udf._er_check_models(settings) %}
     {% endif %}
     {% do return(settings) %}
 {% endmacro %}
@@ -86,13 +87,8 @@
         {% if value is not mapping %}
             {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a mapping.') %}
         {% endif %}
-    {% elif type == 'mappings' %}
-        {% set listed = value is sequence and value is not string and value is not mapping and (value | length) > 0 %}
-        {% if not listed or value | reject('mapping') | list %}
-            {% do distiller_udf._er_raise(
-                name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a list of mappings, such as [{model: qwen2.5:32b}].'
-            ) %}
-        {% endif %}
+    {% elif type == 'teachers' %}
+        {% do distiller_udf._er_teachers(value, name) %}
     {% elif type == 'rules' %}
         {% do distiller_udf._er_rules(value, name) %}
     {% elif type == 'sources' %}

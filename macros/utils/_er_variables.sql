@@ -33,7 +33,7 @@
         'er_teacher_encoder': {'type': 'text', 'nullable': true},
         'er_teacher_base': {'type': 'choice', 'allowed': ['openai', 'vllm']},
         'er_teacher_base_share': {'type': 'number', 'from': 0.01, 'to': 1},
-        'er_teachers': {'type': 'mappings', 'nullable': true},
+        'er_teachers': {'type': 'teachers', 'nullable': true},
         'er_vote': {'type': 'choice', 'allowed': ['majority', 'dawid_skene', 'unanimous']},
         'er_budget_calls': {'type': 'integer', 'from': 0, 'to': 1000000000, 'nullable': true},
         'er_budget_tokens': {'type': 'integer', 'from': 0, 'to': 1000000000000, 'nullable': true},

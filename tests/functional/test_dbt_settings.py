@@ -54,6 +54,16 @@ def test_an_unknown_variable_of_the_project_is_found(tmp_path: Path, scope: str)
         ({"er_task": "dedup"}, 'er_task is "dedup"; did you mean dedupe? Allowed: auto, link, dedupe, link_and'),
         ({"er_blocking_top_k": "many"}, 'er_blocking_top_k is "many". Allowed: a whole number from 1 to 1000.'),
         ({"er_sources": [{**SHOP, "model": "customer"}]}, "customer"),
+        ({"er_teachers": [{"modell": "m"}]}, 'er_teachers has an entry with "modell"; did you mean model? Allowed: '),
+        ({"er_teachers": {"model": "m"}}, "Allowed: a list of mappings, such as [{model: qwen2.5:32b}]."),
+        ({"er_private_columns": "name"}, 'er_private_columns is "name". Allowed: a list of column names.'),
+        ({"er_teacher_parameters": [1]}, "er_teacher_parameters is [1]. Allowed: a mapping."),
+        ({"er_sources": [SHOP], "er_teacher": "openai"}, "the teacher openai needs a model; set er_teacher_model"),
+        ({"er_sources": [SHOP], "er_teachers": [{"teacher": "vllm"}]}, "the teacher vllm needs a model"),
+        (
+            {"er_sources": [SHOP], "er_teachers": [{"teacher": "encoder", "model": "m"}]},
+            "the teacher encoder needs weights; set er_teacher_encoder",
+        ),
     ],
 )
 def test_a_wrong_value_stops_before_anything_runs(empty: Project, variables: dict[str, Any], expected: str) -> None:
