@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from conftest import make_people
-from dbt_harness import Project, macro_project, stubbed_project
+from dbt_harness import ROOT, Project, macro_project, stubbed_project
 from sklearn.metrics import cohen_kappa_score
 
 PEOPLE = make_people(200)
@@ -109,7 +110,7 @@ def test_it_compiles_and_builds_empty(tmp_path: Path) -> None:
     assert len(selected(empty)) > 0
 
 
-@pytest.mark.parametrize("schema", ["main", "it's odd"])
+@pytest.mark.parametrize("schema", ["main", "Odd Schema"])
 def test_rounds_follow_the_student_until_the_share_is_reached(tmp_path: Path, schema: str) -> None:
     built = made(tmp_path, labels=True, schema=schema, er_selection_strategy="uncertain", er_selection_rounds=4)
     built.run("build")
@@ -215,5 +216,8 @@ def test_agreement_and_kappa_are_those_of_sklearn(tmp_path: Path) -> None:
         assert pairs == len(both) > 100
         assert agreement == pytest.approx(np.mean(np.equal(a, b)))
         assert kappa == pytest.approx(cohen_kappa_score(a, b))
+    models = yaml.safe_load((ROOT / "models" / "er_models.yml").read_text())["models"]
+    described = next(model for model in models if model["name"] == "er_teacher_agreement")["columns"]
+    assert [column["name"] for column in described] == [name for name, *_ in built.query("describe agreement")]
     assert built.query("select distinct agreement, kappa from constant") == [(1.0, None)]
     assert built.query("select count(*) from nobody") == [(0,)]

@@ -49,10 +49,13 @@ def test_teachers_that_disagree_make_soft_labels() -> None:
     assert labelled_pairs(pa.Table.from_pylist(rows)).labels.tolist() == pytest.approx([2 / 3, 1 / 3])
 
 
-def test_probabilities_are_soft_labels_and_gaps_in_them_are_not() -> None:
+def test_probabilities_are_soft_labels_and_a_pair_without_one_does_not_teach() -> None:
     soft = labelled_pairs(pa.Table.from_pylist([answer(1, probabilities=[0.7, 0.1])]))
     assert soft.labels.tolist() == [0.7, 0.1]
-    hard = labelled_pairs(pa.Table.from_pylist([answer(1, probabilities=[0.7, None])]))
+    gap = labelled_pairs(pa.Table.from_pylist([answer(1, probabilities=[0.7, None])]))
+    assert gap.labels.tolist() == [0.7]
+    assert gap.right.to_dicts() == [{"name": "option 0"}]
+    hard = labelled_pairs(pa.Table.from_pylist([answer(1, probabilities=[None, None])]))
     assert hard.labels.tolist() == [1.0, 0.0]
 
 

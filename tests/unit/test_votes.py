@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 
 from distiller_udf.errors import LabelError, SettingsError
 from distiller_udf.training.data import labelled_pairs
@@ -187,6 +189,12 @@ def test_the_order_of_the_rows_does_not_matter(method: str) -> None:
     labels, _ = simulated(60, {"a": 0.9, "b": 0.8, "c": 0.7}, seed=4)
     shuffled = labels.take(pa.array(np.random.default_rng(1).permutation(len(labels))))
     assert vote(shuffled, method).sort_by("left_id").equals(vote(labels, method).sort_by("left_id"))
+
+
+def test_the_model_is_described_with_the_columns_of_the_labels() -> None:
+    models = yaml.safe_load((Path(__file__).parents[2] / "models" / "er_models.yml").read_text())["models"]
+    columns = {model["name"]: [column["name"] for column in model["columns"]] for model in models}
+    assert columns["er_votes"] == [*columns["er_labels"], "teachers", "agreement"]
 
 
 def test_wrong_input_is_one_sentence() -> None:
