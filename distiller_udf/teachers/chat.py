@@ -6,9 +6,10 @@ import importlib
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -38,6 +39,10 @@ class Passing(Exception):
         self.wait = wait
         self.free = free
         self.nobody_there = nobody_there
+
+
+class NotSent(Exception):
+    """What `slot` raises in `ChatEndpoint.post` when the call is not to be made after all."""
 
 
 class Rejected(Exception):
@@ -78,6 +83,7 @@ class ChatEndpoint:
         self._key = os.environ.get(api_key_env, "").strip()
         self._client: Any = None
         self._response_type: Any = None
+        self._call = threading.local()
 
     def __repr__(self) -> str:
         return f"ChatEndpoint({self.base_url!r}, api_key_env={self.api_key_env!r})"
@@ -98,6 +104,7 @@ class ChatEndpoint:
             trust_env=not self._local_only,
             limits=http.Limits(max_connections=self._connections, max_keepalive_connections=self._connections),
         )
+        client.event_hooks["request"].append(self._go)
         client.event_hooks["response"].append(self._look)
         # Local servers want no key, but the client does. Retrying is done above, where it can be counted.
         self._client = openai.OpenAI(
@@ -108,19 +115,22 @@ class ChatEndpoint:
             http_client=client,
         )
 
-    def post(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def post(self, body: Mapping[str, Any], slot: AbstractContextManager[Any] | None = None) -> dict[str, Any]:
         """Send one request and return the response body.
 
-        Raises Passing, Rejected, or TeacherRefused when no request can succeed here.
+        `slot` is entered when all is ready to go out, and left when all has come back. Raises Passing, Rejected, or
+        TeacherRefused when no request can succeed here; and what `slot` raises.
         """
         try:
-            # Not chat.completions.create: its walk through typed messages costs more than all the rest of a call, and
-            # it knows none of the settings that other servers have.
-            response = self._client.post(
-                "/chat/completions", body=dict(body), cast_to=self._response_type, stream=True, stream_cls=object
-            )
-            with closing(response):
-                data = self._read(response)
+            with ExitStack() as held:
+                self._call.held, self._call.slot = held, slot or nullcontext()
+                # Not chat.completions.create: its walk through typed messages costs more than all the rest of a call,
+                # and it knows none of the settings that other servers have.
+                response = self._client.post(
+                    "/chat/completions", body=dict(body), cast_to=self._response_type, stream=True, stream_cls=object
+                )
+                with closing(response):
+                    data = self._read(response)
         except Exception as error:
             self._explain(error, str(body.get("model")))
         return _json_object(data)
@@ -131,6 +141,10 @@ class ChatEndpoint:
         A short key ("none", "x", "1", as local servers are given) is no secret, and its letters are everywhere.
         """
         return text.replace(self._key, "***") if len(self._key) >= SECRET_CHARACTERS else text
+
+    def _go(self, request: Any) -> None:
+        """Called with every request when it is ready: building one takes the client longer than sending it."""
+        self._call.held.enter_context(self._call.slot)
 
     def _look(self, response: Any) -> None:
         """Called with every response before anyone else reads it: an error's body is limited too."""
@@ -153,9 +167,9 @@ class ChatEndpoint:
         """Raise what an exception of a call means. Never `from error`: its text may repeat the key."""
         import openai
 
-        # Older clients wrap what `_look` raises.
+        # Older clients wrap what `_go` and `_look` raise.
         inner = error.__cause__ if isinstance(error, openai.APIConnectionError) else None
-        known = next((e for e in (error, inner) if isinstance(e, (_Status, Passing))), None)
+        known = next((e for e in (error, inner) if isinstance(e, (_Status, Passing, NotSent))), None)
         if isinstance(known, _Status):
             self._sort(known, model)
         if known is not None:

@@ -8,7 +8,8 @@ ends the run at once with one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from distiller_udf.budget import Budget, Cost
@@ -74,6 +75,14 @@ class OpenAICompatible:
 
         When the run has to end early, the calls under way are waited for and yielded first: they are paid for.
         """
+        with closing(self.answer_together(questions, budget)) as together:
+            for answered in together:
+                yield from answered
+
+    def answer_together(
+        self, questions: Sequence[Question], budget: Budget | None = None
+    ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
+        """As `answer`, with those answers together that arrived since the last: so that they can be stored together."""
         self.endpoint.open()
         yield from Run(self, budget or Budget()).answers(questions)
 

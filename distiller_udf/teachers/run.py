@@ -1,7 +1,8 @@
 """Many questions under way at once: slots, attempts, pauses, and when to stop.
 
-A slot is held for the time of one call alone: a question that is being prepared, waits to be tried again, or is being
-read, keeps no other from being asked. There are twice as many threads as slots, so that one is always ready to go.
+A slot is held for the time of one call alone: from when its request is ready to go out to when its response has come
+back. Who is being prepared, waits to be tried again, or is being read, keeps no other from being asked. There are twice
+as many threads as slots, so that one is always ready to go.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from distiller_udf.budget import Budget, Cost
+from distiller_udf.budget import Budget, Cost, Reservation
 from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.teachers.chat import ChatEndpoint, Passing, Rejected
+from distiller_udf.teachers.chat import ChatEndpoint, NotSent, Passing, Rejected
 from distiller_udf.teachers.prices import prompt_tokens
 from distiller_udf.teachers.replies import WITHHELD
 from distiller_udf.teachers.requests import Requests, Shape
@@ -97,8 +98,8 @@ class Run:
         self._answered = 0
         self._last = ""
 
-    def answers(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
-        """The answers in order of completion.
+    def answers(self, questions: Sequence[Question]) -> Iterator[list[tuple[Question, Answer]]]:
+        """The answers in order of completion, together with all that have arrived since the last ones were taken.
 
         When the run has to end early, the calls under way are waited for and yielded first: they are paid for.
         """
@@ -115,10 +116,10 @@ class Run:
                     future.add_done_callback(done.put)
                 if not pending:
                     break
-                future = done.get()
-                question, answer = pending.pop(future), self._settle(future)
-                if answer is not None:
-                    yield question, answer
+                settled = [(pending.pop(future), self._settle(future)) for future in _taken(done)]
+                answered = [(question, answer) for question, answer in settled if answer is not None]
+                if answered:
+                    yield answered
             ended = self.ended or self._verdict()
             if ended is not None:
                 raise ended
@@ -167,29 +168,36 @@ class Run:
         with self._budget.reserve(most) as reservation:
             reservation.settle(Cost())  # until the call is made
             while self._wait():
-                with teacher.slots.taken():
-                    if self._stop.is_set():
-                        break
-                    if self._paused() > 0:
-                        continue
-                    if not teacher.requests.shape <= shape:
-                        raise Outdated
-                    reservation.settle(teacher.cost(question, given))
-                    try:
-                        response = teacher.endpoint.post(body)
-                    except Rejected:
-                        reservation.settle(Cost(1))
-                        raise
-                    except Passing as fault:
-                        if fault.free:
-                            reservation.settle(Cost(0 if fault.nobody_there else 1))
-                        raise
+                try:
+                    response = teacher.endpoint.post(
+                        body, self._slot(shape, reservation, teacher.cost(question, given))
+                    )
+                except Paused:
+                    continue
+                except Rejected:
+                    reservation.settle(Cost(1))
+                    raise
+                except Passing as fault:
+                    if fault.free:
+                        reservation.settle(Cost(0 if fault.nobody_there else 1))
+                    raise
                 self._heard = True
                 used = teacher.used(response)
                 if used is not None:
                     reservation.settle(used)
                 return response, used
         return None
+
+    @contextmanager
+    def _slot(self, shape: Shape, reservation: Reservation, expected: Cost) -> Iterator[None]:
+        """Hold a slot for one call, which counts as `expected` from now on; raises NotSent where it must not go out."""
+        with self._teacher.slots.taken():
+            if self._stop.is_set() or self._paused() > 0:
+                raise Paused
+            if not self._teacher.requests.shape <= shape:
+                raise Outdated
+            reservation.settle(expected)
+            yield
 
     def back_off(self, attempt: int, fault: Passing) -> None:
         """Wait before the next attempt; a pause that the server asks for holds for all threads."""
@@ -233,7 +241,20 @@ class Run:
         self._stop.set()
 
 
-class Outdated(Exception):
+def _taken(done: SimpleQueue[Future[Answer]]) -> list[Future[Answer]]:
+    """All that is in the queue, at least one: waits for it."""
+    taken = [done.get()]
+    with suppress(Empty):
+        while True:
+            taken.append(done.get_nowait())
+    return taken
+
+
+class Paused(NotSent):
+    """While a request waited for its slot, the server asked for a pause, or the run ended."""
+
+
+class Outdated(NotSent):
     """While a request waited for its slot, the server refused another one of its shape."""
 
 

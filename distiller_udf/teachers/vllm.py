@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,6 +89,13 @@ class VLLMTeacher:
 
         Raises SettingsError when vLLM is not installed or does not know a parameter.
         """
+        for answered in self.answer_together(questions, budget):
+            yield from answered
+
+    def answer_together(
+        self, questions: Sequence[Question], budget: Budget | None = None
+    ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
+        """As `answer`, a batch at a time: so that its answers can be stored together."""
         budget = budget or Budget()
         done = failures = answered = 0
         last = ""
@@ -96,11 +103,11 @@ class VLLMTeacher:
             batch = questions[done : done + self._batch]
             answers = self._within(budget, batch)
             done += len(answers)
-            for question, answer in zip(batch, answers, strict=False):
+            for answer in answers:
                 failures = failures + 1 if answer.failed else 0
                 answered += not answer.failed
                 last = answer.error or last
-                yield question, answer
+            yield list(zip(batch, answers, strict=False))
             if failures >= FAILURES_IN_A_ROW or (done >= len(questions) and failures and not answered):
                 raise TeacherUnreachable(f"{failures} questions in a row failed in vLLM; the last: {last}")
 
