@@ -13,6 +13,8 @@ from distiller_udf.cli.console import err, json_option, print_facts, print_json,
 from distiller_udf.cli.students import name_option, students_option
 from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, require_columns, schema_option
 from distiller_udf.students import KINDS
+from distiller_udf.votes import METHODS
+from distiller_udf.votes import vote as voted
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,6 +28,13 @@ existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 @database_option
 @schema_option
 @click.option("--labels", type=existing, help="Instead of --database: labels as Parquet, in the shape of er_labels.")
+@click.option(
+    "--vote",
+    type=click.Choice(METHODS),
+    default="majority",
+    show_default=True,
+    help="With --labels: how several teachers' labels become one.",
+)
 @click.option("--pairs", type=existing, help="With --labels: unlabelled pairs (left_record, right_record) as Parquet.")
 @students_option
 @name_option
@@ -37,6 +46,7 @@ def train(
     database: Path | None,
     schema: str,
     labels: Path | None,
+    vote: str,
     pairs: Path | None,
     root: Path,
     name: str,
@@ -53,9 +63,10 @@ def train(
     from distiller_udf.training.retrain import ensure_student
 
     label_source, pair_source = read_sources(database, schema, labels, pairs)
+    label_table = label_source.to_arrow_table()
     with progress("training", 100) as advance:
         outcome = ensure_student(
-            label_source.to_arrow_table(),
+            voted(label_table, vote) if labels else label_table,
             Registry(root, name),
             kind=student,
             settings={"seed": seed, "multi": multi},
@@ -82,7 +93,7 @@ def read_sources(
     if labels:
         label_source, found = read_parquet(labels), read_parquet(pairs) if pairs else None
     elif database:
-        label_source, found = (read_table(database, schema, table) for table in ("er_labels", "er_pairs"))
+        label_source, found = (read_table(database, schema, table) for table in ("er_votes", "er_pairs"))
     else:
         raise click.UsageError("give --database, or --labels and --pairs")
     if found is None:

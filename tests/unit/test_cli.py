@@ -182,11 +182,11 @@ def test_train_from_labels_is_idempotent(labels: pa.Table, tmp_path: Path) -> No
 def test_train_from_the_warehouse(labels: pa.Table, tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
         warehouse.register("labels", labels.slice(0, 40))
-        warehouse.execute("create table er_labels as from labels")
+        warehouse.execute("create table er_votes as from labels")
         warehouse.execute("create table er_pairs as select {'name': 'x'} as left_record, {'name': 'y'} as right_record")
     database = ["--database", tmp_path / "warehouse.duckdb", "--students", tmp_path / "students"]
     assert run_json("train", *database)["kind"] == "lexical"
-    assert "has no table other.er_labels" in run("train", *database, "--schema", "other", code=1).stderr
+    assert "has no table other.er_votes" in run("train", *database, "--schema", "other", code=1).stderr
 
 
 def test_train_without_input_says_what_to_give() -> None:
