@@ -20,9 +20,9 @@ from benchmarks.label_worker import number_of
 from benchmarks.servers import running
 from distiller_udf.labels import LabelStore
 
-SLOTS, LATENCY = 16, 0.04
-LONGEST_LIFE = 0.5
-"""Seconds of labelling, at most, before a process is killed."""
+SLOTS, LATENCY = 16, 0.08
+LONGEST_LIFE = 0.45
+"""Seconds, at most, from when a process begins to ask to when it is killed."""
 
 _NOT_COMPARED = ("explanation",)  # it names the call, which differs from run to run
 
@@ -82,7 +82,7 @@ def _killed_runs(kills: int, questions: int, seed: int, folder: Path, url: str, 
     for number in range(kills):
         with _process(folder, url, questions) as process:
             assert process.stdout is not None
-            process.stdout.readline()  # it begins to label now
+            process.stdout.readline()  # it begins to ask now
             time.sleep(moments.uniform(0.0, LONGEST_LIFE))
             done += process.poll() is None
             process.kill()
@@ -95,7 +95,8 @@ def _killed_runs(kills: int, questions: int, seed: int, folder: Path, url: str, 
 
 def _finish(folder: Path, url: str, questions: int) -> None:
     with _process(folder, url, questions) as process:
-        if process.wait() != 0:
+        process.communicate()
+        if process.returncode != 0:
             raise RuntimeError("the labelling process failed; see its message above")
 
 

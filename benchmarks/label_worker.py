@@ -1,7 +1,7 @@
 """One labelling process of the benchmark: python -m benchmarks.label_worker FOLDER URL QUESTIONS SLOTS.
 
-It labels into the store in FOLDER. What it has been told is done it writes into FOLDER/journal, a line an answer:
-question, explanation, time; when all is done, the labels into FOLDER/labels.parquet.
+It labels into the store in FOLDER, and prints a line when it begins to ask. What it has been told is done it writes into
+FOLDER/journal, a line an answer: question, explanation, time; when all is done, the labels into FOLDER/labels.parquet.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ class Recorded:
     def answer_together(
         self, questions: Sequence[Question], budget: Budget
     ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
+        print("asking", flush=True)
         with closing(self._teacher.answer_together(questions, budget)) as answers:
             for answered in answers:
                 self.handed += answered
@@ -117,7 +118,6 @@ def main(folder: Path, url: str, count: int, slots: int) -> None:
                 os.write(journal, line.encode())
 
     table = tuples(count)
-    print("labelling", flush=True)
     with LabelStore(folder / "labels.sqlite") as store:
         labels = label_tuples(table, teachers=[teacher], store=store, progress=progress)
     pq.write_table(labels, folder / "labels.parquet")

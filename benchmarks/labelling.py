@@ -106,7 +106,7 @@ def measure(data: Path, quick: bool, seed: int, say: Console) -> dict[str, Any]:
 
         say.print(f"{SLOTS} slots, {LATENCY:g} s an answer")
         figures: dict[str, Any] = slot_use(5.0 if quick else 20.0, folder("slots"))
-        kills, questions = (8, 1_200) if quick else (50, 6_000)
+        kills, questions = (8, 600) if quick else (50, 2_800)
         say.print(f"{kills} kills of a run with {questions:,} questions")
         figures |= kill_again_and_again(kills, questions, seed, folder("kills"), say.print)
         figures["faults"] = {}
@@ -129,9 +129,11 @@ def show(figures: dict[str, Any], console: Console) -> None:
     for name, value in figures["parser"].items():
         table.add_row(f"parser: {name}", f"{value:,.4f}" if isinstance(value, float) else str(value))
     console.print(table)
-    faults = Table(title=f"Faults at {RATE:.0%} of calls")
+    faults = Table(
+        title=f"Faults at {RATE:.0%} of calls, {next(iter(figures['faults'].values()))['questions']} questions each"
+    )
     faults.add_column("fault")
-    names = ("questions", "calls", "answered", "abstained", "failed", "wrong", "unexplained")
+    names = ("calls", "answered", "abstained", "failed", "wrong", "unexplained")
     for name in names:
         faults.add_column(name, justify="right")
     for fault, result in figures["faults"].items():
