@@ -92,9 +92,14 @@ def make_run(settings: Mapping[str, Any], folder: Path, ledger: Ledger | None = 
 
 def check_run_settings(settings: Mapping[str, Any]) -> None:
     """Raise SettingsError for a setting whose value can never be right; None means the default."""
-    for entry in entries(settings):
+    listed = entries(settings)
+    for entry in listed:
         check_settings({**entry, "teacher": None} if entry.get("teacher") == "imported" else entry)
     one_of("vote", settings.get("vote") or "majority", METHODS)
+    if settings.get("vote") == "unanimous" and [entry.get("teacher") for entry in listed] == ["encoder"]:
+        raise SettingsError(
+            "an encoder and its base answer different questions, so they cannot be unanimous; use majority"
+        )
     check_text("label_store", settings.get("label_store"))
     for name in ("private_columns", "masked_columns"):
         columns = settings.get(name)
