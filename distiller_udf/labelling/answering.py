@@ -19,7 +19,7 @@ from distiller_udf.errors import BudgetSpent, TeacherError
 from distiller_udf.labelling.progress import OnProgress, Progress, unseen
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.teachers.base import Prepared, Teacher
+from distiller_udf.teachers.base import Prepared, Teacher, Together
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +156,12 @@ def _log_end(state: Progress, failed: Sequence[Answer]) -> None:
 
 def _chunks(
     teacher: Teacher, questions: list[Question], budget: Budget
-) -> Generator[list[tuple[Question, Answer]], None, None]:
-    """The answers one by one as they arrive; those of a free teacher many at a time, as losing them costs nothing."""
+) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
+    """The answers as they arrive; those of a free teacher many at a time, as losing them costs nothing."""
+    if isinstance(teacher, Together):
+        with contextlib.closing(teacher.answer_together(questions, budget)) as together:
+            yield from together
+        return
     answers = teacher.answer(questions, budget)
     try:
         while chunk := list(itertools.islice(answers, _FREE_AT_ONCE if teacher.free else 1)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -44,6 +44,17 @@ class Teacher(Protocol):
         TeacherRefused when asking on is pointless, and BudgetSpent when the budget allows no further call; what was
         answered until then has been yielded.
         """
+        ...
+
+
+@runtime_checkable
+class Together(Protocol):
+    """A teacher whose answers arrive several at once, so that they can be stored in one go."""
+
+    def answer_together(
+        self, questions: Sequence[Question], budget: Budget
+    ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
+        """As `answer`, with those answers together that have arrived since the last were taken."""
         ...
 
 
