@@ -1,7 +1,8 @@
 """One labelling process of the benchmark: python -m benchmarks.label_worker FOLDER URL QUESTIONS SLOTS.
 
-It labels into the store in FOLDER, and prints a line when it begins to ask. What it has been told is done it writes into
-FOLDER/journal, a line an answer: question, explanation, time; when all is done, the labels into FOLDER/labels.parquet.
+It labels into the store in FOLDER, and prints a line when it begins to ask. What it has been told is done it writes
+into FOLDER/journal, a line an answer: question, explanation, time; when all is done, the labels into
+FOLDER/labels.parquet.
 """
 
 from __future__ import annotations

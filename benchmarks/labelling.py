@@ -112,7 +112,7 @@ def measure(data: Path, quick: bool, seed: int, say: Console) -> dict[str, Any]:
         figures["faults"] = {}
         for number, fault in enumerate(FAULTS):
             say.print(f"a fifth of all calls: {fault}")
-            figures["faults"][fault] = label_under(fault, 60 if quick else 300, seed, folder(f"fault{number}"))
+            figures["faults"][fault] = label_under(fault, 60 if quick else 300, seed + number, folder(f"fault{number}"))
         figures["unexplained"] = sum(result["unexplained"] for result in figures["faults"].values())
         figures["parser"] = read_broken_replies(data)
         return figures

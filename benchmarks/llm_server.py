@@ -99,11 +99,11 @@ class ChatServer:
         call = self._calls
         faulty = self._fault is not None and self._random.random() < self._rate
         self._note("<", number, call)
+        if faulty and self._fault == "no reply":
+            await asyncio.sleep(3600)  # outside the slots: those are for calls that come to an end
         due = asyncio.get_running_loop().time() + self._latency
         async with self._slots:
             await asyncio.sleep(due - asyncio.get_running_loop().time())
-            if faulty and self._fault == "no reply":
-                await asyncio.sleep(3600)
             reply = fault_reply(str(self._fault), number, call) if faulty else completion(number, call)
             await self._send(reply, writer)
         if not faulty:
