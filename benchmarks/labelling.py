@@ -7,6 +7,7 @@ replies that others gave up on. The server is one of our own (`benchmarks.llm_se
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections import Counter
@@ -70,6 +71,7 @@ def slot_use(seconds: float, folder: Path) -> dict[str, float]:
         "answers": labels.num_rows,
         "cpu_ms_an_answer": cpu / labels.num_rows * 1e3,
         "server_late_ms": sum(late) / len(late),
+        "load_average": os.getloadavg()[0],
     }
 
 
