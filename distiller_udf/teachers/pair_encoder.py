@@ -32,6 +32,7 @@ _WARM_UP = 0.1
 _WEIGHT_DECAY = 0.01
 _LARGEST_GRADIENT = 1.0
 _TEXTS_AT_ONCE = 64
+_PAIRS_AT_ONCE = 256
 _LIKENESSES = 3
 
 
@@ -71,9 +72,10 @@ class PairEncoder:
         self.training = training
         self.losses: list[float] = []
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.tokenizer, self.model = _load(model, local_only)
+        with self._seeded():  # weights that the folder lacks are drawn at random
+            self.tokenizer, self.model = _load(model, local_only)
+            self.head = torch.nn.Linear(_LIKENESSES, 1).to(self.device)
         self.model.to(self.device)
-        self.head = torch.nn.Linear(_LIKENESSES, 1).to(self.device)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
         longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 10**9))
@@ -144,12 +146,16 @@ class PairEncoder:
         """For every tuple the likenesses of its pairs: (candidates, 3)."""
         torch = _torch()
         encoded = self._encoded({text for query, candidates in tuples for text in (query, *candidates)})
-        return [
-            torch.stack([_likeness(encoded[query], encoded[c]) for c in candidates]) for query, candidates in tuples
+        pairs = [(encoded[query], encoded[candidate]) for query, candidates in tuples for candidate in candidates]
+        parts = [
+            _compared(*zip(*pairs[start : start + _PAIRS_AT_ONCE], strict=True))
+            for start in range(0, len(pairs), _PAIRS_AT_ONCE)
         ]
+        compared = torch.cat(parts) if parts else torch.zeros(0, _LIKENESSES, device=self.device)
+        return list(torch.split(compared, [len(candidates) for _, candidates in tuples]))
 
-    def _encoded(self, texts: set[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Every text as its tokens' vectors (tokens, width) and their mean, all of length 1; the longest come last."""
+    def _encoded(self, texts: set[str]) -> dict[str, torch.Tensor]:
+        """Every text as its tokens' vectors, (tokens, width), each of length 1. Texts of similar length go together."""
         torch = _torch()
         ordered = sorted(texts, key=lambda text: (len(text), text))
         found = {}
@@ -158,14 +164,11 @@ class PairEncoder:
             inputs = self.tokenizer(
                 some, truncation=True, max_length=self._max_length, padding=True, return_tensors="pt"
             ).to(self.device)
-            hidden = self.model(**inputs).last_hidden_state
+            hidden = torch.nn.functional.normalize(self.model(**inputs).last_hidden_state, dim=2)
             for text, vectors, mask in zip(some, hidden, inputs["attention_mask"].bool(), strict=True):
+                own = vectors[mask]
                 # The first and the last token only mark the ends; they are alike in any two records.
-                own = vectors[mask][1:-1] if int(mask.sum()) > 2 else vectors[mask]
-                found[text] = (
-                    torch.nn.functional.normalize(own, dim=1),
-                    torch.nn.functional.normalize(own.mean(0), dim=0),
-                )
+                found[text] = own[1:-1] if len(own) > 2 else own
         return found
 
     def _batches(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
@@ -205,13 +208,18 @@ class PairEncoder:
             yield
 
 
-def _likeness(query: tuple[torch.Tensor, torch.Tensor], candidate: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """How well the query's tokens are met by the candidate's, the candidate's by the query's, and the cosine."""
-    tokens = query[0] @ candidate[0].T
-    met: torch.Tensor = _torch().stack(
-        [tokens.max(1).values.mean(), tokens.max(0).values.mean(), query[1] @ candidate[1]]
-    )
-    return met
+def _compared(queries: Sequence[torch.Tensor], candidates: Sequence[torch.Tensor]) -> Any:
+    """How well the query's tokens are met by the candidate's, the candidate's by the query's, and the means' cosine."""
+    torch = _torch()
+    pad = torch.nn.utils.rnn.pad_sequence
+    left, right = pad(list(queries), batch_first=True), pad(list(candidates), batch_first=True)
+    # A padded token is all zeros, and its product with anything says nothing.
+    here, there = (vectors.detach().abs().sum(2) > 0 for vectors in (left, right))
+    tokens = (left @ right.transpose(1, 2)).masked_fill(~(here[:, :, None] & there[:, None, :]), -1.0)
+    met = (tokens.max(2).values * here).sum(1) / here.sum(1)
+    meets = (tokens.max(1).values * there).sum(1) / there.sum(1)
+    cosine = torch.nn.functional.cosine_similarity(left.sum(1), right.sum(1), dim=1)
+    return torch.stack([met, meets, cosine], 1)
 
 
 def _load(model: str, local_only: bool) -> tuple[Any, Any]:
