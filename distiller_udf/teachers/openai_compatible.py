@@ -54,7 +54,8 @@ class OpenAICompatible:
         self.name = name or model
         self.asking = asking or Asking()
         self.requests = Requests(model, parameters)
-        self.parameters = self.requests.parameters
+        # Under a name of its own, the model still tells its labels from those of another one of that name.
+        self.parameters = {**self.requests.parameters, **({} if self.name == model else {"model": model})}
         self.concurrency = concurrency
         self.first_wait = first_wait
         self.endpoint = ChatEndpoint(

@@ -40,7 +40,7 @@ class Requests:
         merged = {**DEFAULT_PARAMETERS, **given}
         self.parameters: dict[str, Any] = {name: value for name, value in merged.items() if value is not None}
         self._model = model
-        self._own_limit = "max_tokens" in given
+        self._own_limit = bool({"max_tokens", "max_completion_tokens"} & given.keys())
         self._lock = threading.Lock()
         self._shape: Shape = frozenset()
         self._accepted: set[str] = set()
@@ -95,8 +95,11 @@ class Requests:
         return None if part is None else shape | {part}
 
     def _limit(self, question: Question) -> dict[str, Any]:
-        """`max_tokens` as this kind of reply needs it, unless the user has set it."""
-        return {} if self._own_limit else {"max_tokens": MAX_TOKENS[question.reply]}
+        """`max_tokens` as this kind of reply needs it, unless the user has set it; one token is one in any case."""
+        if question.reply != "token" and self._own_limit:
+            return {}
+        name = "max_completion_tokens" if "max_completion_tokens" in self.parameters else "max_tokens"
+        return {name: MAX_TOKENS[question.reply]}
 
     def _replied(self, question: Question) -> dict[str, Any]:
         """How the reply is held to its form: a JSON schema, or one token of a few with its log-probabilities."""

@@ -64,7 +64,8 @@ class VLLMTeacher:
         self.name = name or (folder.resolve().name if folder.is_dir() else model)
         self.asking = asking or Asking()
         self._requests = Requests(model, parameters)
-        self.parameters = {**self._requests.parameters, **fingerprint(folder)}
+        weights = fingerprint(folder) if folder.is_dir() or self.name == model else {"model": model}
+        self.parameters = {**self._requests.parameters, **weights}
         self._model = model
         self._price = price
         self._batch = batch

@@ -91,6 +91,27 @@ def test_own_limits_hold_for_every_reply(server: Server) -> None:
     assert second["max_completion_tokens"] == 200
 
 
+def test_one_token_is_one_whatever_the_limit(server: Server) -> None:
+    server.behave = lambda body, n: token("B", {"B": -0.1})
+    ask(server, questions(1, reply="token"), asking=Asking(reply="token"), parameters={"max_tokens": 300})
+    own = {"max_tokens": None, "max_completion_tokens": 200}
+    ask(server, questions(1, reply="token"), asking=Asking(reply="token"), parameters=own)
+    first, second = server.requests
+    assert first["max_tokens"] == second["max_completion_tokens"] == 1
+    assert "max_tokens" not in second
+
+
+def test_a_name_of_its_own_does_not_hide_the_model() -> None:
+    (question,) = questions(1)
+    plain, renamed, other = (
+        OpenAICompatible("m"),
+        OpenAICompatible("m", name="ours"),
+        OpenAICompatible("n", name="ours"),
+    )
+    assert (renamed.name, plain.parameters) == ("ours", {"temperature": 0, "max_tokens": 400})
+    assert len({question.key(teacher) for teacher in (plain, renamed, other)}) == 3
+
+
 def test_one_token_replies_give_every_candidate_a_probability(server: Server) -> None:
     server.behave = lambda body, n: token("B", {"B": -0.4, "A": -1.6, "0": -2.5, "the": -5.0})
     (answer,) = ask(server, questions(1, reply="token"), asking=Asking(reply="token"))
