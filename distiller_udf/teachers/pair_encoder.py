@@ -226,8 +226,9 @@ def _load(model: str, local_only: bool) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local_only)
-        encoder = AutoModel.from_pretrained(model, use_safetensors=True, local_files_only=local_only)
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local_only)
+            encoder = AutoModel.from_pretrained(model, use_safetensors=True, local_files_only=local_only)
     except (OSError, ValueError, KeyError) as error:
         where = "a local folder" if local_only else "a local folder or a model's name on the hub"
         reason = str(error).strip().splitlines()[0]
@@ -235,6 +236,22 @@ def _load(model: str, local_only: bool) -> tuple[Any, Any]:
             f"the encoder {model!r} cannot be loaded; give {where} with safetensors: {reason}"
         ) from error
     return tokenizer, encoder.float()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without progress bars and reports of weights that are not needed here."""
+    from transformers.utils import logging as their_logging
+
+    verbosity, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
+    their_logging.set_verbosity_error()
+    their_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        their_logging.set_verbosity(verbosity)
+        if bars:
+            their_logging.enable_progress_bar()
 
 
 def _torch() -> Any:
