@@ -14,11 +14,11 @@ from typing import Any
 
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.prompts import Answer, Asking, Question, messages
+from distiller_udf.teachers.calls import Calls, Slots
 from distiller_udf.teachers.chat import ChatEndpoint
-from distiller_udf.teachers.prices import TYPICAL_TOKENS, Price, call_cost, prompt_tokens
-from distiller_udf.teachers.replies import read_body, used_tokens
-from distiller_udf.teachers.requests import Requests
-from distiller_udf.teachers.run import Run, Slots
+from distiller_udf.teachers.prices import Price, call_cost, prompt_tokens
+from distiller_udf.teachers.requests import TYPICAL_TOKENS, Requests
+from distiller_udf.teachers.responses import read_body, used_tokens
 
 
 class OpenAICompatible:
@@ -85,7 +85,7 @@ class OpenAICompatible:
     ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
         """As `answer`, with those answers together that arrived since the last: so that they can be stored together."""
         self.endpoint.open()
-        yield from Run(self, budget or Budget()).answers(questions)
+        yield from Calls(self, budget or Budget()).answers(questions)
 
     def cost(self, question: Question, input_tokens: int, output_tokens: int | None = None) -> Cost:
         """What a call with so many tokens costs; None: about as many as such a reply has."""

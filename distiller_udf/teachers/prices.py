@@ -14,13 +14,6 @@ from pathlib import Path
 
 from distiller_udf.budget import Cost, estimated_tokens
 from distiller_udf.errors import SettingsError
-from distiller_udf.prompts import Reply
-
-MAX_TOKENS: Mapping[Reply, int] = {"explanation": 400, "confidence": 64, "answer": 64, "token": 1}
-"""How many tokens a reply may have unless the teacher's parameters say otherwise."""
-
-TYPICAL_TOKENS: Mapping[Reply, int] = {"explanation": 60, "confidence": 15, "answer": 8, "token": 1}
-"""About how many tokens a reply has."""
 
 _TOKENS_A_MESSAGE = 8
 

@@ -6,10 +6,15 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from distiller_udf.prompts import Question, messages, reply_schema, token_labels
-from distiller_udf.teachers.prices import MAX_TOKENS
+from distiller_udf.prompts import Question, Reply, messages, reply_schema, token_labels
 
 DEFAULT_PARAMETERS: Mapping[str, Any] = {"temperature": 0, "max_tokens": 400}
+
+MAX_TOKENS: Mapping[Reply, int] = {"explanation": 400, "confidence": 64, "answer": 64, "token": 1}
+"""How many tokens a reply may have unless the teacher's parameters say otherwise."""
+
+TYPICAL_TOKENS: Mapping[Reply, int] = {"explanation": 60, "confidence": 15, "answer": 8, "token": 1}
+"""About how many tokens a reply has."""
 
 TOP_LOGPROBS = 20
 """More log-probabilities a token are given by neither OpenAI nor vLLM."""

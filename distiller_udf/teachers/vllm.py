@@ -19,9 +19,9 @@ from typing import Any
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import BudgetSpent, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels
-from distiller_udf.teachers.prices import TYPICAL_TOKENS, Price, call_cost, prompt_tokens
-from distiller_udf.teachers.replies import CUT_OFF, read_text, summed
-from distiller_udf.teachers.requests import TOP_LOGPROBS, Requests, top_logprobs
+from distiller_udf.teachers.prices import Price, call_cost, prompt_tokens
+from distiller_udf.teachers.requests import TOP_LOGPROBS, TYPICAL_TOKENS, Requests, top_logprobs
+from distiller_udf.teachers.responses import CUT_OFF, read_text, summed
 
 logger = logging.getLogger(__name__)
 

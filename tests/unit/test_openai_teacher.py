@@ -20,10 +20,10 @@ from distiller_udf.labelling import answer_questions
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers import make_teacher
+from distiller_udf.teachers.attempts import UNUSABLE_ATTEMPTS
 from distiller_udf.teachers.chat import OPENAI_URL
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 from distiller_udf.teachers.prices import Price
-from distiller_udf.teachers.run import UNUSABLE_ATTEMPTS
 
 KEY = "sk-very-secret-0123456789"
 

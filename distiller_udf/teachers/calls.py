@@ -22,21 +22,12 @@ from typing import Any, Protocol
 from distiller_udf.budget import Budget, Cost, Reservation
 from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Question
+from distiller_udf.teachers.attempts import Attempts, Outdated
 from distiller_udf.teachers.chat import ChatEndpoint, NotSent, Passing, Rejected
 from distiller_udf.teachers.prices import prompt_tokens
-from distiller_udf.teachers.replies import WITHHELD
 from distiller_udf.teachers.requests import Requests, Shape
 
 logger = logging.getLogger(__name__)
-
-MAX_ATTEMPTS = 6
-"""How often one question is asked before it has failed."""
-
-UNUSABLE_ATTEMPTS = 2
-"""How often one question is asked before its reply, which says nothing usable, is taken for an abstention."""
-
-MAX_WAIT_SECONDS = 120.0
-"""A server that asks for a longer pause than this is not waited for."""
 
 FAILURES_IN_A_ROW = 10
 """So many questions that fail one after the other (or twice the concurrency, if that is more) end the run."""
@@ -44,8 +35,8 @@ FAILURES_IN_A_ROW = 10
 LONGEST_BACKOFF = 20.0
 
 
-class Asked(Protocol):
-    """What a run needs of its teacher."""
+class ChatTeacher(Protocol):
+    """What calls need of the teacher that makes them."""
 
     concurrency: int
     endpoint: ChatEndpoint
@@ -84,10 +75,10 @@ class Slots:
             self._free.put(None)
 
 
-class Run:
+class Calls:
     """One call of `answer`; `ended` is why no more questions are asked."""
 
-    def __init__(self, teacher: Asked, budget: Budget) -> None:
+    def __init__(self, teacher: ChatTeacher, budget: Budget) -> None:
         self.ended: TeacherError | None = None
         self._teacher = teacher
         self._budget = budget
@@ -149,7 +140,7 @@ class Run:
         """One question with all its attempts; an answer that failed when none succeeds."""
         started = time.monotonic()
         try:
-            answer = _Attempts(question, self).answer()
+            answer = Attempts(question, self).answer()
         except TeacherError:
             self._stop.set()  # here, not when the result is looked at: the next question must not go out
             raise
@@ -218,7 +209,7 @@ class Run:
             ) from None
 
     @property
-    def teacher(self) -> Asked:
+    def teacher(self) -> ChatTeacher:
         return self._teacher
 
     def _wait(self) -> bool:
@@ -252,64 +243,3 @@ def _taken(done: SimpleQueue[Future[Answer]]) -> list[Future[Answer]]:
 
 class Paused(NotSent):
     """While a request waited for its slot, the server asked for a pause, or the run ended."""
-
-
-class Outdated(NotSent):
-    """While a request waited for its slot, the server refused another one of its shape."""
-
-
-class _Attempts:
-    """One question's attempts, and what they cost together."""
-
-    def __init__(self, question: Question, run: Run) -> None:
-        self._question = question
-        self._run = run
-        self._requests = run.teacher.requests
-        self._shape = self._requests.shape
-        self._costs: list[Cost | None] = []
-
-    def answer(self) -> Answer:
-        """The first usable answer; else the last unusable one; else one that failed, with its reason."""
-        faults = unusable = 0
-        while True:
-            body = self._requests.body(self._question, self._shape)
-            try:
-                sent = self._run.send(self._question, body, self._shape)
-                if sent is None:
-                    return self._failed("the run ended first")
-                self._requests.accepted(body, self._shape)
-                self._costs.append(sent[1])
-                answer = self._run.teacher.read(sent[0], self._question)
-            except Outdated:
-                self._shape |= self._requests.shape
-            except Rejected as rejected:
-                shape = self._requests.refused(body, self._shape, rejected.said)
-                if shape is None:
-                    return self._failed(str(rejected))
-                logger.info("the server refuses a part of the request; asking without it: %s", rejected.said)
-                self._shape = shape
-            except Passing as fault:
-                faults += 1
-                self._run.check_reached(faults, fault)
-                if faults >= MAX_ATTEMPTS or (fault.wait or 0.0) > MAX_WAIT_SECONDS:
-                    return self._failed(f"{fault} ({faults} attempt{'s' * (faults > 1)})")
-                self._run.back_off(faults, fault)
-            else:
-                unusable += 1
-                if not _worth_another(answer) or unusable >= UNUSABLE_ATTEMPTS:
-                    return self._with_costs(answer)
-
-    def _failed(self, reason: str) -> Answer:
-        return self._with_costs(Answer(None, error=f"no answer: {reason}", failed=True))
-
-    def _with_costs(self, answer: Answer) -> Answer:
-        """The answer with what all attempts cost together; unknown where one of them is that had a reply."""
-        if not self._costs or None in self._costs:
-            return answer
-        cost = sum((cost for cost in self._costs if cost is not None), Cost())
-        return replace(answer, input_tokens=cost.input_tokens, output_tokens=cost.output_tokens, cost_usd=cost.usd)
-
-
-def _worth_another(answer: Answer) -> bool:
-    """Whether an answer is unusable and might be another if the question is asked again."""
-    return answer.abstained and answer.error != WITHHELD
