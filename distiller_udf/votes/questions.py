@@ -11,7 +11,10 @@ import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
 from distiller_udf.records import one_array
-from distiller_udf.votes.dawid_skene import Ballots
+from distiller_udf.votes.ballots import Ballots
+from distiller_udf.votes.candidates import Candidates
+from distiller_udf.votes.codes import stored
+from distiller_udf.votes.counting import counting_rows
 
 NEEDED = ("left_source", "left_id", "teacher", "choice", "query", "options")
 UNANSWERED = -1
@@ -51,9 +54,15 @@ class Questions:
 
     @cached_property
     def usable(self) -> np.ndarray:
-        """The rows with an answer: a choice, or one to any of the pairs."""
+        """The rows with an answer: a choice, or one to any of the pairs. Where there are no pairs, none is one."""
         pairs = np.bincount(self.row[self.is_yes | self.is_no], minlength=len(self.question)) > 0
-        return np.where(self.is_match[self.question], pairs, self.choice != UNANSWERED)
+        by_pair = (self.is_match & (self.sizes > 0))[self.question]
+        return np.where(by_pair, pairs, self.choice != UNANSWERED)
+
+    @cached_property
+    def answers(self) -> np.ndarray:
+        """How many rows of each question have an answer."""
+        return np.bincount(self.question[self.usable], minlength=len(self.sizes))
 
     @cached_property
     def is_yes(self) -> np.ndarray:
@@ -95,159 +104,84 @@ def read_questions(labels: pa.Table) -> Questions:
         labels = _by_left_record(labels)
     codes = pc.index_in(one_array(labels["teacher"]), value_set=pa.array(names, labels["teacher"].type))
     teacher = codes.to_numpy(zero_copy_only=False).astype(np.int64)
-    options = _Options.of(labels)
-    rows, question = _counting_rows(labels, teacher, options)
-    kept = labels.take(pa.array(rows))
-    return _aligned(kept, names, teacher[rows], question, _Options.of(kept))
+    rows, question = counting_rows(labels, teacher, Candidates.of(labels))
+    return _aligned(labels.take(pa.array(rows)), names, teacher[rows], question)
 
 
 def _by_left_record(labels: pa.Table) -> pa.Table:
     """The rows by left record; rows of one left record stay in their order."""
-    keys = pa.table({name: _stored(one_array(labels[name])) for name in ("left_source", "left_id")})
+    keys = pa.table({name: stored(one_array(labels[name])) for name in ("left_source", "left_id")})
     order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
     return labels.take(order)
 
 
-@dataclass(frozen=True)
-class _Options:
-    """The candidates of each row: `starts` and `lengths` a row; one entry a candidate: its `row`, `position` there,
-    `code` (which names the candidate) and `rank` among the row's codes.
-    """
-
-    starts: np.ndarray
-    lengths: np.ndarray
-    row: np.ndarray
-    position: np.ndarray
-    rank: np.ndarray
-    code: np.ndarray
-
-    @classmethod
-    def of(cls, labels: pa.Table) -> _Options:
-        options = one_array(labels["options"])
-        lengths = pc.fill_null(pc.list_value_length(options), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        starts = np.concatenate([[0], np.cumsum(lengths)])[:-1].astype(np.int64)
-        code = np.zeros(int(lengths.sum()), dtype=np.int64)
-        for part in options.flatten().flatten():
-            code = _together(code, _codes(part))
-        row = np.repeat(np.arange(len(lengths)), lengths)
-        position = np.arange(len(row)) - starts[row]
-        rank = np.empty_like(position)
-        rank[np.lexsort((code, row))] = position
-        return cls(starts, lengths, row, position, rank, code)
-
-
-def _counting_rows(labels: pa.Table, teacher: np.ndarray, options: _Options) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows count, in the order of their left records and teachers, and the question of each, from 0."""
-    left = _together(_codes(one_array(labels["left_source"])), _codes(one_array(labels["left_id"])))
-    query = _codes(one_array(labels["query"]))
-    shown = np.empty_like(options.code)
-    shown[options.starts[options.row] + options.rank] = options.code
-    ends = options.starts + options.lengths
-    number: dict[tuple[int, int, bytes], int] = {}
-    spans = zip(left.tolist(), query.tolist(), options.starts.tolist(), ends.tolist(), strict=True)
-    asked = [number.setdefault((who, what, shown[a:b].tobytes()), len(number)) for who, what, a, b in spans]
-    question = np.asarray(asked, dtype=np.int64)
-    answered = np.asarray(labels["choice"].is_valid()) | _any_probability(labels)
-    index = np.arange(len(left))
-    rows = _best(np.lexsort((index, answered, teacher, question)), _together(question, teacher))
-    answers = np.bincount(question[rows], answered[rows], len(number))
-    newest, of_left = np.zeros((2, len(number)), dtype=np.int64)
-    np.maximum.at(newest, question, index)
-    of_left[question] = left
-    chosen = _best(np.lexsort((newest, answers, of_left)), of_left)
-    seen = np.full(int(left.max(initial=-1)) + 1, len(left))
-    np.minimum.at(seen, left, index)
-    rows = rows[np.isin(question[rows], chosen)]
-    rows = rows[np.lexsort((teacher[rows], seen[left[rows]]))]
-    return rows, np.cumsum(np.diff(left[rows], prepend=-1) != 0) - 1
-
-
-def _best(ranked: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """The last of each group, where `ranked` has the members of a group together."""
-    return ranked[np.flatnonzero(np.diff(group[ranked], append=-1))]
-
-
-def _aligned(
-    labels: pa.Table, names: list[str], teacher: np.ndarray, question: np.ndarray, options: _Options
-) -> Questions:
+def _aligned(labels: pa.Table, names: list[str], teacher: np.ndarray, question: np.ndarray) -> Questions:
+    """The rows that count, with every choice and probability at its candidate's place in the question's first row."""
+    shown = Candidates.of(labels)
     first = np.flatnonzero(np.diff(question, prepend=-1))
-    sizes = options.lengths[first]
+    sizes = shown.lengths[first]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    base = offsets[question[options.row]]
+    slot = _slots(shown, first, offsets[question])
+    choice = _choices(labels, shown, slot, offsets[question])
+    is_match = _all_match(labels, first)
+    p = _probabilities(labels, shown)
+    by_pair = is_match[question[shown.row]]
+    p = np.where(by_pair, _with_plain_answers(p, shown, choice, slot - offsets[question[shown.row]] + 1), p)
+    return Questions(labels, names, question, teacher, choice, first, sizes, is_match, shown.row, slot, p)
+
+
+def _slots(shown: Candidates, first: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """The slot of each row's candidates; `offsets` has the first slot of each row's question."""
+    base = offsets[shown.row]
     # The slot of a rank is where the question's first row shows the candidate of this rank.
-    slot_of_rank = np.zeros(int(offsets[-1]), dtype=np.int64)
-    in_first = np.isin(options.row, first)
-    slot_of_rank[(base + options.rank)[in_first]] = (base + options.position)[in_first]
-    slot = slot_of_rank[base + options.rank]
-    choice = _choices(labels, options, slot, offsets[question])
-    match = np.zeros(len(question), dtype=bool)
-    if "ask" in labels.column_names:
-        match = pc.fill_null(pc.equal(labels["ask"], "match"), False).to_numpy().astype(bool)
-    is_match = np.logical_and.reduceat(match, first) if len(first) else np.zeros(0, dtype=bool)
-    p = _probabilities(labels, options)
-    # A pair's yes or no without a probability: a choice says yes to one pair and nothing of the others, none no to all.
-    told = choice[options.row]
-    hard = np.where(told == 0, 0.0, np.where(slot == base + told - 1, 1.0, np.nan))
-    silent = np.bincount(options.row, np.isfinite(p), len(question)) == 0
-    p = np.where(is_match[question[options.row]] & silent[options.row] & (told != UNANSWERED), hard, p)
-    return Questions(labels, names, question, teacher, choice, first, sizes, is_match, options.row, slot, p)
+    slot_of_rank = np.zeros(int(shown.lengths[first].sum()), dtype=np.int64)
+    in_first = np.isin(shown.row, first)
+    slot_of_rank[(base + shown.rank)[in_first]] = (base + shown.position)[in_first]
+    return np.asarray(slot_of_rank[base + shown.rank])
 
 
-def _choices(labels: pa.Table, options: _Options, slot: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _all_match(labels: pa.Table, first: np.ndarray) -> np.ndarray:
+    """The questions whose pairs were asked by themselves, of every teacher."""
+    if "ask" not in labels.column_names or not len(first):
+        return np.zeros(len(first), dtype=bool)
+    match = pc.fill_null(pc.equal(labels["ask"], "match"), False).to_numpy().astype(bool)
+    return np.asarray(np.logical_and.reduceat(match, first))
+
+
+def _with_plain_answers(p: np.ndarray, shown: Candidates, choice: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """The probabilities of pairs, with a plain yes or no of the rows that give none; `number` is the pair's, from 1.
+
+    A choice says yes to one pair and nothing of the others, none says no to all.
+    """
+    told = choice[shown.row]
+    plain = np.where(told == 0, 0.0, np.where(number == told, 1.0, np.nan))
+    silent = np.bincount(shown.row, np.isfinite(p), len(choice)) == 0
+    return np.where(silent[shown.row] & (told != UNANSWERED), plain, p)
+
+
+def _choices(labels: pa.Table, shown: Candidates, slot: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Each row's choice in the order of its question's candidates."""
     given = pc.fill_null(one_array(labels["choice"]).cast(pa.int64()), UNANSWERED)
     choice: np.ndarray = given.to_numpy(zero_copy_only=False).copy()
-    wrong = np.flatnonzero((choice > options.lengths) | (choice < UNANSWERED))
+    wrong = np.flatnonzero((choice > shown.lengths) | (choice < UNANSWERED))
     if wrong.size:
         raise LabelError(
-            f"a label chooses candidate {choice[wrong[0]]} of {options.lengths[wrong[0]]}; a choice is 1-based, "
+            f"a label chooses candidate {choice[wrong[0]]} of {shown.lengths[wrong[0]]}; a choice is 1-based, "
             "0 means none of them"
         )
     chosen = np.flatnonzero(choice > 0)
-    choice[chosen] = slot[options.starts[chosen] + choice[chosen] - 1] - offsets[chosen] + 1
+    choice[chosen] = slot[shown.starts[chosen] + choice[chosen] - 1] - offsets[chosen] + 1
     return choice
 
 
-def _probabilities(labels: pa.Table, options: _Options) -> np.ndarray:
+def _probabilities(labels: pa.Table, shown: Candidates) -> np.ndarray:
     """The probability of each candidate, NaN where its row has none, or not one for each of its candidates."""
-    p = np.full(len(options.row), np.nan)
+    p = np.full(len(shown.row), np.nan)
     if "probabilities" in labels.column_names:
         given = one_array(labels["probabilities"])
         if not pa.types.is_null(given.type):
             lengths = pc.fill_null(pc.list_value_length(given), 0).to_numpy(zero_copy_only=False).astype(np.int64)
             values = given.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)
-            fits = lengths == options.lengths
-            p[fits[options.row]] = values[np.repeat(fits, lengths)]
+            fits = lengths == shown.lengths
+            p[fits[shown.row]] = values[np.repeat(fits, lengths)]
     return np.where(np.isfinite(p), np.clip(p, 0.0, 1.0), np.nan)
-
-
-def _any_probability(labels: pa.Table) -> np.ndarray:
-    """The rows of pairs asked by themselves of which any has an answer."""
-    if "ask" not in labels.column_names or "probabilities" not in labels.column_names:
-        return np.zeros(len(labels), dtype=bool)
-    match = pc.fill_null(pc.equal(labels["ask"], "match"), False).to_numpy().astype(bool)
-    given = one_array(labels["probabilities"])
-    if pa.types.is_null(given.type):
-        return np.zeros(len(labels), dtype=bool)
-    known = pc.list_parent_indices(given).filter(given.flatten().is_valid())
-    return np.asarray(match & np.isin(np.arange(len(labels)), known.to_numpy()))
-
-
-def _codes(values: pa.Array) -> np.ndarray:
-    """A number for each value, the same for equal ones."""
-    stored = _stored(values)
-    if pa.types.is_null(stored.type):
-        return np.zeros(len(stored), dtype=np.int64)
-    indices = stored.dictionary_encode(null_encoding="encode").indices
-    return np.asarray(indices.to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def _stored(values: pa.Array) -> pa.Array:
-    """Values of a type that Arrow can count and sort: those below an extension type, as UUID is one."""
-    return values.storage if isinstance(values, pa.ExtensionArray) else values
-
-
-def _together(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """A number for each pair of numbers, from 0 without gaps."""
-    both = one * (int(other.max(initial=0)) + 1) + other
-    return np.unique(both, return_inverse=True)[1].reshape(-1).astype(np.int64)

@@ -16,7 +16,8 @@ import yaml
 from distiller_udf.errors import LabelError, SettingsError
 from distiller_udf.training.data import labelled_pairs
 from distiller_udf.votes import METHODS, reliabilities, vote
-from distiller_udf.votes.dawid_skene import Ballots, estimate
+from distiller_udf.votes.ballots import Ballots
+from distiller_udf.votes.dawid_skene import estimate
 from distiller_udf.votes.questions import read_questions
 
 SCHEMA = pa.schema(
@@ -141,6 +142,39 @@ def test_unanimous_wants_two_teachers_who_say_the_same() -> None:
     assert [(label["choice"], label["error"]) for label in alone] == [(None, "abstained: a alone says 2"), (1, None)]
 
 
+@pytest.mark.parametrize(("asked", "choice"), [(None, 2), (1, 2), (2, None), (3, None)])
+def test_one_teachers_answers_are_unanimous_only_where_nobody_else_is_asked(
+    asked: int | None, choice: int | None
+) -> None:
+    """A spent budget leaves the answers of the first teacher."""
+    voted = vote(table(row("a", 2)), "unanimous", asked).to_pylist()[0]
+    assert voted["choice"] == choice
+    assert voted["error"] == (None if choice else "abstained: a alone says 2")
+    pairs = vote(table(pair("a", [0.1, 0.9], 2, ids=(1, 2))), "unanimous", asked).to_pylist()[0]
+    assert (pairs["choice"], pairs["probabilities"]) == ((2, [0.1, 0.9]) if choice else (None, None))
+
+
+def test_an_abstention_is_no_second_answer() -> None:
+    voted = one("unanimous", row("a", 2), row("b", None))
+    assert (voted["choice"], voted["error"]) == (None, "abstained: a alone says 2")
+    assert vote(table(row("a", 0), row("b", 0)), "unanimous", 3)["choice"].to_pylist() == [0]
+
+
+@pytest.mark.parametrize("method", ["majority", "dawid_skene"])
+def test_the_answer_of_one_of_two_teachers_stays_its_own(method: str) -> None:
+    labels = table(row("a", 2), row("a", 0, left=1), row("a", None, left=2))
+    voted = vote(labels, method, 2)
+    assert voted.select(SCHEMA.names).equals(labels)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_encoder_and_the_teacher_it_learns_from_answer_one_record_each(method: str) -> None:
+    """Nobody is compared with anybody: there is nothing to vote on, however the answers are spread."""
+    answers = [row("llm" if i < 5 else "encoder", 0 if i % 3 else 1, left=i, confidence=0.9) for i in range(25)]
+    voted = vote(table(*answers), method, 1)
+    assert voted.select(SCHEMA.names).equals(table(*answers))
+
+
 def test_distributions_are_averaged_and_what_is_paid_is_summed() -> None:
     known = {"confidence": 0.8, "cost_usd": 0.5, "input_tokens": 10}
     voted = one(
@@ -229,6 +263,20 @@ def test_none_needs_every_pair_to_be_none() -> None:
     assert (decided["choice"], decided["right_id"]) == (0, None)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_an_abstention_of_all_is_not_none(method: str) -> None:
+    nobody = [pair(name, [], None, ids=(), error="abstained: no idea") for name in "ab"]
+    voted = one(method, *nobody)
+    assert (voted["choice"], voted["error"], voted["agreement"]) == (None, "abstained: no idea", None)
+    empty = [pair(name, [None] * 3, None, query="{}") for name in "ab"]
+    assert one(method, *empty)["choice"] is None
+    none = [pair(name, [], 0, ids=()) for name in "ab"]
+    voted = one(method, *none)
+    assert (voted["choice"], voted["error"], voted["agreement"]) == (0, None, 1.0)
+    alone = one(method, none[0], nobody[1])
+    assert alone["choice"] == (None if method == "unanimous" else 0)
+
+
 def test_unanimity_and_reliability_go_pair_by_pair_too() -> None:
     rows = [pair("a", [0.9, 0.8, 0.1], 1), pair("b", [0.7, 0.9, 0.2], 2), pair("c", [0.2, 0.9, 0.4], 2)]
     assert one("unanimous", *rows)["probabilities"] == [None, pytest.approx(2.6 / 3), pytest.approx(0.7 / 3)]
@@ -239,7 +287,7 @@ def test_unanimity_and_reliability_go_pair_by_pair_too() -> None:
     assert voted["choice"] == 2
     estimated = {r["teacher"]: r for r in reliabilities(table(*rows)).to_pylist()}
     assert estimated["c"]["ask"] == "match"
-    assert estimated["c"]["right_when_match"] < estimated["a"]["right_when_match"]
+    assert estimated["c"]["match_given_match"] < estimated["a"]["match_given_match"]
 
 
 def test_an_answer_without_probabilities_says_yes_to_its_choice_or_no_to_all() -> None:
@@ -283,8 +331,8 @@ def test_known_reliabilities_are_recovered() -> None:
     found = {r["teacher"]: r for r in reliabilities(labels).to_pylist()}
     for teacher, skill in skills.items():
         assert found[teacher]["accuracy"] == pytest.approx(skill, abs=0.04)
-        assert found[teacher]["none_when_none"] == pytest.approx(skill, abs=0.08)
-        assert found[teacher]["right_when_match"] == pytest.approx(skill, abs=0.05)
+        assert found[teacher]["none_given_none"] == pytest.approx(skill, abs=0.08)
+        assert found[teacher]["match_given_match"] == pytest.approx(skill, abs=0.05)
         assert found[teacher]["answers"] == 1500
     assert accuracy(vote(labels, "dawid_skene"), truth) > accuracy(vote(labels, "majority"), truth) + 0.02
 
@@ -315,7 +363,7 @@ def test_the_posterior_is_that_of_the_model() -> None:
         for truth in range(size + 1):
             weight = found.prior_none if truth == 0 else (1 - found.prior_none) / size
             for t, said in zip(ballots.teacher[ballots.unit == unit], ballots.voted[ballots.unit == unit], strict=True):
-                a, n, q = found.none_when_none[t], found.none_when_match[t], found.right_among[t]
+                a, n, q = found.none_given_none[t], found.none_given_match[t], found.right_among[t]
                 if truth == 0:
                     weight *= a if said == 0 else (1 - a) / size
                 else:
@@ -345,6 +393,50 @@ def test_two_teachers_and_few_labels_stay_sane(count: int) -> None:
             assert label["confidence"] > 0.5
     tied = one("dawid_skene", row("a", 1), row("b", 2))
     assert (tied["choice"], tied["error"]) == (None, "abstained: the teachers disagree: a 1, b 2")
+
+
+def test_what_nobody_said_is_not_chosen_and_nothing_is_chosen_against_the_posterior() -> None:
+    """bad names a candidate wherever the two others say none: where it alone does, none is more probable."""
+    rows = [row(name, 0, left=i) for i in range(40) for name in "ab"]
+    rows += [row("bad", 1 + i % 3, left=i) for i in range(40)]
+    rows += [row(name, 1 + i % 3, left=40 + i) for i in range(4) for name in "ab"]
+    voted = vote(table(*rows, row("bad", 1, left=99)), "dawid_skene").to_pylist()[-1]
+    assert (voted["left_id"], voted["choice"], voted["confidence"]) == (99, None, None)
+    assert voted["error"] == "abstained: bad alone says 1"
+    assert 1 - sum(voted["probabilities"]) > max(voted["probabilities"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_choice_confidence_and_probabilities_agree(seed: int) -> None:
+    skills = dict(zip("abc", np.random.default_rng(seed).uniform(0.1, 1, 3), strict=True))
+    labels, _ = simulated(120, skills, seed)
+    some = labels.filter(pa.array(np.random.default_rng(seed).random(len(labels)) < 0.5))
+    for label in vote(some, "dawid_skene").to_pylist():
+        shares = [1 - sum(label["probabilities"]), *label["probabilities"]]
+        if label["choice"] is not None:
+            assert shares[label["choice"]] == pytest.approx(max(shares))
+            assert label["confidence"] == pytest.approx(max(shares))
+        else:
+            assert label["confidence"] is None
+
+
+def test_lone_answers_say_nothing_of_a_teachers_reliability() -> None:
+    """An encoder that answers most records by itself, beside another teacher that got a few done."""
+    alone = [row("encoder", left % 4, left=left) for left in range(4, 204)]
+    both = [row(name, left, left=left) for left in range(4) for name in ("encoder", "llm")]
+    found = {r["teacher"]: r for r in reliabilities(table(*alone, *both)).to_pylist()}
+    assert (found["encoder"]["answers"], found["encoder"]["compared"]) == (204, 4)
+    few = {r["teacher"]: r for r in reliabilities(table(*both)).to_pylist()}
+    assert found["encoder"]["accuracy"] == pytest.approx(few["encoder"]["accuracy"])
+    voted = vote(table(*alone, *both), "dawid_skene", 2).sort_by("left_id").to_pylist()
+    assert [label["choice"] for label in voted] == [left % 4 for left in range(204)]
+    assert min(label["confidence"] for label in voted) > 0.5
+
+
+def test_a_teacher_who_is_compared_with_nobody_has_no_reliability() -> None:
+    (found,) = reliabilities(table(row("a", 1), row("a", 0, left=1))).to_pylist()
+    assert (found["answers"], found["compared"]) == (2, 0)
+    assert {found[name] for name in list(found)[4:]} == {None}
 
 
 def test_teachers_who_know_nothing_and_questions_without_candidates() -> None:
