@@ -79,5 +79,7 @@ class CurrentTeacher:
         with self.lock:
             invocation = self.invocation()
             if self._made is None or self._made[0] != invocation:
+                if self._made is not None:
+                    self._made[1].store.close()
                 self._made = invocation, self.make()
             return self._made[1].answer(texts, columns)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
 from distiller_udf.students import Student, load_student
-from distiller_udf.teachers import IMPORTED
+from distiller_udf.teachers import IMPORTED, entries, make_teachers, voices
 from distiller_udf.teachers.base import Learner
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ def label(
         return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
 
     run = make_run(settings, folder, ledger_of(invocation) if invocation else None)
+    named = [*(name for teacher in run.teachers for name in voices(teacher)), *imported_models(settings)]
     with run.store as store:
-        tables = [_imported(store, records, model, settings) for model in imported_models(settings)]
+        tables = [_imported(store, records, model, named, settings) for model in imported_models(settings)]
         if run.teachers:
             questions = (tuples.limit(0) if settings["student_path"] else tuples).to_arrow_table()
             paid = [teacher for teacher in run.teachers if not teacher.free or isinstance(teacher, Learner)]
@@ -84,7 +85,29 @@ def vote(
     from distiller_udf.votes import vote
 
     answers = by_teachers(labels, teacher_names(settings, folder)).to_arrow_table()
-    return _with_id_type(session, vote(answers, settings["vote"]), labels)
+    for teacher in make_teachers({**settings, "teacher_prices": None}):
+        if isinstance(teacher, Learner):
+            answers = _without_answers_of(answers, teacher.name, where=teacher.base.name)
+    return _with_id_type(session, vote(answers, settings["vote"], asked=_asked(settings, answers)), labels)
+
+
+def _without_answers_of(labels: pa.Table, learner: str, where: str) -> pa.Table:
+    """The labels without a learner's where its base has answered, now or before: they would be a second vote."""
+    keys = list(zip(labels["left_source"].to_pylist(), labels["left_id"].to_pylist(), strict=True))
+    names = labels["teacher"].to_pylist()
+    answered = {key for key, name in zip(keys, names, strict=True) if name == where}
+    kept = [name != learner or key not in answered for key, name in zip(keys, names, strict=True)]
+    return labels.filter(pa.array(kept, pa.bool_()))
+
+
+def _asked(settings: Settings, answers: pa.Table) -> int:
+    """How many teachers each record is asked of: one an entry, and everyone whose labels were imported."""
+    listed = [entry for entry in entries(settings) if entry["teacher"] != IMPORTED or entry.get("teacher_model")]
+    if None not in imported_models(settings):
+        return len(listed)
+    teachers = make_teachers({**settings, "teacher_prices": None})
+    named = {name for teacher in teachers for name in voices(teacher)} | set(imported_models(settings))
+    return len(listed) + len(set(answers["teacher"].to_pylist()) - named)
 
 
 def score(
@@ -146,11 +169,8 @@ def _with_id_type(
 
 def teacher_names(settings: Settings, folder: Path) -> list[str]:
     """The names under which the teachers that are set answer; of imported ones all that labels were imported of."""
-    from distiller_udf.teachers import make_teachers
-
     teachers = make_teachers({**settings, "teacher_prices": None})
-    names = [teacher.name for teacher in teachers]
-    names += [teacher.base.name for teacher in teachers if isinstance(teacher, Learner)]
+    names = [name for teacher in teachers for name in voices(teacher)]
     models = imported_models(settings)
     names += [model for model in models if model is not None]
     return names + imported_teachers(folder / settings["label_store"]) if None in models else names
@@ -166,13 +186,17 @@ def imported_teachers(path: Path) -> list[str]:
 
 def imported_models(settings: Settings) -> list[str | None]:
     """The teachers whose imported labels are wanted; None stands for all of them."""
-    from distiller_udf.teachers import entries
-
     return [entry.get("teacher_model") for entry in entries(settings) if entry["teacher"] == IMPORTED]
 
 
-def _imported(store: LabelStore, records: duckdb.DuckDBPyRelation, teacher: str | None, settings: Settings) -> pa.Table:
-    """Imported labels as rows of `er_labels`; what could not be used is logged."""
+def _imported(
+    store: LabelStore,
+    records: duckdb.DuckDBPyRelation,
+    teacher: str | None,
+    named: Sequence[str | None],
+    settings: Settings,
+) -> pa.Table:
+    """Imported labels of a teacher, or of all but the `named` ones, as rows of `er_labels`; unusable ones are logged."""
     from distiller_udf.labelling import imported_labels
 
     packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()
@@ -182,7 +206,10 @@ def _imported(store: LabelStore, records: duckdb.DuckDBPyRelation, teacher: str 
         logger.warning("imported label not used: %s", example)
     if report.options_dropped:
         logger.warning("%d options of imported labels are no records of the input", report.options_dropped)
-    return table
+    if teacher is not None:
+        return table
+    # Who is named answers under that name already.
+    return table.filter(pa.array([name not in named for name in table["teacher"].to_pylist()], pa.bool_()))
 
 
 def by_teachers(labels: duckdb.DuckDBPyRelation, names: Sequence[str]) -> duckdb.DuckDBPyRelation:

@@ -22,11 +22,12 @@ from dbt_common.invocation import get_invocation_id
 
 from distiller_udf.budget import ledger_of
 from distiller_udf.current import CurrentStudent, CurrentTeacher
-from distiller_udf.errors import SettingsError, check_names
+from distiller_udf.errors import SettingsError, TeacherError, check_names
 from distiller_udf.labelling.run import SETTINGS as RUN_SETTINGS
 from distiller_udf.labelling.run import check_run_settings, make_run
+from distiller_udf.project import Project
 from distiller_udf.teachers import check_text
-from distiller_udf.udf import Functions, register_functions
+from distiller_udf.udf import NO_TEACHER, Functions, register_functions
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,7 +41,11 @@ DEFAULTS: Mapping[str, Any] = {
     "strict": False,
     **RUN_SETTINGS,
 }
-"""Every setting of the plug-in, with its default. Paths are relative to the dbt project."""
+"""Every setting of the plug-in, with its default. Paths are relative to the dbt project.
+
+What its config leaves out comes from the project's er_* variables, so that the SQL functions and the models go by the
+same student, the same store, the same budget and the same private columns.
+"""
 
 
 def project_folder() -> Path:
@@ -81,22 +86,40 @@ class Plugin(BasePlugin):  # type: ignore[misc]
             for name in set(self.creds.settings or {}) - set(DEFAULTS):
                 own.pop(name, None)
         check_names("plug-in setting", own, DEFAULTS)
-        self.settings: dict[str, Any] = {**DEFAULTS, **own}
-        if not isinstance(self.settings["strict"], bool):
-            raise SettingsError(f"the plug-in setting strict is {self.settings['strict']!r}; allowed: true, false")
+        self.own = {name: value for name, value in own.items() if value is not None}
+        if not isinstance(self.own.get("strict", False), bool):
+            raise SettingsError(f"the plug-in setting strict is {self.own['strict']!r}; allowed: true, false")
         for name in ("students_path", "student_name", "student_path"):
-            if self.settings[name] is None:
-                self.settings[name] = DEFAULTS[name]
-            check_text(name, self.settings[name])
-        check_run_settings(self.settings)
+            check_text(name, self.own.get(name))
+        check_run_settings({**DEFAULTS, **self.own})
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of the dbt command that is running: the config's, else the project's, else the defaults."""
+        return {**DEFAULTS, **_variables(), **self.own}
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Register the functions; dbt calls this once, and every thread's cursor sees them."""
-        source = self.settings["student_path"] or self.settings["students_path"]
-        student = CurrentStudent(project_folder() / source, str(self.settings["student_name"]))
-        wanted = self.settings["teacher"] or self.settings["teachers"]
-        ask = CurrentTeacher(self._ask, invocation) if wanted else None
-        register_functions(conn, Functions(student, ask, self.settings["strict"]))
+        settings = self.settings()
+        source = settings["student_path"] or settings["students_path"]
+        student = CurrentStudent(project_folder() / source, str(settings["student_name"]))
+        teacher = CurrentTeacher(self._ask, invocation)
+        register_functions(conn, Functions(student, teacher, settings["strict"]))
 
     def _ask(self) -> Run:
-        return make_run(self.settings, project_folder(), ledger_of(invocation()))
+        # Here and not before: a connection may outlive a dbt command and its --vars.
+        settings = self.settings()
+        if not (settings["teacher"] or settings["teachers"]):
+            raise TeacherError(NO_TEACHER)
+        return make_run(settings, project_folder(), ledger_of(invocation()))
+
+
+def _variables() -> dict[str, Any]:
+    """The er_* variables of the dbt command that is running, without er_, as far as they are settings of the plug-in.
+
+    The models check them all; here the wrong ones are passed over.
+    """
+    folder = project_folder()
+    given = Project(folder).given_variables() if (folder / "dbt_project.yml").exists() else {}
+    given |= getattr(get_flags(), "VARS", None) or {}
+    known = {str(name).removeprefix("er_"): value for name, value in given.items() if str(name).startswith("er_")}
+    return {name: value for name, value in known.items() if name in DEFAULTS and value is not None}

@@ -74,9 +74,12 @@ class Project:
 
         Raises SettingsError for one that does not exist.
         """
+        return with_variables(default_variables(), self.given_variables())
+
+    def given_variables(self) -> dict[str, Any]:
+        """The variables that the project sets: those of all packages, under its section for this one."""
         variables = _plain(self.settings_file).get("vars") or {}
-        given = {**variables, **(variables.get(PACKAGE) or {})}
-        return with_variables(default_variables(), given)
+        return {**variables, **(variables.get(PACKAGE) or {})}
 
     def outputs(self) -> dict[str, bool]:
         """The DuckDB outputs of the project's profile, and whether each has the plug-in."""

@@ -22,8 +22,8 @@ _COLUMNS = ("left_source", "left_id", "query", "candidates")
 class Tuples:
     """Left records with their candidates: keys as Arrow arrays, records as canonical texts.
 
-    Tuple i has the candidates `offsets[i]` to `offsets[i + 1]` of `sources`, `ids` and `texts`. `columns` are the names of
-    the records' columns, None where the records were given as text.
+    Tuple i has the candidates `offsets[i]` to `offsets[i + 1]` of `sources`, `ids` and `texts`. `columns` are the names
+    of the records' columns, None where the records were given as text.
     """
 
     left_source: pa.Array

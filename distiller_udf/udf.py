@@ -67,6 +67,10 @@ LABEL = pa.struct(
     }
 )
 EMPTY = "a record is NULL or empty"
+NO_TEACHER = (
+    "er_label needs a teacher: register(connection, teacher=…, store=…), or in dbt the variables er_teacher: openai "
+    "and er_teacher_model"
+)
 
 Array: TypeAlias = "pa.Array | pa.ChunkedArray"
 
@@ -127,10 +131,7 @@ class Functions:
 
     def er_label(self, query: Array, candidates: Array) -> pa.Array:
         if self.teacher is None:
-            raise TeacherError(
-                "er_label needs a teacher: register(connection, teacher=…, store=…), or the plug-in's config "
-                "teacher: openai, teacher_model: …, label_store: distiller/labels.sqlite"
-            )
+            raise TeacherError(NO_TEACHER)
         _, right, tuples = _tuple_rows(query, candidates)
         rows = np.searchsorted(tuples, np.arange(len(query) + 1))
         options, texts = right.texts(), Records.from_arrow(query).texts()

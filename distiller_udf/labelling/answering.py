@@ -9,23 +9,21 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
-
-import pyarrow as pa
 
 from distiller_udf.budget import Budget
 from distiller_udf.errors import BudgetSpent, TeacherError
 from distiller_udf.labelling.progress import OnProgress, Progress, unseen
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.teachers.base import Prepared, Teacher, Together
+from distiller_udf.teachers.base import Teacher, Together
 
 logger = logging.getLogger(__name__)
 
 EMPTY_TEXT = "{}"
 _FREE_AT_ONCE = 500
-_SECONDS_TO_WAIT_FOR_OTHERS = 0.5
+_SECONDS_TO_WAIT_FOR_OTHERS = 1.0
 
 
 def answer_questions(
@@ -34,18 +32,14 @@ def answer_questions(
     teacher: Teacher,
     store: LabelStore,
     budget: Budget | None = None,
-    pairs: Callable[[], pa.Table] | None = None,
     progress: OnProgress | None = None,
 ) -> list[Answer]:
     """The answer to each question, from the store or else from the teacher; those that failed say so.
 
-    `pairs` fetches all candidate pairs, for a teacher that looks at them first: its keys tell what it has seen. Where
-    the budget ends the run, the questions that were not asked have failed, and the progress says why it stopped. Raises
-    LabelError when the store cannot be used and TeacherError when the teacher cannot be asked; whatever was answered
-    until then is kept.
+    Where the budget ends the run, the questions that were not asked have failed, and the progress says why it stopped.
+    Raises LabelError when the store cannot be used and TeacherError when the teacher cannot be asked; whatever was
+    answered until then is kept.
     """
-    if questions and pairs is not None and isinstance(teacher, Prepared):
-        teacher.prepare(pairs())
     keys = [question.key(teacher) for question in questions]
     distinct = dict(zip(keys, questions, strict=True))
     answers = known_answers(distinct, store)
@@ -79,8 +73,9 @@ def _ask(
     if teacher.free:
         return _asked(missing, teacher, store, budget, state, notify)
     answers: dict[str, Answer] = {}
+    waited = False
     with store.claims() as claims:
-        while len(answers) < len(missing):
+        while len(answers) < len(missing) and not state.stopped:
             still = {key: question for key, question in missing.items() if key not in answers}
             mine = claims.take(still)
             arrived = store.get(still)  # after claiming: what is there now was answered by others
@@ -90,17 +85,14 @@ def _ask(
                 notify(state)
             wanted = {key: question for key, question in still.items() if key in mine and key not in arrived}
             if wanted:
-
-                def watch(progress: Progress, /) -> None:
-                    claims.renew()
-                    notify(progress)
-
-                asked, state = _asked(wanted, teacher, store, budget, state, watch)
+                asked, state = _asked(wanted, teacher, store, budget, state, notify)
                 answers |= asked
+                claims.release(wanted)  # those that failed, another run may ask at once
             elif not arrived:
+                if not waited:
+                    logger.info("waiting for %d answers of %s that another run asks for", len(still), teacher.name)
+                waited = True
                 time.sleep(_SECONDS_TO_WAIT_FOR_OTHERS)
-            if state.stopped:
-                break
     return _unasked(missing, f"no answer: {state.stopped}") | answers, state
 
 

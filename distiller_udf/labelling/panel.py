@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
@@ -18,6 +19,8 @@ from distiller_udf.privacy import Privacy
 from distiller_udf.prompts import Answer, Posed, Question, with_costs
 from distiller_udf.records import content_hash
 from distiller_udf.teachers.base import Learner, Prepared, Teacher
+
+logger = logging.getLogger(__name__)
 
 Texts = tuple[str, tuple[str, ...]]
 """A tuple as canonical texts: the query and its candidates."""
@@ -86,7 +89,10 @@ class Panel:
         base = self._part(taught).ask(teacher.base)
         if any(labelled.answer.failed for labelled in base):
             # Taught by fewer answers it would be another teacher, and a worse one.
-            failed = Answer(None, error=f"no answer: {teacher.base.name} has not answered all it has to", failed=True)
+            reason = f"{teacher.base.name} has not answered all that it has to teach"
+            logger.warning("%s was not asked: %s", teacher.name, reason)
+            self.progress(Progress(teacher.name, total=len(others), failed=len(others)))
+            failed = Answer(None, error=f"no answer: {reason}", failed=True)
             own = [Labelled(failed, "", teacher) for _ in others]
         else:
             teacher.learn([(Question(*self.texts[i]), told.answer) for i, told in zip(taught, base, strict=True)])
@@ -103,13 +109,13 @@ class Panel:
             return
         self._prepare(teacher)
         texts = self._seen(teacher)
-        questions = {posed.question.key(teacher): posed.question for _, posed in _posed(teacher, texts)}
+        posed = _posed(teacher, texts)
+        questions = {p.question.key(teacher): p.question for _, p in posed}
         known = known_answers(questions, self.store)
-        cost = sum((teacher.expect(q) for key, q in questions.items() if key not in known), Cost())
         if teacher.asking.justify:
-            # Which reasons will be asked for is known after the answers; a reason each is what it can be at most.
-            why = [teacher.asking.why(*text, 0) for text in texts if text[1]] if len(known) < len(questions) else []
-            cost = sum((teacher.expect(question) for question in why), cost)
+            questions |= _reasons(teacher, texts, posed, known)
+            known |= self.store.get(questions)
+        cost = sum((teacher.expect(q) for key, q in questions.items() if key not in known), Cost())
         yield Estimate(teacher.name, len(texts), len(questions), len(known), len(questions) - len(known), cost)
 
     def _ask(self, teacher: Teacher) -> list[Labelled]:
@@ -118,10 +124,10 @@ class Panel:
         texts = self._seen(teacher)
         posed = _posed(teacher, texts)
         said = self._answers(teacher, posed, self.progress)
-        answers, keys, at = [], [], 0
-        for i, group in itertools.groupby(posed, key=itemgetter(0)):
-            questions = [question for _, question in group]
-            mine, at = said[at : at + len(questions)], at + len(questions)
+        by_key = {p.question.key(teacher): answer for (_, p), answer in zip(posed, said, strict=True)}
+        answers, keys = [], []
+        for i, questions in _by_tuple(posed):
+            mine = [by_key[p.question.key(teacher)] for p in questions]
             answers.append(teacher.asking.combine(len(texts[i][1]), questions, mine))
             keys.append(questions[0].question.key(teacher))
         if teacher.asking.justify:
@@ -184,6 +190,28 @@ class Panel:
 
 _Posed = tuple[int, Posed]
 """The number of a tuple and one of its questions."""
+
+
+def _by_tuple(posed: Sequence[_Posed]) -> Iterator[tuple[int, list[Posed]]]:
+    for i, group in itertools.groupby(posed, key=itemgetter(0)):
+        yield i, [question for _, question in group]
+
+
+def _reasons(
+    teacher: Teacher, texts: Sequence[Texts], posed: Sequence[_Posed], known: Mapping[str, Answer]
+) -> dict[str, Question]:
+    """The reasons that will be asked for, by key; where the answer is still open, that of none stands for it."""
+    found = {}
+    for i, questions in _by_tuple(posed):
+        answers = [known.get(p.question.key(teacher)) for p in questions]
+        given = [answer for answer in answers if answer is not None]
+        whole = len(given) == len(questions)
+        choice = teacher.asking.combine(len(texts[i][1]), questions, given).choice if whole else 0
+        if choice is not None and texts[i][1]:
+            why = teacher.asking.why(*texts[i], choice)
+            # An open one's key is made up: what is stored of none does not answer it.
+            found[why.key(teacher) if whole else f"open {i}"] = why
+    return found
 
 
 def _posed(teacher: Teacher, texts: Sequence[Texts]) -> list[_Posed]:

@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 
 from distiller_udf.budget import Budget, Ledger, Limits
-from distiller_udf.errors import BudgetSpent, SettingsError, one_of
+from distiller_udf.errors import BudgetSpent, SettingsError, TeacherError, one_of
 from distiller_udf.labelling.panel import Labelled, Panel, Texts
 from distiller_udf.labelling.progress import Progress
 from distiller_udf.labels import LabelStore
 from distiller_udf.privacy import Privacy
-from distiller_udf.prompts import Answer
+from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
 from distiller_udf.teachers import check_settings, check_text, entries, make_teachers
-from distiller_udf.teachers.base import Teacher
+from distiller_udf.teachers.base import Learner, Prepared, Teacher
 from distiller_udf.tuples import Tuples, label_table
 from distiller_udf.votes import METHODS, vote
 
@@ -51,11 +51,16 @@ class Run:
         """One answer a tuple, given as canonical texts, and who gave it; for `er_label`.
 
         `columns` are those of the records, None where some are text; private ones must be among them, as a misspelt
-        name would hide nothing.
-        With several teachers it is the majority's: how reliable they are cannot be told from a few questions, so
-        `dawid_skene` counts as that here. Raises BudgetSpent, TeacherError,
-        LabelError, SettingsError.
+        name would hide nothing. Teachers that need to see more than a question (embedded, encoder) are left out. With
+        several teachers the answer is the majority's: how reliable they are cannot be told from a few questions, so
+        `dawid_skene` counts as that here. Raises BudgetSpent, TeacherError, LabelError, SettingsError.
         """
+        teachers = [teacher for teacher in self.teachers if not isinstance(teacher, (Prepared, Learner))]
+        if not teachers:
+            raise TeacherError(
+                "er_label asks one question at a time, which needs an LLM: set er_teacher to openai or vllm, with an "
+                "er_teacher_model. The embedded teacher and the encoder see all candidates first; `dbt build` asks them"
+            )
         stopped: list[str] = []
 
         def watch(progress: Progress, /) -> None:
@@ -65,7 +70,7 @@ class Run:
         if columns is not None:
             self.privacy.check_columns(columns)
         panel = Panel(texts, self.store, self.budget, self.privacy, rows=columns is not None, progress=watch)
-        said = [panel.ask(teacher) for teacher in self.teachers]
+        said = [panel.ask(teacher) for teacher in teachers]
         if stopped:
             raise BudgetSpent(stopped[0])
         if len(said) == 1:
@@ -84,6 +89,8 @@ def make_run(settings: Mapping[str, Any], folder: Path, ledger: Ledger | None = 
     if whole["teacher_prices"]:
         whole["teacher_prices"] = str(folder / whole["teacher_prices"])
     teachers = make_teachers(whole)
+    if limits(whole).usd is not None:
+        _check_prices(teachers)
     store = LabelStore(folder / whole["label_store"])
     private, masked = tuple(whole["private_columns"]), tuple(whole["masked_columns"])
     privacy = Privacy(private, masked, store.secret() if masked else b"")
@@ -115,6 +122,17 @@ def limits(settings: Mapping[str, Any]) -> Limits:
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise SettingsError(f"budget_{name} is {value!r}; it must be a number, or null for no limit")
     return Limits(**values)
+
+
+def _check_prices(teachers: Sequence[Teacher]) -> None:
+    """Raise SettingsError for a teacher whose price is unknown, before any other is paid."""
+    for teacher in teachers:
+        paid = teacher.base if isinstance(teacher, Learner) else teacher
+        if paid.expect(Question("{}", ("{}",))).usd is None:
+            raise SettingsError(
+                f"budget_usd needs the price of {paid.name}, which is unknown; add it to the file of teacher_prices, "
+                "or limit calls or tokens instead"
+            )
 
 
 def _voted(texts: Sequence[Texts], said: Sequence[Sequence[Labelled]], method: str) -> list[tuple[Answer, str]]:

@@ -9,29 +9,35 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 
 from distiller_udf.database import Database
+from distiller_udf.errors import LabelError
 
 LEASE_SECONDS = 1_800.0
 RENEWAL_SECONDS = 60.0
 
 
 class Claims:
-    """The claims of one run; `release` them when it ends. A context manager that does."""
+    """The claims of one run, as a context manager: renewed as long as the block lasts, given back at its end."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._owner = f"{_this_machine()} {os.getpid()} {uuid.uuid4().hex}"
-        self._renewed_at = time.monotonic()
+        self._owner = f"{_this_machine()} {os.getpid()} {_started(os.getpid())} {uuid.uuid4().hex}"
+        self._ended = threading.Event()
 
     def __enter__(self) -> Claims:
+        threading.Thread(target=self._keep, name="distiller-claims", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self.release()
 
     def take(self, keys: Iterable[str]) -> set[str]:
@@ -52,20 +58,22 @@ class Claims:
             )
         return set(mine)
 
-    def renew(self) -> None:
-        """Say that this run goes on; costs nothing unless a minute has passed."""
-        if time.monotonic() - self._renewed_at < RENEWAL_SECONDS:
-            return
-        self._renewed_at = time.monotonic()
+    def release(self, keys: Iterable[str] | None = None) -> None:
+        """Give these claims back, or all of this run."""
+        which = None if keys is None else json.dumps(list(keys))
         with self._database.using(), self._database.writing() as connection:
             connection.execute(
-                "update claims set expires_at = ? where owner = ?", [time.time() + LEASE_SECONDS, self._owner]
+                "delete from claims where owner = ?1 and (?2 is null or key in (select value from json_each(?2)))",
+                [self._owner, which],
             )
 
-    def release(self) -> None:
-        """Give all claims of this run back."""
-        with self._database.using(), self._database.writing() as connection:
-            connection.execute("delete from claims where owner = ?", [self._owner])
+    def _keep(self) -> None:
+        """Renew the claims from time to time: one answer may take longer than the lease."""
+        while not self._ended.wait(RENEWAL_SECONDS):
+            with suppress(LabelError), self._database.using(), self._database.writing() as connection:
+                connection.execute(
+                    "update claims set expires_at = ? where owner = ?", [time.time() + LEASE_SECONDS, self._owner]
+                )
 
 
 @lru_cache(maxsize=1)
@@ -75,9 +83,8 @@ def _this_machine() -> str:
 
 def _has_ended(owner: str) -> bool:
     """Whether the process that made a claim is gone; one on another machine cannot be asked about."""
-    machine, _, rest = owner.partition(" ")
-    pid = rest.partition(" ")[0]
-    if machine != _this_machine() or os.name != "posix" or not pid.isdigit():
+    machine, pid, started, _ = owner.split(" ")
+    if machine != _this_machine() or os.name != "posix":
         return False
     try:
         os.kill(int(pid), 0)
@@ -85,4 +92,13 @@ def _has_ended(owner: str) -> bool:
         return True
     except OSError:
         return False
-    return False
+    # Another process may have got the number since, as in a container that was started again.
+    return started != _started(int(pid))
+
+
+def _started(pid: int) -> str:
+    """When a process began, in the clock of its kernel; the same text for all where that cannot be known."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return "-"

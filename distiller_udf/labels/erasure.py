@@ -39,8 +39,9 @@ def of_record(source: str | None, record_id: str) -> Find:
             "select distinct key from mentions where id = ?1 and (?2 is null or source = ?2)", [record_id, source]
         )
         imported = connection.execute(
-            "select rowid from imported where (left_id = ?1 and (?2 is null or left_source = ?2)) or "
-            "((?2 is null or right_source = ?2) and exists (select 1 from json_each(options) where value = ?1))",
+            # An imported label that names no source may mean any.
+            "select rowid from imported where (left_id = ?1 and (?2 is null or left_source in (?2, ''))) or "
+            "((?2 is null or right_source in (?2, '')) and exists (select 1 from json_each(options) where value = ?1))",
             [record_id, source],
         )
         return Found(frozenset(key for (key,) in mentioned), tuple(row for (row,) in imported))

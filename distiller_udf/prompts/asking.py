@@ -17,6 +17,7 @@ from distiller_udf.prompts.token import MAX_TOKEN_CANDIDATES
 from distiller_udf.records import content_hash
 
 _TIE = 1e-9
+_BARELY = 0.51
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Asking:
     `ask`: `select` (the tuple at once) or `match` (every pair by itself, so that several candidates may match).
     `reply`: what a reply holds. `orders`: in how many orders the candidates are shown, at most as many as there are
     candidates: the given one, and turns of it drawn by `seed`; for `match`, two orders ask a pair both ways round.
-    `justify`: the reason is asked for afterwards, in a question of its own. Raises SettingsError for values that are not
-    allowed.
+    `justify`: the reason is asked for afterwards, in a question of its own. Raises SettingsError for values that are
+    not allowed.
     """
 
     ask: Ask = "select"
@@ -93,7 +94,7 @@ class Asking:
 
 
 def _selected(candidates: int, posed: Sequence[Posed], answers: Sequence[Answer]) -> Answer:
-    """The answers to several orders of one tuple, averaged over those that chose."""
+    """The answers to several orders of one tuple, averaged over those that chose; more than half must agree."""
     usable = [(p, a) for p, a in zip(posed, answers, strict=True) if a.choice is not None]
     if not usable:
         return answers[0]
@@ -102,7 +103,9 @@ def _selected(candidates: int, posed: Sequence[Posed], answers: Sequence[Answer]
         for label, probability in enumerate(_distribution(answer, len(p.positions))):
             shares[p.positions[label - 1] + 1 if label else 0] += probability / len(usable)
     best = max(range(candidates + 1), key=shares.__getitem__)
-    if sum(share > shares[best] - _TIE for share in shares) > 1:
+    agree = sum(_original(p, answer) == best for p, answer in usable)
+    # More than half of the orders, not the highest mean alone: who goes by the position is a little surer each time.
+    if 2 * agree <= len(usable):
         return Answer(None, error=f"abstained: the answers to {len(usable)} orders of the candidates disagree")
     agreeing = (a.explanation for p, a in usable if a.explanation and _original(p, a) == best)
     return Answer(best, shares[best], tuple(shares[1:]), next(agreeing, None))
@@ -143,7 +146,8 @@ def _yes(answer: Answer) -> float:
     """The probability of a match in the answer to a match question."""
     if answer.probabilities and answer.probabilities[0] is not None:
         return answer.probabilities[0]
-    sure = 1.0 if answer.confidence is None else max(answer.confidence, 0.5)
+    # A verdict stays one: some take the confidence for the probability of a match.
+    sure = 1.0 if answer.confidence is None else max(answer.confidence, _BARELY)
     return sure if answer.choice else 1 - sure
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from distiller_udf.errors import SettingsError, check_names, one_of
 from distiller_udf.prompts import Asking
-from distiller_udf.teachers.base import Teacher
+from distiller_udf.teachers.base import Learner, Teacher
 from distiller_udf.teachers.settings import IMPORTED, SETTINGS, check_settings, check_text, merged, positive
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "entries",
     "make_teacher",
     "make_teachers",
+    "voices",
 ]
 
 _IN_ENTRIES = {"teacher", "name", *(name.removeprefix("teacher_") for name in SETTINGS if name.startswith("teacher_"))}
@@ -39,12 +40,21 @@ def make_teachers(settings: Mapping[str, Any]) -> list[Teacher]:
 
     Raises SettingsError, also where two teachers would answer under the same name.
     """
-    teachers = [make_teacher(entry) for entry in entries(settings) if entry["teacher"] != IMPORTED]
-    names = [teacher.name for teacher in teachers]
+    listed = entries(settings)
+    teachers = [make_teacher(entry) for entry in listed if entry["teacher"] != IMPORTED]
+    imported = [entry.get("teacher_model") for entry in listed if entry["teacher"] == IMPORTED]
+    names = [*(name for teacher in teachers for name in voices(teacher)), *imported]
     for name in names:
         if names.count(name) > 1:
-            raise SettingsError(f"two teachers answer under the name {name!r}; give one of them another `name`")
+            raise SettingsError(
+                f"two teachers answer under the name {name!r}; give one of them another `name`, or leave it out"
+            )
     return teachers
+
+
+def voices(teacher: Teacher) -> list[str]:
+    """The names under which a teacher's answers are kept: its own, and its base's where it learns from one."""
+    return [teacher.name, *voices(teacher.base)] if isinstance(teacher, Learner) else [teacher.name]
 
 
 def entries(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -65,6 +75,8 @@ def entries(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
             raise SettingsError(f"a teacher's entry is {entry!r}; it looks like {{model: qwen2.5:32b}}")
         check_names("entry of a teacher", entry, sorted(_IN_ENTRIES))
         own = {name if name in ("teacher", "name") else f"teacher_{name}": value for name, value in entry.items()}
+        if own.get("teacher") == IMPORTED:
+            own.setdefault("teacher_model", None)  # all who were imported, whatever model is set for the others
         kind = common.get("teacher")
         if "teacher" not in own and own.get("teacher_model") and kind in (None, "embedded"):
             own["teacher"] = "openai"
@@ -124,6 +136,7 @@ def _vllm(settings: Mapping[str, Any]) -> Teacher:
         asking=_asking(settings),
         parameters=settings["teacher_parameters"],
         price=prices.get(model),
+        local_only=settings["local_only"],
     )
 
 

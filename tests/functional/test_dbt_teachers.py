@@ -28,14 +28,10 @@ def csv(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def project(folder: Path, llm: FakeLLM, config: dict[str, Any] | None = None, **variables: Any) -> Project:
-    """60 × 60 people, of whom 40 left ones are asked about; the plug-in asks the same teacher as the models."""
+def project(folder: Path, llm: FakeLLM, **variables: Any) -> Project:
+    """60 × 60 people, of whom 40 left ones are asked about; er_label goes by the same variables as the models."""
     (folder / "prices.json").write_text('{"good": {"input": 10, "output": 100}}')
     teacher = {"teacher": "openai", "teacher_model": "good", "teacher_base_url": llm.base_url}
-    plugin = {
-        "module": "distiller_udf.plugin",
-        "config": {**teacher, "teacher_prices": "prices.json", **(config or {})},
-    }
     return Project(
         folder,
         models={"labelled": LABELLED},
@@ -47,7 +43,7 @@ def project(folder: Path, llm: FakeLLM, config: dict[str, Any] | None = None, **
             **{f"er_{name}": value for name, value in teacher.items()},
             **variables,
         },
-        output={"plugins": [plugin]},
+        output={"plugins": [{"module": "distiller_udf.plugin"}]},
     )
 
 
@@ -125,12 +121,12 @@ def test_a_budget_ends_the_asking_not_the_run_and_the_next_run_goes_on(tmp_path:
 def test_dollars_are_not_limited_where_the_price_is_unknown(tmp_path: Path, llm: FakeLLM) -> None:
     built = project(tmp_path, llm, er_budget_usd=1, er_teacher_model="unpriced")
     message = built.error(*LABEL)
-    assert "budget_usd needs the model's price" in message
+    assert "budget_usd needs the price of unpriced" in message
     assert asked(llm) == 0
 
 
 def test_er_label_uses_the_store_and_the_budget_of_the_run(tmp_path: Path, llm: FakeLLM) -> None:
-    built = project(tmp_path, llm, config={"budget_calls": 30}, er_budget_calls=30)
+    built = project(tmp_path, llm, er_budget_calls=30)
     message = built.error(*LABEL, "+labelled", "--threads", "1")
     assert "the budget of 30 calls is spent" in message
     assert asked(llm) == 30
@@ -180,15 +176,18 @@ def test_only_new_and_changed_records_are_asked_about(tmp_path: Path, llm: FakeL
 
 
 def test_private_and_masked_columns_never_leave(tmp_path: Path, llm: FakeLLM) -> None:
-    built = project(tmp_path, llm, er_private_columns=["Town"], er_masked_columns=["name"])
-    built.run("build", "--exclude", "labelled")
+    store = {"er_label_store": "elsewhere/labels.sqlite"}
+    built = project(tmp_path, llm, er_private_columns=["Town"], er_masked_columns=["name"], **store)
+    built.run("build", "--threads", "1")
+    assert asked(llm) == 40, "er_label asks through the same store"
+    assert not (tmp_path / "distiller" / "labels.sqlite").exists()
     sent = json.dumps([body["messages"] for body in llm.asked])
     assert not [row["name"] for row in PEOPLE.left if row["name"] in sent]
     assert "Town" not in sent
     assert "town" not in sent
     assert all(shown_records(body)[0]["name"].startswith("masked:") for body in llm.asked)
-    with sqlite3.connect(tmp_path / "distiller" / "labels.sqlite") as store:
-        stored = json.dumps(store.execute("select query, candidates from labels").fetchall())
+    with sqlite3.connect(tmp_path / "elsewhere" / "labels.sqlite") as opened:
+        stored = json.dumps(opened.execute("select query, candidates from labels").fetchall())
     assert not [row["name"] for row in PEOPLE.left if row["name"] in stored]
     # The student learns from the records as they are.
     assert built.query("select count(*) from er_labels where query like '%\"town\"%'") == [(40,)]
@@ -199,6 +198,13 @@ def test_a_misspelt_private_column_stops_before_anything_is_sent(tmp_path: Path,
     assert "twon" in message
     assert "did you mean town" in message
     assert asked(llm) == 0
+
+
+def test_variables_of_the_command_line_count_for_er_label_too(tmp_path: Path, llm: FakeLLM) -> None:
+    built = project(tmp_path, llm)
+    built.run(*LABEL, "+labelled", variables={"er_private_columns": ["town"]})
+    assert asked(llm) == 40
+    assert "town" not in json.dumps([body["messages"] for body in llm.asked])
 
 
 def test_local_only_refuses_what_is_not_on_this_machine(tmp_path: Path, llm: FakeLLM) -> None:

@@ -28,10 +28,6 @@ class Exact:
     fails_at: int | None = None
     log: Path | None = None
     asked: list[Question] = field(default_factory=list)
-    prepared: list[pa.Table] = field(default_factory=list)
-
-    def prepare(self, pairs: pa.Table) -> None:
-        self.prepared.append(pairs)
 
     def expect(self, question: Question) -> Cost:
         return Cost(1, 10, 5, self.price)
@@ -59,6 +55,16 @@ class Exact:
         if question.query in question.candidates:
             return Answer(question.candidates.index(question.query) + 1, 0.9, input_tokens=10, output_tokens=5)
         return Answer(0, cost_usd=0.25)
+
+
+@dataclass
+class Looking(Exact):
+    """The same, but it looks at all pairs first."""
+
+    prepared: list[pa.Table] = field(default_factory=list)
+
+    def prepare(self, pairs: pa.Table) -> None:
+        self.prepared.append(pairs)
 
 
 def tuples_of(rows: list[tuple[object, str, list[tuple[object, str]]]]) -> pa.Table:

@@ -74,6 +74,12 @@ def test_a_teacher_that_likes_a_position_abstains_in_several_orders(orders: int)
     assert "orders of the candidates disagree" in str(answer.error)
 
 
+def test_nor_does_it_get_through_by_being_a_little_surer_once() -> None:
+    asking = Asking(orders=2)
+    soft = [Answer(1, p, (p, *[(1 - p) / 3] * 3)) for p in (0.97, 0.95)]
+    assert combined(asking, soft).choice is None
+
+
 def test_none_is_not_favoured_by_a_tie() -> None:
     asking = Asking(orders=2)
     answers = choosing(asking, CANDIDATES[0])
@@ -112,6 +118,13 @@ def test_match_asks_every_pair_by_itself_and_lets_several_match() -> None:
     assert answer.probabilities == pytest.approx((0.7, 0.1, 0.95, 0.0))
     assert combined(asking, [Answer(0, 0.9)] * 4).choice == 0
     assert combined(asking, [Answer(0, 0.9)] * 4).confidence == pytest.approx(0.9)
+
+
+def test_a_verdict_on_a_pair_stays_one_whatever_its_confidence() -> None:
+    asking = Asking(ask="match")
+    answer = combined(asking, [Answer(1, 0.4), Answer(0, 0.0)], CANDIDATES[:2])
+    assert answer.choice == 1
+    assert answer.probabilities == pytest.approx((0.51, 0.49))
 
 
 def test_a_pair_nobody_can_tell_is_unknown_and_leaves_the_others() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from exact_teacher import Exact, tuples_of
+from exact_teacher import Exact, Looking, tuples_of
 
 from distiller_udf.budget import Budget
 from distiller_udf.errors import LabelError, TeacherUnreachable
@@ -102,7 +102,7 @@ def test_a_teacher_sees_the_pairs_before_its_keys_are_made(store: LabelStore) ->
 
 
 def test_without_pairs_the_tuples_are_the_pairs(store: LabelStore) -> None:
-    teacher = Exact()
+    teacher = Looking()
     label_tuples(TUPLES, teachers=[teacher], store=store)
     (pairs,) = teacher.prepared
     assert pairs["left_id"].to_pylist() == [1, 1, 2, 3, 3, 4, 4]
@@ -244,6 +244,32 @@ def test_what_another_run_gives_up_is_asked_by_this_one(store: LabelStore) -> No
     assert [answer.choice for answer in answers] == [0] * 6
     assert time.monotonic() - started > 0.6
     assert [question.query for question in teacher.asked[:3]] == ["q3", "q4", "q5"], "nobody else asks these"
+
+
+def test_claims_of_a_process_whose_number_another_one_got_are_void(store: LabelStore) -> None:
+    """As after the restart of a container, where everything has the number 1."""
+    earlier, now = store.claims(), store.claims()
+    machine, pid, _, token = earlier._owner.split(" ")
+    assert earlier.take(["a"]) == {"a"}
+    assert now.take(["a"]) == set()
+    earlier._owner = f"{machine} {pid} 1 {token}"
+    assert earlier.take(["b"]) == {"b"}
+    assert now.take(["b"]) == {"b"}
+
+
+def test_what_failed_is_given_back_while_the_run_goes_on(store: LabelStore) -> None:
+    questions = [Question("break", ("x",)), Question("other", ("x",))]
+    teacher, elsewhere = Exact(), store.claims()
+    elsewhere.take([questions[1].key(teacher)])
+    run = threading.Thread(target=answer_questions, args=(questions,), kwargs={"teacher": teacher, "store": store})
+    run.start()
+    time.sleep(0.5)
+    third = store.claims()
+    assert third.take(question.key(teacher) for question in questions) == {questions[0].key(teacher)}
+    third.release()
+    elsewhere.release()
+    run.join(10)
+    assert [question.query for question in teacher.asked] == ["break", "other"]
 
 
 def test_the_claims_of_a_process_that_was_killed_hold_nobody_up(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from exact_teacher import Exact, tuples_of
+from exact_teacher import Exact, Looking, tuples_of
 
 from distiller_udf.budget import Budget, Cost, Limits
-from distiller_udf.errors import BudgetSpent, SettingsError
+from distiller_udf.errors import BudgetSpent, SettingsError, TeacherError
 from distiller_udf.labelling import Progress, Run, estimate, label_tuples
 from distiller_udf.labels import LabelStore
 from distiller_udf.privacy import Privacy
@@ -127,7 +127,20 @@ def test_an_estimate_asks_nothing_and_counts_what_is_open(store: LabelStore) -> 
     assert "an unknown price" in str(second)
     assert "17 to ask: about 170 tokens in, 85 out, $0.17" in str(first)
     (reasons,) = estimate(ROWS, teachers=[Exact(asking=Asking(justify=True))], store=store)
-    assert reasons.cost.calls == 7 + 10
+    assert (reasons.questions, reasons.cached, reasons.asked, reasons.cost.calls) == (20, 3, 17, 17)
+
+
+def test_an_estimate_knows_which_reasons_are_there(store: LabelStore) -> None:
+    justify = Asking(justify=True)
+    label_tuples(ROWS, teachers=[Exact()], store=store)
+    (all_open,) = estimate(ROWS, teachers=[Exact(asking=justify)], store=store)
+    assert (all_open.asked, all_open.cost.calls) == (10, 10)
+    label_tuples(ROWS.slice(0, 4), teachers=[Exact(asking=justify)], store=store)
+    (some,) = estimate(ROWS, teachers=[Exact(asking=justify)], store=store)
+    assert (some.asked, some.cached) == (6, 14)
+    teacher = Exact(asking=justify)
+    label_tuples(ROWS, teachers=[teacher], store=store)
+    assert len(teacher.asked) == 6
 
 
 def test_a_learner_answers_what_its_base_was_not_asked(store: LabelStore) -> None:
@@ -150,6 +163,9 @@ def test_a_learner_whose_base_could_not_answer_waits(store: LabelStore) -> None:
     table = label_tuples(ROWS, teachers=[teacher], store=store, budget=Budget(Limits(calls=2)))
     assert table["teacher"].to_pylist() == ["exact"] * 2
     assert teacher.asked == teacher.learned == []
+    seen: list[Progress] = []
+    label_tuples(ROWS, teachers=[teacher], store=store, budget=Budget(Limits(calls=0)), progress=seen.append)
+    assert (seen[-1].teacher, seen[-1].failed) == ("apprentice", 7)
 
 
 def test_nobody_outside_sees_what_is_private(store: LabelStore) -> None:
@@ -215,6 +231,14 @@ class TestRun:
 
         ((answer, _),) = self.run(store, Exact(), Broken(name="broken")).answer(self.TEXTS)
         assert answer.choice == 2
+
+    def test_who_sees_more_than_a_question_is_left_out(self, store: LabelStore) -> None:
+        apprentice, looking = Apprentice(name="apprentice"), Looking(name="looking")
+        ((answer, name),) = self.run(store, apprentice, Exact(), looking).answer(self.TEXTS)
+        assert (answer.choice, name) == (2, "exact")
+        with pytest.raises(TeacherError, match="er_label asks one question at a time"):
+            self.run(store, apprentice, looking).answer(self.TEXTS)
+        assert apprentice.base.asked == [], "and nobody was paid for it"
 
     def test_a_spent_budget_raises(self, store: LabelStore) -> None:
         run = self.run(store, Exact(), budget=Budget(Limits(calls=0)))

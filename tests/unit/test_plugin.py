@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -11,6 +13,7 @@ from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 
 from distiller_udf.errors import SettingsError
+from distiller_udf.plugin import DEFAULTS
 from distiller_udf.registry import Registry
 
 MODULE = "distiller_udf.plugin"
@@ -86,6 +89,21 @@ def test_a_wrong_value_lists_what_is_allowed() -> None:
 def test_a_setting_of_the_wrong_kind_is_refused_at_once(config: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         create(config)
+
+
+def test_what_the_config_leaves_out_comes_from_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"er_teacher": "openai", "er_teacher_model": "m", "er_budget_calls": 7, "er_oops": 1, "other": 2}
+    own = {"er_private_columns": ["phone"], "er_label_store": None}
+    project = {"name": "mine", "vars": {**variables, "distiller_udf": own}}
+    (tmp_path / "dbt_project.yml").write_text(json.dumps(project))
+    flags = SimpleNamespace(PROJECT_DIR=str(tmp_path), VARS={"er_budget_calls": 9})
+    monkeypatch.setattr("distiller_udf.plugin.get_flags", lambda: flags)
+    settings = create({"teacher_model": "ours"}).settings()
+    assert settings["teacher"] == "openai"
+    assert settings["teacher_model"] == "ours", "the config comes first"
+    assert (settings["budget_calls"], settings["private_columns"]) == (9, ["phone"])
+    assert settings["label_store"] == "distiller/labels.sqlite"
+    assert set(settings) == set(DEFAULTS)
 
 
 def test_settings_may_be_null() -> None:
