@@ -49,6 +49,8 @@ _HINTS: Mapping[str, str] = {
     "match": "<true or false>",
     "confidence": "<0 to 1>",
 }
+# Of a pair, some models would take a bare confidence for the probability of a match.
+_SURE_HINT = "<0.5 to 1: how sure you are of this answer, true or false>"
 _WHY_HINT = '"<at most 25 words, naming the columns that decide>"'
 _NOT_IN_A_LINE = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<\x85\u2028\u2029"})
 
@@ -104,7 +106,12 @@ def _form(question: Question) -> str:
     """What a reply has to look like."""
     if question.reply == "token":
         return _TOKEN_REPLIES[question.ask]
-    hints = {**_HINTS, "explanation": _WHY_HINT} if question.ask == "justify" else _HINTS
+    own: Mapping[Ask, Mapping[str, str]] = {
+        "select": {},
+        "match": {"confidence": _SURE_HINT},
+        "justify": {"explanation": _WHY_HINT},
+    }
+    hints = {**_HINTS, **own[question.ask]}
     fields = ", ".join(f'"{name}": {hints[name]}' for name in _fields(question))
     return f"Reply with one JSON object and nothing else:\n{{{fields}}}"
 

@@ -677,6 +677,14 @@ def test_a_missing_column_is_named(path: Path, missing: str) -> None:
         store.import_labels(labels_table().drop_columns([missing]))
 
 
+def test_an_imported_label_that_names_no_source_may_mean_the_record(path: Path) -> None:
+    rows = [{"left_id": "7", "options": ["8"], "answer": 1, "teacher": "me"}]
+    with LabelStore(path) as store:
+        for record_id in ("7", "8"):
+            store.import_labels(pa.table(labels_of(rows)))
+            assert store.delete_record("crm", record_id).imported == 1
+
+
 def test_imported_labels_are_erased_by_either_side(path: Path) -> None:
     with LabelStore(path) as store:
         store.import_labels(labels_table(left_source=["l", "l"], right_source=["r", "r"]))
