@@ -8,7 +8,7 @@ US dollars for a million tokens. A model that is not in the file has an unknown 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from distiller_udf.budget import Cost, estimated_tokens
 from distiller_udf.errors import SettingsError
 
 _TOKENS_A_MESSAGE = 8
+_MOST_AROUND_A_TEXT = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,15 @@ def call_cost(price: Price | None, input_tokens: int, output_tokens: int) -> Cos
 def prompt_tokens(messages: Sequence[Mapping[str, str]]) -> int:
     """About how many tokens the messages have, rather too many."""
     return sum(estimated_tokens(message["content"]) + _TOKENS_A_MESSAGE for message in messages)
+
+
+def most_prompt_tokens(texts: Iterable[str]) -> int:
+    """The most tokens that these texts of a prompt can be: no tokenizer makes two of one byte.
+
+    Some do make one of every digit, and of scripts that they hardly know. With each text comes what a chat template
+    puts around it.
+    """
+    return sum(len(text.encode("utf-8")) + _MOST_AROUND_A_TEXT for text in texts)
 
 
 def read_prices(path: str | Path) -> dict[str, Price]:

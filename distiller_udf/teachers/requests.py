@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from distiller_udf.budget import Limits
+from distiller_udf.errors import SettingsError
 from distiller_udf.prompts import Question, Reply, messages, reply_schema, token_labels
 
 DEFAULT_PARAMETERS: Mapping[str, Any] = {"temperature": 0, "max_tokens": 400}
@@ -66,11 +68,26 @@ class Requests:
                 body[name] = value
         return body
 
-    def output_tokens(self, question: Question) -> int:
-        """How many tokens a reply may have; where the user has set no limit, as many as a long one has."""
+    def reply_limit(self, question: Question) -> int | None:
+        """How many tokens a reply may have; None where the user has lifted the limit."""
         limits = {**self.parameters, **self._limit(question)}
         given = limits.get("max_completion_tokens", limits.get("max_tokens"))
-        return given if isinstance(given, int) else MAX_TOKENS["explanation"]
+        return given if isinstance(given, int) else None
+
+    def output_tokens(self, question: Question) -> int:
+        """How many tokens a call may make at most, several replies together; without a limit, a long one's."""
+        limit = self.reply_limit(question)
+        copies = self.parameters.get("n")
+        return (MAX_TOKENS["explanation"] if limit is None else limit) * (copies if isinstance(copies, int) else 1)
+
+    def check_limited(self, limits: Limits, questions: Iterable[Question]) -> None:
+        """Raise SettingsError where tokens or dollars are limited and a reply is not: nobody knows its cost at most."""
+        named = next((name for name in ("tokens", "usd") if getattr(limits, name) is not None), None)
+        if named and any(self.reply_limit(question) is None for question in questions):
+            raise SettingsError(
+                f"budget_{named} cannot be kept when replies may be of any length; set max_tokens in "
+                "teacher_parameters to a number, or limit budget_calls instead"
+            )
 
     def accepted(self, body: Mapping[str, Any], shape: Shape) -> None:
         """Remember that the server takes a request of this shape."""

@@ -6,12 +6,14 @@ begins, so that a run that is stopped has lost one batch at most.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import logging
+import os
+import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,17 +21,18 @@ from typing import Any
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import BudgetSpent, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels
-from distiller_udf.teachers.prices import Price, call_cost, prompt_tokens
+from distiller_udf.teachers.prices import Price, call_cost, most_prompt_tokens, prompt_tokens
 from distiller_udf.teachers.requests import TOP_LOGPROBS, TYPICAL_TOKENS, Requests, top_logprobs
 from distiller_udf.teachers.responses import CUT_OFF, read_text, summed
+from distiller_udf.teachers.weights import model_identity
 
 logger = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 10
-"""So many questions that fail one after the other end the run."""
+"""So many replies that vLLM breaks off, one after the other, end the run."""
 
 _FOR_THE_PROMPT = "chat_template_kwargs"
-_SAMPLED_BYTES = 65_536
+_NOT_TAKEN = "no answer: vLLM does not take the question"
 
 
 class VLLMTeacher:
@@ -38,7 +41,8 @@ class VLLMTeacher:
     `model` is a folder, or the id of a model on the hub; `name` what its labels are stored under (the folder's name or
     the id, unless given). `asking`: how tuples become questions. `parameters` are vLLM's sampling parameters, and
     `chat_template_kwargs`; they go into the label's key, on top of `DEFAULT_PARAMETERS` (None removes one), together
-    with a fingerprint of a folder's weights. `price` None means unknown. `max_model_len` limits prompt and reply
+    with a hash of a local model's weights. `local_only`: nothing is downloaded, so the model must be a folder here.
+    `price` None means unknown. `max_model_len` limits prompt and reply
     together, in tokens; `engine` holds further arguments of `vllm.LLM`, such as `dtype`. `batch` is how many questions
     are asked at once. Raises SettingsError when an argument is not allowed.
     """
@@ -57,18 +61,23 @@ class VLLMTeacher:
         max_model_len: int | None = None,
         engine: Mapping[str, Any] | None = None,
         batch: int = 128,
+        local_only: bool = False,
     ) -> None:
         if (engine or {}).get("trust_remote_code"):
             raise SettingsError("trust_remote_code would run code that comes with the model; it is not allowed")
-        folder = Path(model)
-        self.name = name or (folder.resolve().name if folder.is_dir() else model)
+        path = Path(model)
+        if local_only and not path.exists():
+            raise SettingsError(
+                f"local_only is set and {model!r} is no folder on this machine; download the model first, and set "
+                "teacher_model to its folder"
+            )
+        self.name = name or (path.resolve().name if path.is_dir() else model)
         self.asking = asking or Asking()
         self._requests = Requests(model, parameters)
-        weights = fingerprint(folder) if folder.is_dir() or self.name == model else {"model": model}
-        self.parameters = {**self._requests.parameters, **weights}
         self._model = model
         self._price = price
         self._batch = batch
+        self._local_only = local_only
         self._engine = {
             "seed": 0,
             "enable_prefix_caching": True,
@@ -77,6 +86,15 @@ class VLLMTeacher:
             **(engine or {}),
         }
         self._llm: Any = None
+        self._works = False
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Any]:
+        """What goes into a label's key; made when it is asked for, as large weights take minutes to hash."""
+        if Path(self._model).exists():
+            return {**self._requests.parameters, "weights": model_identity(self._model)}
+        # Under a name of its own, the model still tells its labels from those of another one of that name.
+        return {**self._requests.parameters, **({} if self.name == self._model else {"model": self._model})}
 
     def __repr__(self) -> str:
         return f"VLLMTeacher({self.name!r})"
@@ -98,19 +116,21 @@ class VLLMTeacher:
     ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
         """As `answer`, a batch at a time: so that its answers can be stored together."""
         budget = budget or Budget()
-        done = failures = answered = 0
+        self._requests.check_limited(budget.limits, questions)
+        done = faults = 0
         last = ""
         while done < len(questions):
             batch = questions[done : done + self._batch]
             answers = self._within(budget, batch)
             done += len(answers)
             for answer in answers:
-                failures = failures + 1 if answer.failed else 0
-                answered += not answer.failed
+                # A question that is not taken says nothing of the next one.
+                broken = answer.failed and not str(answer.error).startswith(_NOT_TAKEN)
+                faults = faults + 1 if broken else 0
                 last = answer.error or last
             yield list(zip(batch, answers, strict=False))
-            if failures >= FAILURES_IN_A_ROW or (done >= len(questions) and failures and not answered):
-                raise TeacherUnreachable(f"{failures} questions in a row failed in vLLM; the last: {last}")
+            if faults >= FAILURES_IN_A_ROW:
+                raise TeacherUnreachable(f"{faults} questions in a row failed in vLLM; the last: {last}")
 
     def _within(self, budget: Budget, batch: Sequence[Question]) -> list[Answer]:
         """The answers to as many of these questions as the budget allows; raises BudgetSpent where that is none."""
@@ -130,7 +150,8 @@ class VLLMTeacher:
                 batch, conversations = batch[: len(batch) // 2], conversations[: len(batch) // 2]
 
     def _most(self, question: Question, conversation: list[dict[str, str]]) -> Cost:
-        return call_cost(self._price, prompt_tokens(conversation), self._requests.output_tokens(question))
+        most = most_prompt_tokens(message["content"] for message in conversation)
+        return call_cost(self._price, most, self._requests.output_tokens(question))
 
     def _cost(self, answer: Answer) -> Cost:
         return call_cost(self._price, answer.input_tokens or 0, answer.output_tokens or 0)
@@ -140,31 +161,49 @@ class VLLMTeacher:
     ) -> list[Answer]:
         """The answers to one batch; halved as long as there is something in it that vLLM does not take."""
         sampling = [self._sampling(question) for question in batch]
-        extra = {_FOR_THE_PROMPT: self.parameters[_FOR_THE_PROMPT]} if _FOR_THE_PROMPT in self.parameters else {}
         started = time.monotonic()
         try:
-            outputs = llm.chat(list(conversations), sampling, use_tqdm=False, **extra)
+            outputs = llm.chat(list(conversations), sampling, use_tqdm=False, **self._for_the_prompt())
         except Exception as error:
             said = " ".join(f"{error}".split())[:300] or type(error).__name__
             if "Dead" in type(error).__name__:
                 raise TeacherUnreachable(f"vLLM has stopped ({said}); see its log, and run again") from error
             if len(batch) == 1:
-                return [Answer(None, error=f"no answer: vLLM does not take the question: {said}", failed=True)]
+                self._check_works(llm, batch[0])
+                return [Answer(None, error=f"{_NOT_TAKEN}: {said}", failed=True)]
             logger.debug("a batch of %d is asked in halves: %s", len(batch), said)
             half = len(batch) // 2
             first = self._answers(llm, batch[:half], conversations[:half])
             return first + self._answers(llm, batch[half:], conversations[half:])
         if len(outputs) != len(batch):
             raise TeacherUnreachable(f"vLLM gave {len(outputs)} replies to {len(batch)} questions; run again")
+        self._works = True
         seconds = round((time.monotonic() - started) / len(batch), 3)
         return [replace(self._read(o, q), seconds=seconds) for o, q in zip(outputs, batch, strict=True)]
+
+    def _check_works(self, llm: Any, refused: Question) -> None:
+        """Raise TeacherUnreachable where the model takes no question at all: here another one costs nothing."""
+        if self._works:
+            return
+        shortest = replace(refused, query="{}", candidates=("{}",) * len(refused.candidates))
+        try:
+            llm.chat([messages(shortest)], [self._sampling(shortest)], use_tqdm=False, **self._for_the_prompt())
+        except Exception as error:
+            said = " ".join(f"{error}".split())[:300] or type(error).__name__
+            raise TeacherUnreachable(
+                f"{self._model} takes no question in vLLM, not even an empty one: {said}"
+            ) from error
+        self._works = True
+
+    def _for_the_prompt(self) -> dict[str, Any]:
+        given = self._requests.parameters.get(_FOR_THE_PROMPT)
+        return {} if given is None else {_FOR_THE_PROMPT: given}
 
     def _sampling(self, question: Question) -> Any:
         """How the reply to a question is sampled, and what it is held to."""
         sampling = importlib.import_module("vllm.sampling_params")
         settings = {name: v for name, v in self._requests.parameters.items() if name != _FOR_THE_PROMPT}
-        if "max_tokens" in settings:
-            settings["max_tokens"] = self._requests.output_tokens(question)
+        settings["max_tokens"] = self._requests.reply_limit(question)
         schema = reply_schema(question)
         if schema is not None:
             settings["structured_outputs"] = sampling.StructuredOutputsParams(json=schema)
@@ -197,6 +236,7 @@ class VLLMTeacher:
         if self._llm is None:
             if find_spec("vllm") is None:
                 raise SettingsError("the teacher vllm needs vLLM; install it with: pip install 'distiller-udf[vllm]'")
+            _keep_here(self._local_only)
             vllm = importlib.import_module("vllm")
             logger.info("loading %s into vLLM", self._model)
             try:
@@ -207,27 +247,22 @@ class VLLMTeacher:
         return self._llm
 
 
-def fingerprint(folder: Path) -> dict[str, str]:
-    """What tells a folder's model from another of the same name: `{"weights": hash}`; nothing where there is no folder.
-
-    Every file's name and size, with its beginning and its end: reading tens of gigabytes at every start takes minutes.
-    """
-    if not folder.is_dir():
-        return {}
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        size = file.stat().st_size
-        digest.update(f"{file.name}\0{size}\0".encode())
-        with file.open("rb") as stream:
-            digest.update(stream.read(_SAMPLED_BYTES))
-            stream.seek(max(0, size - _SAMPLED_BYTES))
-            digest.update(stream.read())
-    return {"weights": digest.hexdigest()[:16]}
-
-
 def _logprobs(reply: Any) -> dict[str, float] | None:
     """The log-probabilities of a reply's first token, by its text; None where they were not asked for."""
     if not reply.logprobs:
         return None
     first = reply.logprobs[0]
     return summed((p.decoded_token, p.logprob) for p in first.values() if p.decoded_token is not None) or None
+
+
+def _keep_here(local_only: bool) -> None:
+    """Have vLLM, before it is imported, report its use to nobody; with `local_only` it asks no hub for files either.
+
+    Its processes read that from the environment.
+    """
+    os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    if local_only:
+        os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+        hub = sys.modules.get("huggingface_hub.constants")  # it has read the environment when it was imported
+        if hub is not None:
+            vars(hub)["HF_HUB_OFFLINE"] = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ import pytest
 from distiller_udf.budget import Budget, Cost, Limits
 from distiller_udf.errors import BudgetSpent, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question
+from distiller_udf.teachers import weights
 from distiller_udf.teachers.prices import Price
 from distiller_udf.teachers.vllm import VLLMTeacher
 
@@ -168,6 +171,33 @@ def test_a_question_that_is_too_long_fails_alone(engine: Engine) -> None:
     assert "more than the model's 512" in str(answers[5].error)
 
 
+def test_questions_that_are_never_taken_break_no_run(engine: Engine) -> None:
+    def behave(asked: str, params: Params) -> Any:
+        if '"q' in asked:
+            raise ValueError("the prompt has 900 tokens, more than the model's 512")
+        return reply(GOOD)
+
+    engine.behave = behave
+    teacher = VLLMTeacher("some/model")
+    for count in (1, 30):
+        assert all(answer.failed for _, answer in teacher.answer(questions(count)))
+    assert sum(len(batch) == 1 and '"q' not in batch[0] for batch in engine.batches) == 1  # whether it works at all
+
+
+def test_replies_that_are_broken_off_one_after_the_other_end_the_run(engine: Engine) -> None:
+    engine.behave = lambda asked, params: reply("", "error")
+    assert all(answer.failed for answer in ask(3))
+    with pytest.raises(TeacherUnreachable, match="10 questions in a row failed in vLLM"):
+        ask(10)
+
+
+def test_replies_of_any_length_fit_no_budget(engine: Engine) -> None:
+    with pytest.raises(SettingsError, match="set max_tokens in teacher_parameters"):
+        ask(budget=Budget(Limits(tokens=10_000)), parameters={"max_tokens": None})
+    ask(parameters={"max_tokens": None})
+    assert engine.sampling[-1].max_tokens is None
+
+
 def test_replies_that_are_no_answers(engine: Engine) -> None:
     engine.behave = lambda asked, params: reply('{"cho', "length")
     assert "cut off at max_tokens" in str(ask()[0].error)
@@ -216,14 +246,53 @@ def test_the_budget_ends_a_run_between_batches(engine: Engine) -> None:
     assert budget.spent == Cost(11, 1_100, 55, 0.0)
 
 
-def test_a_folder_is_named_and_told_apart_by_its_weights(tmp_path: Path) -> None:
-    folders = []
-    for weights in (b"one", b"two"):
-        folder = tmp_path / weights.decode() / "final"
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").write_bytes(weights)
-        folders.append(VLLMTeacher(str(folder)))
-    first, second = folders
+def folder_of(path: Path, weights: bytes) -> Path:
+    path.mkdir(parents=True)
+    (path / "model.safetensors").write_bytes(weights)
+    (path / "config.json").write_text("{}")
+    return path
+
+
+def test_a_folder_is_named_and_told_apart_by_all_of_its_weights(tmp_path: Path) -> None:
+    plain = bytes(300_000)
+    merged = plain[:150_000] + b"!" + plain[150_001:]  # as long as the other, and the same at both ends
+    first, second = (VLLMTeacher(str(folder_of(tmp_path / n / "final", w))) for n, w in (("a", plain), ("b", merged)))
     assert first.name == second.name == "final"
     assert first.parameters != second.parameters
+    copy = VLLMTeacher(str(folder_of(tmp_path / "c" / "final", plain)))
+    assert copy.parameters == first.parameters
     assert "weights" not in VLLMTeacher("some/model").parameters
+    assert VLLMTeacher("some/model", name="ours").parameters["model"] == "some/model"
+
+
+def test_weights_are_read_once_while_they_stay_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(weights, "SAID_FROM_BYTES", 3)
+    caplog.set_level(logging.INFO)
+    folder = folder_of(tmp_path / "model", b"one")
+    known = weights.model_identity(str(folder))
+    assert weights.model_identity(str(folder)) == known
+    assert [record.getMessage().split(" (")[0] for record in caplog.records] == [
+        f"hashing {folder / 'model.safetensors'}"
+    ]
+    (folder / "README.md").write_text("no part of the model")
+    assert weights.model_identity(str(folder)) == known
+    (folder / "model.safetensors").write_bytes(b"other")
+    assert weights.model_identity(str(folder)) != known
+    assert weights.model_identity("some/model") == "some/model"
+
+
+def test_local_only_downloads_nothing(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "VLLM_NO_USAGE_STATS"):
+        monkeypatch.setenv(name, "0")
+    constants = ModuleType("huggingface_hub.constants")
+    constants.HF_HUB_OFFLINE = False  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "huggingface_hub.constants", constants)
+    with pytest.raises(SettingsError, match="download the model first"):
+        VLLMTeacher("some/model", local_only=True)
+    ask()
+    assert (os.environ["HF_HUB_OFFLINE"], os.environ["VLLM_NO_USAGE_STATS"]) == ("0", "1")
+    list(VLLMTeacher(str(folder_of(tmp_path / "m", b"one")), local_only=True).answer(questions(1)))
+    assert os.environ["HF_HUB_OFFLINE"] == os.environ["TRANSFORMERS_OFFLINE"] == "1"
+    assert constants.HF_HUB_OFFLINE is True  # type: ignore[attr-defined]
