@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from distiller_udf.budget import Cost
@@ -30,6 +30,18 @@ class Outdated(NotSent):
     """While a request waited for its slot, the server refused another one of its shape."""
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a question: `answer` None means that it is left for another run.
+
+    `fault`: it failed where another question might have, too. `error` ends the run.
+    """
+
+    answer: Answer | None
+    fault: bool = False
+    error: Exception | None = None
+
+
 class Attempts:
     """One question's attempts, and what they cost together."""
 
@@ -39,9 +51,20 @@ class Attempts:
         self._requests = calls.teacher.requests
         self._shape = self._requests.shape
         self._costs: list[Cost | None] = []
+        self._unusable: Answer | None = None
 
-    def answer(self) -> Answer:
-        """The first usable answer; else the last unusable one; else one that failed, with its reason."""
+    def outcome(self) -> Outcome:
+        """The first usable answer; else the last unusable one, however the attempts end: it is paid for.
+
+        Else an answer that failed, with its reason.
+        """
+        try:
+            return self._outcome()
+        except Exception as error:
+            kept = self._unusable
+            return Outcome(None if kept is None else self._with_costs(kept), error=error)
+
+    def _outcome(self) -> Outcome:
         faults = unusable = 0
         while True:
             body = self._requests.body(self._question, self._shape)
@@ -64,15 +87,18 @@ class Attempts:
                 faults += 1
                 self._calls.check_reached(faults, fault)
                 if faults >= MAX_ATTEMPTS or (fault.wait or 0.0) > MAX_WAIT_SECONDS:
-                    return self._failed(f"{fault} ({faults} attempt{'s' * (faults > 1)})")
+                    return self._failed(f"{fault} ({faults} attempt{'s' * (faults > 1)})", fault=True)
                 self._calls.back_off(faults, fault)
             else:
                 unusable += 1
                 if not _worth_another(answer) or unusable >= UNUSABLE_ATTEMPTS:
-                    return self._with_costs(answer)
+                    return Outcome(self._with_costs(answer))
+                self._unusable = answer
 
-    def _failed(self, reason: str) -> Answer:
-        return self._with_costs(Answer(None, error=f"no answer: {reason}", failed=True))
+    def _failed(self, reason: str, *, fault: bool = False) -> Outcome:
+        if self._unusable is not None:
+            return Outcome(self._with_costs(self._unusable))
+        return Outcome(self._with_costs(Answer(None, error=f"no answer: {reason}", failed=True)), fault)
 
     def _with_costs(self, answer: Answer) -> Answer:
         """The answer with what all attempts cost together; unknown where one of them is that had a reply."""

@@ -22,9 +22,8 @@ from typing import Any, Protocol
 from distiller_udf.budget import Budget, Cost, Reservation
 from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.teachers.attempts import Attempts, Outdated
+from distiller_udf.teachers.attempts import Attempts, Outcome, Outdated
 from distiller_udf.teachers.chat import ChatEndpoint, NotSent, Passing, Rejected
-from distiller_udf.teachers.prices import prompt_tokens
 from distiller_udf.teachers.requests import Requests, Shape
 
 logger = logging.getLogger(__name__)
@@ -44,8 +43,8 @@ class ChatTeacher(Protocol):
     slots: Slots
     first_wait: float
 
-    def cost(self, question: Question, input_tokens: int, output_tokens: int | None = None) -> Cost:
-        """What a call with so many tokens costs; None: about as many as such a reply has."""
+    def most(self, question: Question, body: Mapping[str, Any]) -> Cost:
+        """The most that a call with this body may cost."""
         ...
 
     def used(self, body: Mapping[str, Any]) -> Cost | None:
@@ -79,14 +78,13 @@ class Calls:
     """One call of `answer`; `ended` is why no more questions are asked."""
 
     def __init__(self, teacher: ChatTeacher, budget: Budget) -> None:
-        self.ended: TeacherError | None = None
+        self.ended: Exception | None = None
         self._teacher = teacher
         self._budget = budget
         self._stop = threading.Event()
         self._heard = False
         self._resume_at = 0.0
         self._failures = 0
-        self._answered = 0
         self._last = ""
 
     def answers(self, questions: Sequence[Question]) -> Iterator[list[tuple[Question, Answer]]]:
@@ -96,8 +94,8 @@ class Calls:
         """
         threads = 2 * self._teacher.concurrency
         waiting = iter(questions)
-        pending: dict[Future[Answer], Question] = {}
-        done: SimpleQueue[Future[Answer]] = SimpleQueue()
+        pending: dict[Future[Outcome], Question] = {}
+        done: SimpleQueue[Future[Outcome]] = SimpleQueue()
         pool = ThreadPoolExecutor(threads, thread_name_prefix="distiller-teacher")
         try:
             while True:
@@ -118,57 +116,58 @@ class Calls:
             self._stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _settle(self, future: Future[Answer]) -> Answer | None:
+    def _settle(self, future: Future[Outcome]) -> Answer | None:
         """The answer of a finished question; None for one that is left for another run. Called by one thread."""
-        try:
-            answer = future.result()
-        except TeacherError as error:
-            self._end(error)
+        outcome = future.result()
+        if outcome.error is not None:
+            self._end(outcome.error)
+        answer = outcome.answer
+        if answer is None:
             return None
-        self._failures = self._failures + 1 if answer.failed else 0
-        self._answered += not answer.failed
+        # A question that the server will not have says nothing of the next one.
+        self._failures = self._failures + 1 if outcome.fault else 0
         self._last = answer.error or self._last
         if self._failures >= max(FAILURES_IN_A_ROW, 2 * self._teacher.concurrency):
-            self._end(self._gone())
+            self._end(self._gone(f"{self._failures} questions in a row failed"))
         return None if self.ended and answer.failed else answer
 
     def _verdict(self) -> TeacherError | None:
-        """What to raise after the last question: a server that answered none of them is not usable."""
-        return self._gone() if self._failures and not self._answered else None
+        """What to raise after the last question: where no fault was one of that question alone, no server is there."""
+        return self._gone("no question was answered") if self._failures and not self._heard else None
 
-    def _ask(self, question: Question) -> Answer:
-        """One question with all its attempts; an answer that failed when none succeeds."""
+    def _ask(self, question: Question) -> Outcome:
+        """One question with all its attempts."""
         started = time.monotonic()
-        try:
-            answer = Attempts(question, self).answer()
-        except TeacherError:
+        outcome = Attempts(question, self).outcome()
+        if outcome.error is not None:
             self._stop.set()  # here, not when the result is looked at: the next question must not go out
-            raise
-        return replace(answer, seconds=round(time.monotonic() - started, 3))
+        if outcome.answer is None:
+            return outcome
+        return replace(outcome, answer=replace(outcome.answer, seconds=round(time.monotonic() - started, 3)))
 
     def send(self, question: Question, body: dict[str, Any], shape: Shape) -> tuple[dict[str, Any], Cost | None] | None:
         """One call, once the budget and a slot allow it: the response and its known cost; None when the run has ended.
 
-        Raises Outdated, Passing, Rejected and TeacherError.
+        A call counts as the most that it may cost, unless it is known to have cost less: what is not said, and what
+        never arrived, may have been paid for all the same. Raises Outdated, Passing, Rejected and TeacherError.
         """
         teacher = self._teacher
-        given = prompt_tokens(body["messages"])
-        most = teacher.cost(question, given, teacher.requests.output_tokens(question))
+        most = teacher.most(question, body)
         if not self._wait():
             return None
         with self._budget.reserve(most) as reservation:
             reservation.settle(Cost())  # until the call is made
             while self._wait():
                 try:
-                    response = teacher.endpoint.post(
-                        body, self._slot(shape, reservation, teacher.cost(question, given))
-                    )
+                    response = teacher.endpoint.post(body, self._slot(shape, reservation, most))
                 except Paused:
                     continue
-                except Rejected:
+                except (Rejected, TeacherRefused):
+                    self._heard = True
                     reservation.settle(Cost(1))
                     raise
                 except Passing as fault:
+                    self._heard = self._heard or not fault.of_any
                     if fault.free:
                         reservation.settle(Cost(0 if fault.nobody_there else 1))
                     raise
@@ -180,14 +179,14 @@ class Calls:
         return None
 
     @contextmanager
-    def _slot(self, shape: Shape, reservation: Reservation, expected: Cost) -> Iterator[None]:
-        """Hold a slot for one call, which counts as `expected` from now on; raises NotSent where it must not go out."""
+    def _slot(self, shape: Shape, reservation: Reservation, most: Cost) -> Iterator[None]:
+        """Hold a slot for one call, which counts as `most` from now on; raises NotSent where it must not go out."""
         with self._teacher.slots.taken():
             if self._stop.is_set() or self._paused() > 0:
                 raise Paused
             if not self._teacher.requests.shape <= shape:
                 raise Outdated
-            reservation.settle(expected)
+            reservation.settle(most)
             yield
 
     def back_off(self, attempt: int, fault: Passing) -> None:
@@ -221,18 +220,21 @@ class Calls:
     def _paused(self) -> float:
         return self._resume_at - time.monotonic()
 
-    def _gone(self) -> TeacherUnreachable:
-        url = self._teacher.endpoint.base_url
-        return TeacherUnreachable(f"{self._failures} questions in a row failed at {url}; the last: {self._last}")
+    def _gone(self, what: str) -> TeacherUnreachable:
+        return TeacherUnreachable(f"{what} at {self._teacher.endpoint.base_url}; the last: {self._last}")
 
-    def _end(self, error: TeacherError) -> None:
-        # A rejected key says more than the failures around it.
-        if self.ended is None or (isinstance(error, TeacherRefused) and not isinstance(self.ended, TeacherRefused)):
+    def _end(self, error: Exception) -> None:
+        # What nobody expected must be seen, and a rejected key says more than the failures around it.
+        if self.ended is None or _weight(error) > _weight(self.ended):
             self.ended = error
         self._stop.set()
 
 
-def _taken(done: SimpleQueue[Future[Answer]]) -> list[Future[Answer]]:
+def _weight(error: Exception) -> int:
+    return 2 if not isinstance(error, TeacherError) else int(isinstance(error, TeacherRefused))
+
+
+def _taken(done: SimpleQueue[Future[Outcome]]) -> list[Future[Outcome]]:
     """All that is in the queue, at least one: waits for it."""
     taken = [done.get()]
     with suppress(Empty):

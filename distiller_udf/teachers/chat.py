@@ -20,25 +20,37 @@ from distiller_udf.privacy import require_local
 
 OPENAI_URL = "https://api.openai.com/v1"
 MAX_BODY_BYTES = 2_000_000
-SECRET_CHARACTERS = 12
-"""A key that is shorter than this is a placeholder, no secret."""
+PLACEHOLDERS = {"dummy", "empty", "fake", "key", "lm-studio", "no-key", "none", "not-needed", "null", "ollama", "test"}
+"""What local servers are given for a key: no secrets, and ordinary words."""
+
+_SHORTEST_KEY = 4
 
 _PASSING_STATUS = {408, 409, 425, 429}
+_OF_ANY_STATUS = {429, 502, 503}
 
 
 class Passing(Exception):
     """A fault that may pass: worth another attempt, after `wait` seconds where the server says so.
 
     `free`: the server made no reply, so there is nothing to pay for; `nobody_there`: it was not even reached.
+    `of_any`: any other question would have met it too, for no server is there that answers: nobody, one without the
+    time, or something else in its place.
     """
 
     def __init__(
-        self, reason: str, wait: float | None = None, *, free: bool = False, nobody_there: bool = False
+        self,
+        reason: str,
+        wait: float | None = None,
+        *,
+        free: bool = False,
+        nobody_there: bool = False,
+        of_any: bool = False,
     ) -> None:
         super().__init__(reason)
         self.wait = wait
         self.free = free
         self.nobody_there = nobody_there
+        self.of_any = of_any or nobody_there
 
 
 class NotSent(Exception):
@@ -138,9 +150,10 @@ class ChatEndpoint:
     def without_key(self, text: str) -> str:
         """A text from outside, without the key should it repeat it.
 
-        A short key ("none", "x", "1", as local servers are given) is no secret, and its letters are everywhere.
+        A placeholder ("none", "x", "1", as local servers are given) is no secret, and its letters are everywhere.
         """
-        return text.replace(self._key, "***") if len(self._key) >= SECRET_CHARACTERS else text
+        secret = len(self._key) >= _SHORTEST_KEY and self._key.lower() not in PLACEHOLDERS
+        return text.replace(self._key, "***") if secret else text
 
     def _go(self, request: Any) -> None:
         """Called with every request when it is ready: building one takes the client longer than sending it."""
@@ -174,10 +187,10 @@ class ChatEndpoint:
             self._sort(known, model)
         if known is not None:
             raise known from None
+        nobody = type(inner or error).__name__ in ("ConnectError", "ConnectTimeout")
         if isinstance(error, openai.APITimeoutError):
-            raise Passing(f"no reply within {self.timeout:g} s") from None
+            raise Passing(f"no reply within {self.timeout:g} s", free=nobody, nobody_there=nobody) from None
         if isinstance(error, openai.APIConnectionError):
-            nobody = "Connect" in type(inner or error).__name__
             reason = f"the connection failed: {self._clean(str(inner or error))}"
             raise Passing(reason, free=nobody, nobody_there=nobody) from None
         if type(error).__module__.startswith("http"):
@@ -206,7 +219,8 @@ class ChatEndpoint:
         if status == 402 or error.code in ("insufficient_quota", "billing_hard_limit_reached"):
             raise TeacherRefused(f"the account at {self.base_url} has no credit left ({status}: {said})") from None
         if status in _PASSING_STATUS or status >= 500:
-            raise Passing(f"the server said {status}: {said}", _retry_after(error.headers), free=True) from None
+            wait, of_any = _retry_after(error.headers), status in _OF_ANY_STATUS
+            raise Passing(f"the server said {status}: {said}", wait, free=True, of_any=of_any) from None
         raise Rejected(status, said) from None
 
     def _clean(self, text: str) -> str:
@@ -246,9 +260,9 @@ def _json_object(data: bytes) -> dict[str, Any]:
     try:
         payload = json.loads(data)
     except (ValueError, RecursionError):
-        raise Passing("the reply is no JSON") from None
+        raise Passing("the reply is no JSON", of_any=True) from None
     if not isinstance(payload, dict):
-        raise Passing("the reply is no JSON object")
+        raise Passing("the reply is no JSON object", of_any=True)
     return payload
 
 

@@ -8,6 +8,7 @@ ends the run at once with one sentence.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -16,7 +17,7 @@ from distiller_udf.budget import Budget, Cost
 from distiller_udf.prompts import Answer, Asking, Question, messages
 from distiller_udf.teachers.calls import Calls, Slots
 from distiller_udf.teachers.chat import ChatEndpoint
-from distiller_udf.teachers.prices import Price, call_cost, prompt_tokens
+from distiller_udf.teachers.prices import Price, call_cost, most_prompt_tokens, prompt_tokens
 from distiller_udf.teachers.requests import TYPICAL_TOKENS, Requests
 from distiller_udf.teachers.responses import read_body, used_tokens
 
@@ -69,7 +70,7 @@ class OpenAICompatible:
 
     def expect(self, question: Question) -> Cost:
         """About what asking this question costs, attempts that fail not counted."""
-        return self.cost(question, prompt_tokens(messages(question)))
+        return call_cost(self._price, prompt_tokens(messages(question)), TYPICAL_TOKENS[question.reply])
 
     def answer(self, questions: Sequence[Question], budget: Budget | None = None) -> Iterator[tuple[Question, Answer]]:
         """Answer every question, in order of completion; see `Teacher.answer`.
@@ -84,13 +85,17 @@ class OpenAICompatible:
         self, questions: Sequence[Question], budget: Budget | None = None
     ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
         """As `answer`, with those answers together that arrived since the last: so that they can be stored together."""
+        budget = budget or Budget()
+        self.requests.check_limited(budget.limits, questions)
         self.endpoint.open()
-        yield from Calls(self, budget or Budget()).answers(questions)
+        yield from Calls(self, budget).answers(questions)
 
-    def cost(self, question: Question, input_tokens: int, output_tokens: int | None = None) -> Cost:
-        """What a call with so many tokens costs; None: about as many as such a reply has."""
-        made = TYPICAL_TOKENS[question.reply] if output_tokens is None else output_tokens
-        return call_cost(self._price, input_tokens, made)
+    def most(self, question: Question, body: Mapping[str, Any]) -> Cost:
+        """The most that a call with this body may cost."""
+        texts = [message["content"] for message in body["messages"]]
+        if "response_format" in body:
+            texts.append(json.dumps(body["response_format"]))  # some servers write the schema into the prompt
+        return call_cost(self._price, most_prompt_tokens(texts), self.requests.output_tokens(question))
 
     def used(self, body: Mapping[str, Any]) -> Cost | None:
         """What a response body says that its call has used; None where it does not say."""
