@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,12 @@ from distiller_udf.sql import quoted
 if TYPE_CHECKING:
     import duckdb
 
+logger = logging.getLogger(__name__)
+
 PROFILES, SELECTED_ROWS, SELECTED = "er_profiles", "er_selected_rows", "er_selected"
 NEEDED = {
-    "er_selection": ("left_source", "left_id"),
-    "er_labels": ("left_source", "left_id", "choice"),
+    "er_selection": ("left_source", "left_id", "round"),
+    "er_labels": ("left_source", "left_id"),
     "er_scores": ("left_source", "left_id", "right_source", "right_id", "choice_probability"),
 }
 """Tables of an earlier run that the strategy uncertain reads, and the columns it reads there."""
@@ -32,8 +35,9 @@ def select_tuples(
     """The rows of `er_selection`, by the settings er_selection_* and er_seed (see `selection.select`).
 
     The strategy `uncertain` reads what an earlier run left in `database` and `schema`: er_selection, er_labels and
-    er_scores, as far as they are there; dbt cannot be told of them, for they are made from this model. Ids stay inside
-    DuckDB and keep their type. Raises SettingsError for an unknown strategy.
+    er_scores, as far as they are there; dbt cannot be told of them, for they are made from this model. Every row of
+    er_labels is an answer, an abstention too: only what failed or was not paid for yet has none. What is there and what
+    is not is logged. Ids stay inside DuckDB and keep their type. Raises SettingsError for an unknown strategy.
     """
     strategy = settings["selection_strategy"]
     session.execute(
@@ -72,24 +76,44 @@ def _earlier(session: duckdb.DuckDBPyConnection, database: str, schema: str) -> 
         ).fetchall()
         if set(columns) <= {column for (column,) in present}:
             found[name] = f"{quoted(database)}.{quoted(schema)}.{quoted(name)}"
+    _say(found, f"{database}.{schema}")
     return found
 
 
+def _say(found: Mapping[str, str], where: str) -> None:
+    """Log which tables of an earlier run are there; it is odd where there is a selection and not what follows it."""
+    missing = [name for name in NEEDED if name not in found]
+    level = logging.WARNING if missing and "er_selection" in found else logging.INFO
+    logger.log(
+        level,
+        "uncertain reads %s in %s; not there: %s",
+        ", ".join(found) or "nothing",
+        where,
+        ", ".join(missing) or "–",
+    )
+    if "er_selection" in found and "er_labels" in missing:
+        logger.warning("without er_labels in %s, all that was selected before counts as answered", where)
+
+
 def _with_earlier(query: str, candidates: duckdb.DuckDBPyRelation, earlier: Mapping[str, str]) -> str:
-    """The profiles with `selected`, `labelled` and `probabilities` of an earlier run.
+    """The profiles with `selected`, `round`, `labelled` and `probabilities` of an earlier run, each where its table is
+    there.
 
     Ids are compared as text: their type may have changed since.
     """
-    flags = {"selected": "er_selection", "labelled": "er_labels"}
-    shown = [
-        f"exists (select 1 from {earlier[table]} as earlier where earlier.left_source = profiles.left_source "  # noqa: S608
-        f"and cast(earlier.left_id as varchar) = profiles.id_text) as {flag}"
+    same = "earlier.left_source = profiles.left_source and cast(earlier.left_id as varchar) = profiles.id_text"
+    columns = {
+        "selected": ("er_selection", "count(*) > 0"),
+        "round": ("er_selection", "max(earlier.round)"),
+        "labelled": ("er_labels", "count(*) > 0"),
+    }
+    shown = ["profiles.*"] + [
+        f"(select {value} from {earlier[table]} as earlier where {same}) as {name}"  # noqa: S608
+        for name, (table, value) in columns.items()
         if table in earlier
-        else f"false as {flag}"
-        for flag, table in flags.items()
     ]
     if "er_scores" not in earlier:
-        return f"select profiles.*, {', '.join(shown)} from ({query}) as profiles"  # noqa: S608
+        return f"select {', '.join(shown)} from ({query}) as profiles"  # noqa: S608
     pair = ("left_source", "left_id", "right_source", "right_id")
     keys = ", ".join(f"cast({name} as varchar) as {name}" for name in pair)
     return f"""
@@ -103,7 +127,7 @@ def _with_earlier(query: str, candidates: duckdb.DuckDBPyRelation, earlier: Mapp
             group by left_source, left_id
         )
 
-        select profiles.*, scored.probabilities, {", ".join(shown)}
+        select {", ".join(shown)}, scored.probabilities
         from ({query}) as profiles
         left join scored on profiles.left_source = scored.left_source and profiles.id_text = scored.left_id
     """  # noqa: S608
@@ -115,7 +139,7 @@ def _with_ids(session: duckdb.DuckDBPyConnection, chosen: pa.Table) -> duckdb.Du
     try:
         session.execute(
             f"create or replace temp table {SELECTED} as "  # noqa: S608
-            "select profiles.left_source, profiles.left_id, chosen.strategy, chosen.rank, chosen.score "
+            "select profiles.left_source, profiles.left_id, chosen.strategy, chosen.rank, chosen.score, chosen.round "
             f"from {SELECTED_ROWS} as chosen inner join {PROFILES} as profiles on chosen.left_id = profiles.n "
             "order by chosen.rank"
         )

@@ -22,7 +22,7 @@ SOURCES = [{"name": side, "model": f"people_{side}", "id": "key"} for side in SI
 # A stand-in for the teachers: whatever is asked is answered.
 LABELS = """
     {{ config(materialized='table') }}
-    select 'k' as label_key, left_source, left_id, 't' as teacher, 0 as choice
+    select 'k' as label_key, left_source, left_id, 't' as teacher, {{ var('choice', '0') }} as choice
     from {{ ref('er_tuples') }}
     where {{ var('answers', 'true') }}
 """
@@ -153,6 +153,38 @@ def test_without_answers_no_round_is_used_up(tmp_path: Path) -> None:
     assert selected(built) == first
     built.run("build")
     assert len(selected(built)) == 2 * len(first)
+
+
+@pytest.mark.parametrize("variables", [{"choice": "null::integer"}, {"answers": "left_id % 2 = 0"}])
+def test_abstentions_and_failures_do_not_keep_rounds_from_being_added(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    built = made(tmp_path, labels=True, er_selection_strategy="uncertain", er_selection_rounds=4)
+    counts = []
+    for _ in range(9):
+        built.run("build", variables=variables)
+        counts.append(len(selected(built)))
+    wanted = -(-len({left for (left,) in built.query("select left_id from er_candidates")}) * 4 // 10)
+    assert counts[-1] == wanted
+    if "choice" in variables:
+        assert counts[3] == wanted, "an abstention is an answer"
+
+
+def test_where_the_labels_lie_elsewhere_every_run_adds_a_round(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    built = made(tmp_path, labels=True, er_selection_strategy="uncertain", er_selection_rounds=4)
+    text = (tmp_path / "models" / "er_labels.sql").read_text()
+    (tmp_path / "models" / "er_labels.sql").write_text(text.replace("'table'", "'table', schema='other'"))
+    with caplog.at_level("INFO"):
+        built.run("build")
+        first = selected(built)
+        assert built.query("select count(*) from main_other.er_labels") == [(len(first),)]
+        built.run("build")
+    assert selected(built) > first
+    assert "uncertain reads er_selection, er_scores in warehouse.main; not there: er_labels" in caplog.text
+    assert "all that was selected before counts as answered" in caplog.text
+    assert built.query("select round, count(*) from er_selection group by all order by 1")[1][0] == 2
 
 
 @pytest.mark.parametrize("kind", ["uuid", "hugeint", "date"])

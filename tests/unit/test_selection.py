@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distiller_udf import selection
 from distiller_udf.errors import SettingsError
-from distiller_udf.selection import STRATEGIES, select, uncertainty
+from distiller_udf.selection import STRATEGIES, clustering, select, uncertainty
 
 # What the SQL of the first release selected from `recorded()`, by rank: strategy, share, minimum, ratio, seed.
 RECORDED = [
@@ -177,7 +176,7 @@ def test_a_cluster_is_drawn_from_at_random(strategy: str) -> None:
 @pytest.mark.parametrize("strategy", ["kmeans", "hierarchical"])
 def test_beyond_the_sample_the_nearest_centroid_decides(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = select(two_kinds(60, 140), strategy=strategy, share=1.0)
-    monkeypatch.setattr(selection, "CLUSTERED", 40)
+    monkeypatch.setattr(clustering, "CLUSTERED", 40)
     assert select(two_kinds(60, 140), strategy=strategy, share=1.0).equals(whole)
 
 
@@ -253,6 +252,46 @@ def test_what_is_not_answered_yet_counts_as_part_of_the_round() -> None:
     for answered, expected in ((50, 100), (30, 80), (0, 50)):
         table = profiles([[0.5]] * 400, **given, labelled=[i < answered for i in range(400)])
         assert len(select(table, strategy="uncertain", share=0.5, rounds=4)) == expected
+
+
+def test_nothing_is_added_while_the_last_round_has_no_answer() -> None:
+    """The first 50 are answered, the next 50 are not: the teacher was not reached."""
+    rounds = [1] * 50 + [2] * 50 + [0] * 300
+    columns = {"selected": [i < 100 for i in range(400)], "labelled": [i < 50 for i in range(400)], "round": rounds}
+    selected = select(profiles([[0.5]] * 400, **columns), strategy="uncertain", share=0.5, rounds=4)
+    assert sorted(ids(selected)) == list(range(100))
+    assert sorted(selected["round"].to_pylist()) == rounds[:100]
+
+
+@pytest.mark.parametrize("fails", [2, 3, 10])
+def test_questions_that_fail_for_ever_do_not_keep_the_share_from_being_reached(fails: int) -> None:
+    """Every second, third or tenth question never gets an answer."""
+    taken: dict[int, int] = {}
+    alike = [[0.5]] * 400
+    sizes = []
+    for _ in range(12):
+        columns = {
+            "selected": [i in taken for i in range(400)],
+            "labelled": [i in taken and i % fails > 0 for i in range(400)],
+            "round": [taken.get(i) for i in range(400)],
+        }
+        selected = select(profiles(alike, **columns), strategy="uncertain", share=0.5, rounds=4)
+        assert taken.items() <= dict(zip(ids(selected), selected["round"].to_pylist(), strict=True)).items()
+        taken = dict(zip(ids(selected), selected["round"].to_pylist(), strict=True))
+        sizes.append(len(taken))
+    assert sizes[0] == 50
+    assert sizes[3] < 200, "an unanswered question counts once as part of a round"
+    assert sizes[-1] == 200
+
+
+def test_without_knowing_what_is_labelled_every_run_adds_a_round() -> None:
+    taken: dict[int, int] = {}
+    for expected in (50, 100, 150, 200, 200):
+        columns = {"selected": [i in taken for i in range(400)], "round": [taken.get(i) for i in range(400)]}
+        selected = select(profiles([[0.5]] * 400, **columns), strategy="uncertain", share=0.5, rounds=4)
+        taken = dict(zip(ids(selected), selected["round"].to_pylist(), strict=True))
+        assert len(taken) == expected
+    assert sorted(taken.values()) == [1] * 50 + [2] * 50 + [3] * 50 + [4] * 50
 
 
 def test_what_is_labelled_is_kept_without_an_earlier_selection_and_first() -> None:
