@@ -87,6 +87,13 @@ class Ledger:
         self.changed = threading.Condition()
         self.spent = Cost()
         self.reserved = Cost()
+        self.stopped: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """Let no further call be made, for this reason."""
+        with self.changed:
+            self.stopped = reason
+            self.changed.notify_all()
 
 
 class Reservation:
@@ -117,8 +124,8 @@ class Budget:
     def reserve(self, at_most: Cost) -> Iterator[Reservation]:
         """Reserve one call; waits while calls under way might still leave enough for it.
 
-        Raises BudgetSpent when the limit would be passed, and SettingsError when dollars are limited and the price is
-        unknown.
+        Raises BudgetSpent when the limit would be passed or the ledger was stopped, and SettingsError when dollars are
+        limited and the price is unknown.
         """
         if self.limits.usd is not None and at_most.usd is None:
             raise SettingsError(
@@ -129,10 +136,12 @@ class Budget:
         # What a call of unknown price costs must not make the sum of all others unknown.
         held = at_most if at_most.usd is not None else Cost(at_most.calls, at_most.input_tokens, at_most.output_tokens)
         with ledger.changed:
+            self._check_stopped()
             while over := self.limits.exceeded(ledger.spent + ledger.reserved + held):
                 if not ledger.reserved.calls or self.limits.exceeded(ledger.spent + held):
                     raise BudgetSpent(self._message(over))
                 ledger.changed.wait(1.0)
+                self._check_stopped()
             ledger.reserved += held
         reservation = Reservation(held)
         try:
@@ -144,6 +153,10 @@ class Budget:
                 ledger.reserved -= held
                 ledger.spent += known
                 ledger.changed.notify_all()
+
+    def _check_stopped(self) -> None:
+        if self._ledger.stopped:
+            raise BudgetSpent(self._ledger.stopped)
 
     def _message(self, over: str) -> str:
         spent = self._ledger.spent

@@ -84,11 +84,26 @@ def vote(
     """The rows of `er_votes`: one label a left record from the answers of the teachers that are set."""
     from distiller_udf.votes import vote
 
+    answers = _answers(labels, settings, folder)
+    return _with_id_type(session, vote(answers, settings["vote"], asked=_asked(settings, answers)), labels)
+
+
+def reliability(
+    session: duckdb.DuckDBPyConnection, labels: duckdb.DuckDBPyRelation, settings: Settings, folder: Path
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_teacher_reliability`: how right each teacher that is set is, by the others' answers."""
+    from distiller_udf.votes import reliabilities
+
+    return _with_id_type(session, reliabilities(_answers(labels, settings, folder)), labels)
+
+
+def _answers(labels: duckdb.DuckDBPyRelation, settings: Settings, folder: Path) -> pa.Table:
+    """The labels of the teachers that are set, one voice a teacher."""
     answers = by_teachers(labels, teacher_names(settings, folder)).to_arrow_table()
-    for teacher in make_teachers({**settings, "teacher_prices": None}):
+    for teacher in make_teachers(settings):
         if isinstance(teacher, Learner):
             answers = _without_answers_of(answers, teacher.name, where=teacher.base.name)
-    return _with_id_type(session, vote(answers, settings["vote"], asked=_asked(settings, answers)), labels)
+    return answers
 
 
 def _without_answers_of(labels: pa.Table, learner: str, where: str) -> pa.Table:
@@ -105,7 +120,7 @@ def _asked(settings: Settings, answers: pa.Table) -> int:
     listed = [entry for entry in entries(settings) if entry["teacher"] != IMPORTED or entry.get("teacher_model")]
     if None not in imported_models(settings):
         return len(listed)
-    teachers = make_teachers({**settings, "teacher_prices": None})
+    teachers = make_teachers(settings)
     named = {name for teacher in teachers for name in voices(teacher)} | set(imported_models(settings))
     return len(listed) + len(set(answers["teacher"].to_pylist()) - named)
 
@@ -169,7 +184,7 @@ def _with_id_type(
 
 def teacher_names(settings: Settings, folder: Path) -> list[str]:
     """The names under which the teachers that are set answer; of imported ones all that labels were imported of."""
-    teachers = make_teachers({**settings, "teacher_prices": None})
+    teachers = make_teachers(settings)
     names = [name for teacher in teachers for name in voices(teacher)]
     models = imported_models(settings)
     names += [model for model in models if model is not None]
@@ -196,7 +211,7 @@ def _imported(
     named: Sequence[str | None],
     settings: Settings,
 ) -> pa.Table:
-    """Imported labels of a teacher, or of all but the `named` ones, as rows of `er_labels`; unusable ones are logged."""
+    """Imported labels of a teacher, or of all but the `named` ones, as rows of `er_labels`; logs unusable ones."""
     from distiller_udf.labelling import imported_labels
 
     packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()

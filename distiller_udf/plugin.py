@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.flags import get_flags
-from dbt_common.events.base_types import EventLevel
+from dbt_common.events.base_types import EventLevel, EventMsg
+from dbt_common.events.event_manager_client import get_event_manager
 from dbt_common.events.functions import fire_event
 from dbt_common.events.types import Note
 from dbt_common.invocation import get_invocation_id
@@ -55,8 +56,17 @@ def project_folder() -> Path:
 
 
 def invocation() -> str:
-    """The id of the dbt command that is running: what it asks shares one budget."""
+    """The id of the dbt command that is running: what it asks shares one budget, and stops when it is interrupted."""
+    callbacks = get_event_manager().callbacks
+    if _stop_asking not in callbacks:  # dbt clears them before every command
+        callbacks.append(_stop_asking)
     return str(get_invocation_id())
+
+
+def _stop_asking(event: EventMsg) -> None:
+    """On Ctrl-C dbt waits for its models to end: end the one that asks and pays."""
+    if event.info.name in ("QueryCancelled", "QueryCancelationUnsupported"):
+        ledger_of(str(get_invocation_id())).stop("dbt was interrupted; what was answered is kept")
 
 
 class _DbtLog(logging.Handler):

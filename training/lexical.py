@@ -129,7 +129,8 @@ def _check(pairs: LabelledPairs) -> None:
     positive = int((pairs.labels >= 0.5).sum())
     if pairs.questions < MINIMUM_TUPLES:
         raise TrainingError(
-            f"{pairs.questions} labelled tuples are too few to train on; label at least {MINIMUM_TUPLES}, better 50"
+            f"{pairs.questions} labelled tuples are too few to train on; label at least {MINIMUM_TUPLES}, better 50; "
+            "where a budget ended the asking, raise it or run again"
         )
     if positive == 0:
         raise TrainingError(

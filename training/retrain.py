@@ -76,6 +76,7 @@ def ensure_student(
     version = f"{kind}-{content_hash(kind, fingerprint, _canonical(settings), columns, __version__)[:12]}"
     if registry.exists(version):
         return _current(registry, version, trained=False)
+    labels = in_order(labels)
     with registry.staging() as folder:
         origin = {"label_fingerprint": fingerprint, "teachers": teachers(labels), "code_version": __version__}
         lexical.train(
@@ -102,19 +103,29 @@ def _current(registry: Registry, version: str, trained: bool) -> Outcome:
     return Outcome(load_student(path).info, path, trained)
 
 
+def in_order(labels: pa.Table) -> pa.Table:
+    """The labels in an order that their content gives: the same ones train the same student, however they came."""
+    said = _hashes(labels)
+    return labels.take(pa.array(sorted(range(labels.num_rows), key=said.__getitem__), pa.int64()))
+
+
 def label_fingerprint(labels: pa.Table) -> str:
     """A hash of all that the labels say, whatever the order of their rows.
 
     Raises LabelError when the table is not of the shape of `er_labels`.
     """
+    return content_hash(*sorted(_hashes(labels)))
+
+
+def _hashes(labels: pa.Table) -> list[str]:
+    """What each label says, as a hash."""
     missing = {"query", "options", "choice", "teacher"} - set(labels.column_names)
     if missing:
         raise LabelError(f"the label table lacks {', '.join(sorted(missing))}; pass er_labels as dbt built it")
     columns = [
         name for name in ("query", "options", "choice", "teacher", "probabilities") if name in labels.column_names
     ]
-    rows = sorted(content_hash(_canonical(_said(row))) for row in labels.select(columns).to_pylist())
-    return content_hash(*rows)
+    return [content_hash(_canonical(_said(row))) for row in labels.select(columns).to_pylist()]
 
 
 def teachers(labels: pa.Table) -> list[str]:

@@ -90,6 +90,8 @@ def label(
     source = Source.of(database, schema, tuples, limit)
     if output:
         check_suffix(output)
+        if not output.resolve().parent.is_dir():
+            raise click.UsageError(f"the folder of {output} does not exist; make it first")
         if tuples and output.resolve() == tuples.resolve():
             raise click.UsageError(f"{output} is an input; give another --output")
     settings, folder = read_settings(find_project(project_dir, database), variables, given)

@@ -17,6 +17,7 @@ from distiller_udf.labelling.progress import Progress
 from distiller_udf.labels import LabelStore
 from distiller_udf.privacy import Privacy
 from distiller_udf.prompts import Answer, Question
+from distiller_udf.records import TEXT_COLUMN, parse_text
 from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
 from distiller_udf.teachers import check_settings, check_text, entries, make_teachers
 from distiller_udf.teachers.base import Learner, Prepared, Teacher
@@ -67,8 +68,9 @@ class Run:
             if progress.stopped:
                 stopped.append(progress.stopped)
 
-        if columns is not None:
-            self.privacy.check_columns(columns)
+        names = _columns_of(texts) if columns is None else columns
+        if self.privacy.hides and TEXT_COLUMN not in names:  # a text without columns is refused when it is shown
+            self.privacy.check_columns(names)
         panel = Panel(texts, self.store, self.budget, self.privacy, rows=columns is not None, progress=watch)
         said = [panel.ask(teacher) for teacher in teachers]
         if stopped:
@@ -76,6 +78,12 @@ class Run:
         if len(said) == 1:
             return [(label.answer, label.teacher.name) for label in said[0]]
         return _voted(texts, said, "unanimous" if self.vote == "unanimous" else "majority")
+
+
+def _columns_of(texts: Sequence[Texts]) -> list[str]:
+    """The columns of records that were given as text."""
+    records = [parse_text(text) or {} for query, others in texts for text in (query, *others)]
+    return list(dict.fromkeys(name for record in records for name in record))
 
 
 def make_run(settings: Mapping[str, Any], folder: Path, ledger: Ledger | None = None) -> Run:
@@ -86,9 +94,7 @@ def make_run(settings: Mapping[str, Any], folder: Path, ledger: Ledger | None = 
     """
     check_run_settings(settings)
     whole = {name: default if settings.get(name) is None else settings[name] for name, default in SETTINGS.items()}
-    if whole["teacher_prices"]:
-        whole["teacher_prices"] = str(folder / whole["teacher_prices"])
-    teachers = make_teachers(whole)
+    teachers = make_teachers(whole, folder)
     if limits(whole).usd is not None:
         _check_prices(teachers)
     store = LabelStore(folder / whole["label_store"])

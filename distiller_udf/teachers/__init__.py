@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from distiller_udf.errors import SettingsError, check_names, one_of
@@ -35,12 +36,13 @@ def make_teacher(settings: Mapping[str, Any]) -> Teacher:
     return make({**merged(settings), "name": settings.get("name")})
 
 
-def make_teachers(settings: Mapping[str, Any]) -> list[Teacher]:
+def make_teachers(settings: Mapping[str, Any], folder: Path | None = None) -> list[Teacher]:
     """All teachers that are asked, in the order in which they are set; imported labels have no teacher to ask.
 
-    Raises SettingsError, also where two teachers would answer under the same name.
+    Files of prices lie in `folder`; without it nobody's price is known. Raises SettingsError, also where two teachers
+    would answer under the same name.
     """
-    listed = entries(settings)
+    listed = [_with_prices(entry, folder) for entry in entries(settings)]
     teachers = [make_teacher(entry) for entry in listed if entry["teacher"] != IMPORTED]
     imported = [entry.get("teacher_model") for entry in listed if entry["teacher"] == IMPORTED]
     names = [*(name for teacher in teachers for name in voices(teacher)), *imported]
@@ -50,6 +52,11 @@ def make_teachers(settings: Mapping[str, Any]) -> list[Teacher]:
                 f"two teachers answer under the name {name!r}; give one of them another `name`, or leave it out"
             )
     return teachers
+
+
+def _with_prices(entry: dict[str, Any], folder: Path | None) -> dict[str, Any]:
+    prices = entry.get("teacher_prices")
+    return {**entry, "teacher_prices": str(folder / prices) if folder and prices else None}
 
 
 def voices(teacher: Teacher) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         one_of("teacher", whole["teacher"], KINDS)
     for name in _TEXTS:
         check_text(name, whole[name])
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(whole["teacher_api_key_env"])):
+        # What stands there may be the key itself: it is not repeated.
+        raise SettingsError(
+            "teacher_api_key_env is the name of an environment variable that holds the key, not the key"
+        )
     check_text("name", settings.get("name"))
     for name in ("teacher_concurrency", "teacher_timeout"):
         positive(whole, name)

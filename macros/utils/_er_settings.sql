@@ -73,6 +73,11 @@
         {% if value is not string or (value | trim) == '' %}
             {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a text.') %}
         {% endif %}
+    {% elif type == 'environment' %}
+        {#- What stands there may be the key itself: it is not repeated. -#}
+        {% if value is not string or not modules.re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', value) %}
+            {% do distiller_udf._er_raise(name ~ ' is the name of an environment variable, not what it holds.') %}
+        {% endif %}
     {% elif type == 'names' %}
         {% set ok = namespace(value=value is sequence and value is not string and value is not mapping) %}
         {% if ok.value %}
