@@ -6,17 +6,17 @@ teachers agree; and how many tuples with a match each strategy of ours selects. 
 
 from __future__ import annotations
 
-import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from jinja2 import Environment
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +32,7 @@ ALL_TEACHERS = "blocking_max"
 LEARNER, LEARNER_SELECTION = "qwen2.5:14b", "random"
 """Whose labels teach the student that `uncertain` asks: of the two teachers with random labels the better one."""
 
+AGREEMENT = Path(__file__).parents[1] / "macros" / "selection" / "er_teacher_agreement.sql"
 SHARE, SEEDS = 0.1, (0, 1, 2)
 Figures = dict[str, Any]
 
@@ -66,20 +67,15 @@ def accuracy(task: Task, labels: pa.Table) -> Figures:
     }
 
 
-def kappas(labels: Sequence[pa.Table]) -> Iterable[float]:
-    """Cohen's kappa of every two teachers, on match or no match of each candidate pair that both have judged."""
-    from sklearn.metrics import cohen_kappa_score
-
-    judged = [{pair: said for row in table.to_pylist() for pair, said in _pairs(row)} for table in labels]
-    for one, other in itertools.combinations(judged, 2):
-        both = sorted(one.keys() & other.keys())
-        yield float(cohen_kappa_score([one[pair] for pair in both], [other[pair] for pair in both]))
-
-
-def _pairs(row: dict[str, Any]) -> Iterable[tuple[tuple[str, str], bool]]:
-    if row["choice"] is not None:
-        for position, option in enumerate(row["options"], 1):
-            yield (row["left_id"], option["id"]), row["choice"] == position
+def kappas(labels: pa.Table) -> dict[tuple[str, str], float | None]:
+    """Cohen's kappa of every two teachers: what the model er_teacher_agreement makes of their labels."""
+    macro = Environment(extensions=["jinja2.ext.do"]).from_string(AGREEMENT.read_text(encoding="utf-8")).module
+    recorded = "(select *, 'select' as ask, null::double[] as probabilities from recorded)"
+    sql = macro.duckdb__er_teacher_agreement(recorded, None)  # type: ignore[attr-defined]
+    with duckdb.connect() as session:
+        session.register("recorded", labels)
+        rows = session.execute(f"select teacher_a, teacher_b, kappa from ({sql})").fetchall()
+    return {(one, other): kappa for one, other, kappa in rows}
 
 
 def similarities(task: Task, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -150,7 +146,6 @@ def run_task(task: Task) -> Figures:
     teachers = sorted(by_selection.get(ALL_TEACHERS, {}))
     tables = [task.labels(teacher, ALL_TEACHERS) for teacher in teachers]
     together = pa.concat_tables(tables)
-    pairs = [f"{a} – {b}" for a, b in itertools.combinations(teachers, 2)]
     table = profiles(task)
     shares: Figures = {"all": sum(table["match"].to_pylist()) / len(table)}
     for strategy in STRATEGIES:
@@ -163,7 +158,7 @@ def run_task(task: Task) -> Figures:
         "label_accuracy": by_selection,
         "votes": {method: accuracy(task, vote(together, method)) for method in METHODS},
         "reliabilities": reliabilities(together).to_pylist(),
-        "kappa": dict(zip(pairs, kappas(tables), strict=True)),
+        "kappa": {f"{one} – {other}": kappa for (one, other), kappa in sorted(kappas(together).items())},
         "positive_share": shares,
     }
 

@@ -1,19 +1,22 @@
 {#- How far the teachers agree, two by two: on which candidate pairs they say the same, and how far beyond chance. -#}
-{% macro er_teacher_agreement(labels) %}
-    {{ return(adapter.dispatch('er_teacher_agreement', 'distiller_udf')(labels)) }}
+{% macro er_teacher_agreement(labels, votes=none) %}
+    {{ return(adapter.dispatch('er_teacher_agreement', 'distiller_udf')(labels, votes)) }}
 {% endmacro %}
 
 
-{% macro default__er_teacher_agreement(labels) %}
+{% macro default__er_teacher_agreement(labels, votes) %}
     {% do distiller_udf._er_not_supported('er_teacher_agreement') %}
 {% endmacro %}
 
 
-{% macro duckdb__er_teacher_agreement(labels) %}
+{% macro duckdb__er_teacher_agreement(labels, votes) %}
 with
 
 labels as (
     select * from {{ labels }}
+    {%- if votes %}
+    where teacher in (select unnest(teachers) from {{ votes }})
+    {%- endif %}
 ),
 
 shown as (

@@ -12,7 +12,14 @@ import yaml
 from dbt.cli.main import dbtRunner
 
 ROOT = Path(__file__).parents[2]
-FROM_TEACHERS = ("er_labels", "er_votes", "er_teacher_agreement", "er_student", "er_scores")
+FROM_TEACHERS = (
+    "er_labels",
+    "er_votes",
+    "er_teacher_agreement",
+    "er_teacher_reliability",
+    "er_student",
+    "er_scores",
+)
 
 # Stand-ins for what comes from teachers: the most similar candidates are matches.
 STUBS = {

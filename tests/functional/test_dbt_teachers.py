@@ -86,11 +86,18 @@ def test_three_teachers_are_kept_voted_on_and_compared(tmp_path: Path, llm: Fake
     kappa = {(a, b): k for a, b, k in built.query("select teacher_a, teacher_b, kappa from er_teacher_agreement")}
     assert kappa["also good", "good"] == 1.0
     assert kappa["good", "odd"] < 0.9
+    reliable = built.query("select teacher, ask, answers, compared, accuracy from er_teacher_reliability order by 1")
+    assert [row[:4] for row in reliable] == [(name, "select", 40, 40) for name in ("also good", "good", "odd")]
+    assert reliable[1][4] > 0.9 > reliable[2][4]
     assert built.query("select teachers from er_student where is_current") == [(["also good", "good", "odd"],)]
     before = asked(llm)
     assert before == 120
     built.run("build", "--exclude", "labelled")
     assert asked(llm) == before
+    variables = {"er_teachers": teachers[1:]}
+    built.run("run", "--select", "er_votes", "er_teacher_agreement", "er_teacher_reliability", variables=variables)
+    assert built.query("select teacher_a, teacher_b from er_teacher_agreement") == [("also good", "odd")]
+    assert built.query("select distinct teacher from er_teacher_reliability order by 1") == [("also good",), ("odd",)]
 
 
 def test_the_run_says_what_it_will_ask_before_it_does(tmp_path: Path, llm: FakeLLM) -> None:

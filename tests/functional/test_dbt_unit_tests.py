@@ -25,6 +25,8 @@ MODELS = {
         "null::double[] as probabilities, [{'source': 'b', 'id': 1}, {'source': 'b', 'id': 2}] as options"
     ),
     "wrapped_teacher_agreement": "{{ distiller_udf.er_teacher_agreement(ref('labels')) }}",
+    "votes": "select ['t'] as teachers",
+    "wrapped_agreement_of_set": "{{ distiller_udf.er_teacher_agreement(ref('labels'), votes=ref('votes')) }}",
     "wrapped_matches": (
         "{{ distiller_udf.er_matches(ref('scores'), records=ref('records'), sources=['a', 'b'], threshold=0.5) }}"
     ),
@@ -88,6 +90,27 @@ unit_tests:
       rows:
         - {teacher_a: x, teacher_b: y, pairs: 4, agreement: 0.75, kappa: 0.5}
 
+  - name: teachers_that_are_not_set_are_left_out
+    model: wrapped_agreement_of_set
+    given:
+      - input: ref('votes')
+        format: sql
+        rows: select ['x'] as teachers union all select ['x', 'z'] union all select [] union all select null
+      - input: ref('labels')
+        format: sql
+        rows: |
+          select
+              'a' as left_source,
+              1 as left_id,
+              unnest(['x', 'y', 'z']) as teacher,
+              'select' as ask,
+              1 as choice,
+              null::double[] as probabilities,
+              [{'source': 'b', 'id': 1}, {'source': 'b', 'id': 2}] as options
+    expect:
+      rows:
+        - {teacher_a: x, teacher_b: z, pairs: 2, agreement: 1.0, kappa: 1.0}
+
   - name: a_record_matches_once
     model: wrapped_matches
     given:
@@ -121,4 +144,4 @@ unit_tests:
 def test_dbt_unit_tests_pass(tmp_path: Path) -> None:
     made = macro_project(tmp_path, models=MODELS)
     results = made.run("build").results
-    assert sum(result.node.resource_type == "unit_test" for result in results) == 5
+    assert sum(result.node.resource_type == "unit_test" for result in results) == 6

@@ -231,6 +231,12 @@ def test_the_model_is_described_with_the_columns_of_the_labels() -> None:
     assert columns["er_votes"] == [*columns["er_labels"], "teachers", "agreement"]
 
 
+def test_the_model_of_reliability_is_described_with_its_columns() -> None:
+    models = yaml.safe_load((Path(__file__).parents[2] / "models" / "er_models.yml").read_text())["models"]
+    described = next(model for model in models if model["name"] == "er_teacher_reliability")["columns"]
+    assert [column["name"] for column in described] == reliabilities(table()).column_names
+
+
 def test_wrong_input_is_one_sentence() -> None:
     with pytest.raises(SettingsError, match="allowed: majority, dawid_skene, unanimous"):
         vote(table(), "loudest")

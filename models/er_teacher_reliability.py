@@ -1,0 +1,14 @@
+"""One row a teacher and way of asking: how right it seems to be, by the answers of the other teachers."""
+
+
+def model(dbt, session):
+    dbt.config(materialized="table")
+    from distiller_udf import pipeline
+    from distiller_udf.plugin import project_folder
+
+    return pipeline.reliability(
+        session,
+        labels=dbt.ref("er_labels"),
+        settings=dbt.config.meta_get("er"),
+        folder=project_folder(),
+    )
