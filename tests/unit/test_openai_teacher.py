@@ -310,6 +310,15 @@ def test_any_number_of_questions_may_be_refused(server: Server) -> None:
     assert all(answer.failed for answer in ask(server, 60, concurrency=2))
 
 
+def test_a_server_that_refuses_a_question_is_there(server: Server) -> None:
+    def behave(body: dict[str, Any], n: int) -> Reply:
+        refused = '"q0"' in body["messages"][1]["content"]
+        return error(400, "this is too long") if refused else error(503, "busy")
+
+    server.behave = behave
+    assert all(answer.failed for answer in ask(server, 2))
+
+
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_a_paid_abstention_is_kept_when_the_budget_ends(server: Server, concurrency: int, tmp_path: Path) -> None:
     server.behave = lambda body, n: completion("hm")
