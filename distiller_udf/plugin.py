@@ -65,7 +65,7 @@ def invocation() -> str:
 
 def _stop_asking(event: EventMsg) -> None:
     """On Ctrl-C dbt waits for its models to end: end the one that asks and pays."""
-    if event.info.name in ("QueryCancelled", "QueryCancelationUnsupported"):
+    if event.info.name in ("LogCancelLine", "QueryCancelationUnsupported"):
         ledger_of(str(get_invocation_id())).stop("dbt was interrupted; what was answered is kept")
 
 
@@ -82,6 +82,7 @@ def _log_to_dbt() -> None:
     if not any(isinstance(handler, _DbtLog) for handler in logger.handlers):
         logger.addHandler(_DbtLog(logging.INFO))
         logger.setLevel(logging.INFO)
+        logger.propagate = False  # a root logger that writes to the terminal would say everything twice
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,12 @@ class People:
 
     left: list[Person]
     right: list[Person]
+
+
+@pytest.fixture(autouse=True)
+def heard_by_caplog() -> None:
+    """A dbt run in this process sends our log lines to dbt alone."""
+    logging.getLogger("distiller_udf").propagate = True
 
 
 def make_people(count: int, seed: int = 7) -> People:

@@ -101,11 +101,17 @@ class ChatEndpoint:
         return f"ChatEndpoint({self.base_url!r}, api_key_env={self.api_key_env!r})"
 
     def open(self) -> None:
-        """Make the client, once. Raises TeacherRefused when OpenAI is to be asked without a key."""
+        """Make the client, once. Raises TeacherRefused when OpenAI is to be asked without a key, or the key is none."""
         import openai
 
         if not self._key and self.base_url == OPENAI_URL:
             raise TeacherRefused(f"OpenAI needs a key; set the environment variable {self.api_key_env}")
+        if not all(33 <= ord(character) <= 126 for character in self._key):
+            # In a header it would be an error that quotes it.
+            raise TeacherRefused(
+                f"the environment variable {self.api_key_env} holds something that is no key: it has white space, a "
+                "line break or characters beyond ASCII in it"
+            )
         if self._client is not None:
             return
         # httpx or its successor, whichever this openai uses.

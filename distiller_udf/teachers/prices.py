@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from distiller_udf.budget import Cost, estimated_tokens
 from distiller_udf.errors import SettingsError
@@ -55,8 +56,8 @@ def read_prices(path: str | Path) -> dict[str, Price]:
     """The prices in a file, by model. Raises SettingsError when the file is missing or not of this shape."""
     file = Path(path)
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
-        prices = {str(model): Price(float(e["input"]), float(e["output"])) for model, e in entries.items()}
+        entries = json.loads(file.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_model_twice)
+        prices = {str(model): Price(_dollars(e["input"]), _dollars(e["output"])) for model, e in entries.items()}
     except FileNotFoundError:
         raise SettingsError(f"there is no price file {file}; write one or leave the setting out") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -67,3 +68,16 @@ def read_prices(path: str | Path) -> dict[str, Price]:
     if any(not (0 <= p.input < 1e6 and 0 <= p.output < 1e6) for p in prices.values()):
         raise SettingsError(f"the price file {file} has a negative or impossible price")
     return prices
+
+
+def _no_model_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+    return dict(pairs)
+
+
+def _dollars(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError(f"{value} is no price")
+    return float(value)

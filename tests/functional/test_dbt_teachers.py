@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -238,6 +242,44 @@ def test_a_key_appears_in_no_table_log_or_store(tmp_path: Path, llm: FakeLLM, mo
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert len(files) > 10
     assert [file.name for file in files if b"very-secret" in file.read_bytes()] == []
+
+
+@pytest.mark.parametrize("key", ["sk-very-secret-1\nsk-very-secret-2", "sk-very-secret-ü", "sk very-secret"])
+def test_what_is_no_key_is_refused_without_a_word_of_it(
+    tmp_path: Path, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("OUR_KEY", key)
+    built = project(tmp_path, llm, er_teacher_api_key_env="OUR_KEY")
+    assert "the environment variable OUR_KEY holds something that is no key" in built.error(*LABEL)
+    assert asked(llm) == 0
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert [file.name for file in files if b"very-secret" in file.read_bytes()] == []
+
+
+def test_a_key_in_the_place_of_its_variable_is_refused_without_a_word_of_it(tmp_path: Path, llm: FakeLLM) -> None:
+    message = project(tmp_path, llm, er_teacher_api_key_env="sk-very-secret-key").error(*LABEL)
+    assert "er_teacher_api_key_env is the name of an environment variable" in message
+    assert "very-secret" not in message
+
+
+def test_ctrl_c_ends_the_asking(tmp_path: Path, llm: FakeLLM) -> None:
+    def slowly(body: Any) -> str:
+        time.sleep(0.25)
+        return same_born(body)
+
+    llm.reply = slowly
+    project(tmp_path, llm, er_teacher_concurrency=1)
+    command = [str(Path(sys.executable).parent / "dbt"), *LABEL, "--project-dir", ".", "--profiles-dir", "."]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while asked(llm) < 5:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert 5 <= asked(llm) <= 12, said
+    with sqlite3.connect(tmp_path / "distiller" / "labels.sqlite") as store:
+        assert store.execute("select count(*) from labels").fetchone()[0] >= asked(llm) - 1
 
 
 @pytest.mark.parametrize("method", ["majority", "dawid_skene", "unanimous"])

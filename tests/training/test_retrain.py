@@ -27,6 +27,16 @@ def replace(labels: pa.Table, name: str, values: list[object]) -> pa.Table:
     return labels.set_column(labels.column_names.index(name), name, pa.array(values, labels.schema.field(name).type))
 
 
+def test_the_same_labels_in_any_order_train_the_same_student(labels: pa.Table, tmp_path: Path) -> None:
+    turned = labels.take(pa.array(range(labels.num_rows - 1, -1, -1)))
+    first, second = (
+        ensure_student(table, Registry(tmp_path / name, "s")).path for name, table in (("a", labels), ("b", turned))
+    )
+    assert first.name == second.name
+    for file in (file for file in first.rglob("*") if file.is_file()):
+        assert file.read_bytes() == (second / file.relative_to(first)).read_bytes(), file.name
+
+
 def test_the_same_labels_in_another_order_are_the_same_student(few: pa.Table, tmp_path: Path) -> None:
     first = ensure_student(few, Registry(tmp_path), settings=SEED)
     second = ensure_student(few.take(list(range(39, -1, -1))), Registry(tmp_path), settings=SEED)
