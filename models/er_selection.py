@@ -3,9 +3,9 @@
 
 def model(dbt, session):
     dbt.config(materialized="table")
-    from distiller_udf import selecting
+    from distiller_udf import pipeline
 
-    return selecting.select_tuples(
+    return pipeline.select_tuples(
         session,
         candidates=dbt.ref("er_candidates"),
         settings=dbt.config.meta_get("er"),

@@ -13,7 +13,9 @@ import pyarrow as pa
 
 from distiller_udf import __version__
 from distiller_udf.errors import LabelError, TrainingError, one_of
-from distiller_udf.pipeline import PAIR_KEYS, TUPLE_KEYS, imported_models, imported_teachers, is_empty
+from distiller_udf.pipeline.labels import imported_models
+from distiller_udf.pipeline.relations import PAIR_KEYS, TUPLE_KEYS, is_empty
+from distiller_udf.pipeline.votes import imported_teachers
 from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS

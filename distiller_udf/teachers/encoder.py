@@ -5,14 +5,11 @@ Following DistillER (arXiv 2602.05452), which fine-tunes a RoBERTa or MiniLM on 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from distiller_udf.budget import Budget, Cost
@@ -21,6 +18,7 @@ from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import content_hash
 from distiller_udf.teachers.base import Teacher
 from distiller_udf.teachers.pair_encoder import Example, PairEncoder, Training, readable
+from distiller_udf.teachers.weights import model_identity
 
 logger = logging.getLogger(__name__)
 
@@ -167,28 +165,6 @@ def _answer(question: Question, probabilities: list[float], said: str, seconds: 
     # none wins a tie: a match is only claimed where it is likelier.
     choice = max(range(len(shares)), key=shares.__getitem__) if question.chosen is None else question.chosen
     return Answer(choice, shares[choice], tuple(probabilities), said, 0.0, seconds=seconds)
-
-
-def model_identity(model: str) -> str:
-    """What tells this model from another: a hash of a local folder's files, or the hub id."""
-    folder = Path(model)
-    if not folder.is_dir():
-        return model
-    kinds = {"config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt"}
-    files = [file for file in sorted(folder.iterdir()) if file.name in kinds or file.suffix == ".safetensors"]
-    return "sha256:" + content_hash(
-        *(f"{f.name}:{_file_hash(f, f.stat().st_size, f.stat().st_mtime_ns)}" for f in files)
-    )
-
-
-@lru_cache(maxsize=64)
-def _file_hash(file: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file; once while it stays as it is."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check(*, share: float, epochs: int | None, max_length: int, batch_size: int, learning_rate: float) -> None:

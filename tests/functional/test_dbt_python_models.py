@@ -18,8 +18,8 @@ import pytest
 from conftest import make_people
 from dbt_harness import Project
 
-from distiller_udf import pipeline
 from distiller_udf.labels import LabelStore
+from distiller_udf.pipeline import scores
 from distiller_udf.registry import Registry
 from distiller_udf.training import lexical
 
@@ -87,7 +87,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """Counts the pairs that are scored and the students that are trained meanwhile."""
     counts = {"scored": 0, "trained": 0}
-    score_pairs, train = pipeline.score_pairs, lexical.train
+    score_pairs, train = scores.score_pairs, lexical.train
 
     def counting_score(*arguments: Any) -> Any:
         for batch in score_pairs(*arguments):
@@ -99,7 +99,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
         return train(*arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "score_pairs", counting_score)
+        patch.setattr(scores, "score_pairs", counting_score)
         patch.setattr(lexical, "train", counting_train)
         yield counts
 

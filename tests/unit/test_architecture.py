@@ -21,7 +21,7 @@ LAYERS = [
     {"labels", "registry", "students", "teachers", "votes", "selection"},
     {"scoring", "labelling"},
     {"current"},
-    {"udf", "parquet", "pipeline", "selecting", "metrics"},
+    {"udf", "parquet", "pipeline", "metrics"},
     {"plugin", "cli"},
 ]
 """A module may import its own layer and those above this line of the list, never one below it."""

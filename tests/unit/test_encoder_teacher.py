@@ -22,8 +22,9 @@ from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import record_text
 from distiller_udf.teachers.base import Learner
-from distiller_udf.teachers.encoder import MINIMUM_ANSWERS, EncoderTeacher, model_identity
+from distiller_udf.teachers.encoder import MINIMUM_ANSWERS, EncoderTeacher
 from distiller_udf.teachers.pair_encoder import Example, PairEncoder, Training, readable
+from distiller_udf.teachers.weights import model_identity
 
 pytestmark = pytest.mark.skipif(
     find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"

@@ -1,0 +1,99 @@
+"""What the Python model er_labels does: tuples → the teachers' answers, and imported labels on the records."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from distiller_udf.pipeline.relations import TUPLE_KEYS, with_id_type
+from distiller_udf.teachers import IMPORTED, entries, voices
+from distiller_udf.teachers.base import Learner
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from distiller_udf.labels import LabelStore
+
+logger = logging.getLogger(__name__)
+
+PACKED = "struct_pack(*columns(* exclude (source, id, fingerprint)))"
+
+Settings = Mapping[str, Any]
+
+
+def label(
+    session: duckdb.DuckDBPyConnection,
+    tuples: duckdb.DuckDBPyRelation,
+    pairs: duckdb.DuckDBPyRelation,
+    records: duckdb.DuckDBPyRelation,
+    settings: Settings,
+    folder: Path,
+    invocation: str | None = None,
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_labels`: the teachers' answers to these tuples, and imported labels on these records.
+
+    `settings` are the model's er_* variables, `folder` is the dbt project that their paths are relative to. What the
+    run will ask is logged before anything is spent; all that is asked in one `invocation` of dbt shares a budget.
+
+    What the label store knows is not asked again; where a student is given, nothing is asked at all. A spent budget
+    ends the asking, not the run. Raises SettingsError, LabelError, TeacherError.
+    """
+    from distiller_udf.budget import ledger_of
+    from distiller_udf.labelling import Lines, estimate, label_tuples, make_run
+
+    def all_pairs() -> pa.Table:
+        return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
+
+    run = make_run(settings, folder, ledger_of(invocation) if invocation else None)
+    named = [*(name for teacher in run.teachers for name in voices(teacher)), *imported_models(settings)]
+    with run.store as store:
+        tables = [_imported(store, records, model, named, settings) for model in imported_models(settings)]
+        if run.teachers:
+            questions = (tuples.limit(0) if settings["student_path"] else tuples).to_arrow_table()
+            paid = [teacher for teacher in run.teachers if not teacher.free or isinstance(teacher, Learner)]
+            for expected in estimate(questions, teachers=paid, store=store, privacy=run.privacy, pairs=all_pairs):
+                logger.info("%s", expected)
+            tables.append(
+                label_tuples(
+                    questions,
+                    teachers=run.teachers,
+                    store=store,
+                    budget=run.budget,
+                    privacy=run.privacy,
+                    pairs=all_pairs,
+                    progress=Lines(logger.info),
+                )
+            )
+    return with_id_type(session, pa.concat_tables(tables), pairs)
+
+
+def imported_models(settings: Settings) -> list[str | None]:
+    """The teachers whose imported labels are wanted; None stands for all of them."""
+    return [entry.get("teacher_model") for entry in entries(settings) if entry["teacher"] == IMPORTED]
+
+
+def _imported(
+    store: LabelStore,
+    records: duckdb.DuckDBPyRelation,
+    teacher: str | None,
+    named: Sequence[str | None],
+    settings: Settings,
+) -> pa.Table:
+    """Imported labels of a teacher, or of all but the `named` ones, as rows of `er_labels`; logs unusable ones."""
+    from distiller_udf.labelling import imported_labels
+
+    packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()
+    sources = [str(source["name"]) for source in settings["sources"]]
+    table, report = imported_labels(store, packed, teacher=teacher, sources=sources)
+    for example in report.examples:
+        logger.warning("imported label not used: %s", example)
+    if report.options_dropped:
+        logger.warning("%d options of imported labels are no records of the input", report.options_dropped)
+    if teacher is not None:
+        return table
+    # Who is named answers under that name already.
+    return table.filter(pa.array([name not in named for name in table["teacher"].to_pylist()], pa.bool_()))

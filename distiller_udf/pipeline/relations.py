@@ -1,0 +1,39 @@
+"""Relations as the Python models handle them: their keys, what is in them, Arrow rows back into DuckDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    import duckdb
+
+TUPLE_KEYS = ("left_source", "left_id")
+PAIR_KEYS = (*TUPLE_KEYS, "right_source", "right_id")
+ARROW_ROWS, STAGED_ROWS = "er_arrow_rows", "er_staged_rows"
+
+
+def is_empty(relation: duckdb.DuckDBPyRelation) -> bool:
+    """Whether a relation has no rows. It is counted: DuckDB 2.0 can hang on `limit 1` over a large join."""
+    return bool(relation.aggregate("count(*)").fetchall()[0][0] == 0)
+
+
+def with_id_type(
+    session: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader, pairs: duckdb.DuckDBPyRelation
+) -> duckdb.DuckDBPyRelation:
+    """Arrow rows as a relation, with their ids in the type that `left_id` has in `pairs`; Arrow may not know it (UUID,
+    HUGEINT).
+
+    They are staged in a temporary table, so that the stream they come from ends here.
+    """
+    kind = pairs.types[pairs.columns.index("left_id")]
+    options = f"STRUCT(source VARCHAR, id {kind}, record VARCHAR)[]"
+    casts = {"left_id": kind, "right_id": kind, "options": options}
+    columns = ", ".join(f"cast({c} as {casts[c]}) as {c}" if c in casts else c for c in rows.schema.names)
+    session.register(ARROW_ROWS, rows)
+    try:
+        session.execute(f"create or replace temp table {STAGED_ROWS} as select {columns} from {ARROW_ROWS}")  # noqa: S608
+    finally:
+        session.unregister(ARROW_ROWS)
+    return session.table(STAGED_ROWS)

@@ -1,0 +1,83 @@
+"""What the Python model er_scores does: pairs of new or changed tuples → probabilities of the current student."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from distiller_udf.pipeline.relations import PAIR_KEYS, TUPLE_KEYS, is_empty, with_id_type
+from distiller_udf.scoring import BATCH_ROWS, score_pairs
+from distiller_udf.students import Student, load_student
+
+if TYPE_CHECKING:
+    import duckdb
+
+logger = logging.getLogger(__name__)
+
+_CONTENT = (
+    f"{', '.join(TUPLE_KEYS)}, count(*) as pairs, bit_xor(hash(right_source, right_id, pair_fingerprint)) as content"
+)
+
+
+def score(
+    session: duckdb.DuckDBPyConnection,
+    pairs: duckdb.DuckDBPyRelation,
+    students: duckdb.DuckDBPyRelation,
+    scored: duckdb.DuckDBPyRelation | None = None,
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_scores`: the pairs of new or changed tuples, scored by the current student.
+
+    `scored` are the scores that are there already; a tuple is scored again when its candidates, their records or
+    the student changed. Raises StudentNotFound, StudentDamaged, ColumnsMismatch.
+    """
+    wanted = pairs.select(", ".join((*PAIR_KEYS, "left_record", "right_record", "pair_fingerprint")))
+    if is_empty(students) and is_empty(pairs):
+        nothing = pa.RecordBatchReader.from_batches(_score_schema(wanted.to_arrow_table().schema), [])
+        return with_id_type(session, nothing, pairs)
+    student = current_student(students)
+    if scored is not None:
+        changed = _changed(pairs, scored, student.info.version)
+        wanted = wanted.set_alias("pairs").join(changed.set_alias("changed"), ", ".join(TUPLE_KEYS), how="semi")
+    # Read on a cursor of its own: a session cannot write while one of its results is still being read.
+    query = wanted.order(", ".join(TUPLE_KEYS)).sql_query()
+    reader = session.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
+    schema = _score_schema(reader.schema)
+    rows = pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema))
+    return with_id_type(session, rows, pairs)
+
+
+def current_student(students: duckdb.DuckDBPyRelation) -> Student:
+    """The student that `er_student` names as the current one. Raises StudentNotFound when it names none."""
+    from distiller_udf.errors import StudentNotFound
+
+    paths = students.filter("is_current").select("path").fetchall()
+    if not paths:
+        raise StudentNotFound("er_student has no current student; run `dbt build --select er_student` first")
+    return load_student(paths[0][0])
+
+
+def _score_rows(student: Student, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for batch in score_pairs(student, reader, TUPLE_KEYS):
+        done += batch.num_rows
+        logger.info("scored %d pairs", done)
+        version = pa.array([student.info.version] * batch.num_rows, pa.string())
+        yield batch.append_column("student", version).select(schema.names)
+
+
+def _score_schema(pairs: pa.Schema) -> pa.Schema:
+    keys = [pairs.field(name) for name in PAIR_KEYS]
+    scores = [("probability", pa.float64()), ("choice_probability", pa.float64()), ("student", pa.string())]
+    return pa.schema([*keys, *(pa.field(*score) for score in scores), pairs.field("pair_fingerprint")])
+
+
+def _changed(pairs: duckdb.DuckDBPyRelation, scored: duckdb.DuckDBPyRelation, version: str) -> duckdb.DuckDBPyRelation:
+    """The left records whose pairs are not exactly those that this version has scored before."""
+    import duckdb
+
+    by_version = scored.filter(duckdb.ColumnExpression("student") == duckdb.ConstantExpression(version))
+    now, before = pairs.aggregate(_CONTENT), by_version.aggregate(_CONTENT)
+    return now.except_(before).select(", ".join(TUPLE_KEYS))
