@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,7 +16,10 @@ Body = Mapping[str, Any]
 
 @dataclass
 class FakeLLM:
-    """What the server is asked, and how it replies: `reply` makes the content of a message, or an HTTP status."""
+    """What the server is asked, and how it replies: `reply` makes the content of a message, or an HTTP status.
+
+    It is given the request's body, with the `number` of the request, from 1.
+    """
 
     reply: Callable[[Body], str | int]
     address: str = ""
@@ -26,6 +29,11 @@ class FakeLLM:
     @property
     def base_url(self) -> str:
         return f"{self.address}/v1"
+
+    @property
+    def text(self) -> str:
+        """All that it was ever sent."""
+        return json.dumps(self.asked, ensure_ascii=False)
 
 
 def shown_records(body: Body) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -45,8 +53,8 @@ def same_born(body: Body) -> str:
 
 
 @contextmanager
-def fake_llm(reply: Callable[[Body], str | int] = same_born) -> Iterator[FakeLLM]:
-    """Serve a `FakeLLM` as long as the block lasts; every reply is billed with 100 tokens in and 10 out."""
+def fake_llm(reply: Callable[[Body], str | int] = same_born, tokens: tuple[int, int] = (100, 10)) -> Iterator[FakeLLM]:
+    """Serve a `FakeLLM` as long as the block lasts; every reply is billed with so many tokens in and out."""
     llm = FakeLLM(reply)
     lock = threading.Lock()
 
@@ -54,16 +62,21 @@ def fake_llm(reply: Callable[[Body], str | int] = same_born) -> Iterator[FakeLLM
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            with suppress(BrokenPipeError, ConnectionResetError):  # who asked may be gone
+                self.respond()
+
+        def respond(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
             with lock:
                 llm.asked.append(body)
                 llm.keys.append(self.headers.get("authorization", ""))
-                said = llm.reply(body)
+                number = len(llm.asked)
+            said = llm.reply({**body, "number": number})
             if isinstance(said, int):
                 self.answer(said, {"error": {"message": f"status {said}", "code": None}})
                 return
             choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
-            usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+            usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
             self.answer(200, {"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
 
         def answer(self, status: int, value: dict[str, Any]) -> None:

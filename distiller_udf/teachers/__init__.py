@@ -109,42 +109,38 @@ def _embedded(settings: Mapping[str, Any]) -> Teacher:
 
 def _openai(settings: Mapping[str, Any]) -> Teacher:
     from distiller_udf.teachers.openai_compatible import OpenAICompatible
-    from distiller_udf.teachers.prices import read_prices
 
-    model = settings["teacher_model"]
-    if model is None:
-        raise SettingsError("the teacher openai needs a teacher_model, such as gpt-4.1-mini or qwen2.5:32b")
-    prices = read_prices(settings["teacher_prices"]) if settings["teacher_prices"] else {}
     return OpenAICompatible(
-        model,
-        name=settings["name"],
-        asking=_asking(settings),
+        **_llm(settings, "openai", "such as gpt-4.1-mini or qwen2.5:32b"),
         base_url=settings["teacher_base_url"],
         api_key_env=str(settings["teacher_api_key_env"]),
         concurrency=int(positive(settings, "teacher_concurrency")),
         timeout=positive(settings, "teacher_timeout"),
-        parameters=settings["teacher_parameters"],
-        price=prices.get(model),
-        local_only=settings["local_only"],
     )
 
 
 def _vllm(settings: Mapping[str, Any]) -> Teacher:
-    from distiller_udf.teachers.prices import read_prices
     from distiller_udf.teachers.vllm import VLLMTeacher
+
+    return VLLMTeacher(**_llm(settings, "vllm", "a folder, or the id of a model on the hub"))
+
+
+def _llm(settings: Mapping[str, Any], teacher: str, examples: str) -> dict[str, Any]:
+    """What every LLM is made from. Raises SettingsError where no model is named."""
+    from distiller_udf.teachers.prices import read_prices
 
     model = settings["teacher_model"]
     if model is None:
-        raise SettingsError("the teacher vllm needs a teacher_model: a folder, or the id of a model on the hub")
+        raise SettingsError(f"the teacher {teacher} needs a teacher_model, {examples}")
     prices = read_prices(settings["teacher_prices"]) if settings["teacher_prices"] else {}
-    return VLLMTeacher(
-        model,
-        name=settings["name"],
-        asking=_asking(settings),
-        parameters=settings["teacher_parameters"],
-        price=prices.get(model),
-        local_only=settings["local_only"],
-    )
+    return {
+        "model": model,
+        "name": settings["name"],
+        "asking": _asking(settings),
+        "parameters": settings["teacher_parameters"],
+        "price": prices.get(model),
+        "local_only": settings["local_only"],
+    }
 
 
 def _encoder(settings: Mapping[str, Any]) -> Teacher:

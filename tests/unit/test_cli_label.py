@@ -9,16 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 from commands import run, run_json
+from fake_llm import Body, FakeLLM, fake_llm
 from rich.console import Console
 
 from distiller_udf import pipeline
@@ -30,64 +28,20 @@ from distiller_udf.project import Project
 TUPLES = 6
 
 
-@dataclass
-class Server:
-    """A chat server that chooses the first candidate; `behave` may do something else with its n-th request."""
-
-    behave: Callable[[int], int | None] = lambda n: None
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    url: str = ""
-
-    @property
-    def text(self) -> str:
-        """All that it was ever sent."""
-        return json.dumps(self.requests, ensure_ascii=False)
-
-    def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        with self.lock:
-            self.requests.append(body)
-            n = len(self.requests)
-        status = self.behave(n) or 200
-        content = json.dumps({"explanation": "same", "choice": 1, "match": True, "confidence": 0.9})
-        choices = [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}]
-        usage = {"prompt_tokens": 1_000, "completion_tokens": 50, "total_tokens": 1_050}
-        reply = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choices, "usage": usage}
-        data = json.dumps(reply if status == 200 else {"error": {"message": "no", "type": "x"}}).encode()
-        handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        handler.wfile.write(data)
+def first(body: Body) -> str:
+    """The reply of a model that takes the first candidate."""
+    return json.dumps({"explanation": "same", "choice": 1, "match": True, "confidence": 0.9})
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            try:
-                state.handle(self)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True
-
-        def log_message(self, *_: object) -> None: ...
-
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLLM]:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{listening.server_port}/v1"
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    yield state
-    listening.shutdown()
-    listening.server_close()
+    with fake_llm(first, tokens=(1_000, 50)) as llm:
+        yield llm
 
 
 @pytest.fixture
-def project(server: Server, tmp_path: Path) -> Path:
+def project(server: FakeLLM, tmp_path: Path) -> Path:
     """A dbt project that was built up to er_tuples, whose teacher is the server; its prices are known."""
     folder = tmp_path / "project"
     (folder / "data").mkdir(parents=True)
@@ -103,7 +57,7 @@ vars:
   unrelated: 1
   distiller_udf:
     er_teacher_model: some-model
-    er_teacher_base_url: {server.url}
+    er_teacher_base_url: {server.base_url}
     er_teacher_prices: prices.json
 """
     )
@@ -120,7 +74,7 @@ vars:
                 list(struct_pack(source := right_source, id := right_id, record := right_record) order by right_id)
                     as candidates
             from er_pairs group by left_source, left_id
-            """.replace("group by all", "group by left_source, left_id")
+            """
         )
     return folder
 
@@ -131,10 +85,10 @@ def database(project: Path) -> list[object]:
 
 
 def test_a_dry_run_says_what_it_would_ask_and_asks_nothing(
-    server: Server, project: Path, database: list[object]
+    server: FakeLLM, project: Path, database: list[object]
 ) -> None:
     (expected,) = run_json("label", *database, "--dry-run")["estimate"]
-    assert server.requests == []
+    assert server.asked == []
     assert expected["teacher"] == "some-model"
     assert (expected["tuples"], expected["questions"], expected["cached"], expected["asked"]) == (6, 6, 0, 6)
     assert expected["input_tokens"] > 600
@@ -150,7 +104,7 @@ def test_a_dry_run_says_what_it_would_ask_and_asks_nothing(
 
 
 def test_answers_are_kept_and_never_asked_for_twice(
-    server: Server, project: Path, database: list[object], tmp_path: Path
+    server: FakeLLM, project: Path, database: list[object], tmp_path: Path
 ) -> None:
     out = tmp_path / "labels.parquet"
     done = run_json("label", *database, "-o", out)
@@ -166,10 +120,10 @@ def test_answers_are_kept_and_never_asked_for_twice(
     assert (project / "kept" / "labels.sqlite").exists()
     again = run_json("label", *database)
     assert (again["outcome"][0]["cached"], again["spent"]["calls"]) == (6, 0)
-    assert len(server.requests) == 6
+    assert len(server.asked) == 6
 
 
-def test_dbt_finds_the_answers(server: Server, project: Path, database: list[object]) -> None:
+def test_dbt_finds_the_answers(server: FakeLLM, project: Path, database: list[object]) -> None:
     """What `models/er_labels.py` calls, with the variables as dbt reads them, has nothing left to ask."""
     run("label", *database)
     settings = {name.removeprefix("er_"): value for name, value in Project(project).variables().items()}
@@ -177,10 +131,10 @@ def test_dbt_finds_the_answers(server: Server, project: Path, database: list[obj
         tuples, pairs = session.table("er_tuples"), session.table("er_pairs")
         labels = pipeline.label(session, tuples, pairs, session.sql("select 1"), settings, project).fetchall()
     assert len(labels) == 6
-    assert len(server.requests) == 6
+    assert len(server.asked) == 6
 
 
-def test_what_was_asked_can_be_deleted_by_id(server: Server, project: Path, database: list[object]) -> None:
+def test_what_was_asked_can_be_deleted_by_id(server: FakeLLM, project: Path, database: list[object]) -> None:
     run("label", *database)
     with LabelStore(project / "kept" / "labels.sqlite") as store:
         assert store.delete_record("crm", 3) == Deleted(1, 0)
@@ -188,23 +142,23 @@ def test_what_was_asked_can_be_deleted_by_id(server: Server, project: Path, data
         assert store.delete_record("crm", 41) == Deleted(0, 0)
 
 
-def test_options_override_the_project(server: Server, project: Path, database: list[object], tmp_path: Path) -> None:
+def test_options_override_the_project(server: FakeLLM, project: Path, database: list[object], tmp_path: Path) -> None:
     store = tmp_path / "elsewhere" / "other.sqlite"
     options = ["--model", "other", "--ask", "match", "--reply", "answer", "--store", store, "--limit", 2]
     done = run_json("label", *database, *options)
     assert (done["outcome"][0]["teacher"], done["outcome"][0]["answered"]) == ("other", 6)
     assert done["spent"]["cost_unknown"] == 6
-    assert {request["model"] for request in server.requests} == {"other"}
+    assert {request["model"] for request in server.asked} == {"other"}
     with LabelStore(store) as opened:
         assert set(opened.export()["ask"].to_pylist()) == {"match"}
     assert not (project / "kept").exists()
 
 
-def test_several_orders_are_asked(server: Server, database: list[object]) -> None:
+def test_several_orders_are_asked(server: FakeLLM, database: list[object]) -> None:
     assert run_json("label", *database, "--orders", 2, "--limit", 1)["outcome"][0]["answered"] == 2
 
 
-def test_variables_are_given_as_to_dbt(server: Server, project: Path, database: list[object]) -> None:
+def test_variables_are_given_as_to_dbt(server: FakeLLM, project: Path, database: list[object]) -> None:
     done = run_json(
         *("label", *database, "--limit", 1, "--vars"),
         "{er_teachers: [{model: one}, {model: two}, {teacher: imported}], er_private_columns: [mail]}",
@@ -228,12 +182,12 @@ def test_variables_are_given_as_to_dbt(server: Server, project: Path, database: 
         ("{er_teacher_base_url: 'https://api.example.org/v1', er_local_only: true}", "local"),
     ],
 )
-def test_settings_that_cannot_be_are_named(server: Server, database: list[object], variables: str, said: str) -> None:
+def test_settings_that_cannot_be_are_named(server: FakeLLM, database: list[object], variables: str, said: str) -> None:
     assert said in run("label", *database, "--vars", variables, code=1).stderr
-    assert server.requests == []
+    assert server.asked == []
 
 
-def test_local_only_refuses_a_server_elsewhere(server: Server, database: list[object]) -> None:
+def test_local_only_refuses_a_server_elsewhere(server: FakeLLM, database: list[object]) -> None:
     away = ["--base-url", "https://api.example.org/v1"]
     assert "local" in run("label", *database, *away, "--local-only", code=1).stderr
     assert run_json("label", *database, "--local-only", "--limit", 1)["outcome"][0]["answered"] == 1
@@ -241,12 +195,12 @@ def test_local_only_refuses_a_server_elsewhere(server: Server, database: list[ob
 
 @pytest.mark.parametrize("budget", [["--budget-calls", 2], ["--budget-usd", 0.004], ["--budget-tokens", 2_200]])
 def test_a_budget_ends_the_run_and_keeps_what_arrived(
-    server: Server, project: Path, database: list[object], tmp_path: Path, budget: list[object]
+    server: FakeLLM, project: Path, database: list[object], tmp_path: Path, budget: list[object]
 ) -> None:
     out = tmp_path / "labels.parquet"
     result = run("label", *database, *budget, "--concurrency", 1, "-o", out, code=3)
     assert "budget" in result.stderr
-    kept = len(server.requests)
+    kept = len(server.asked)
     assert 0 < kept < 6
     assert f"{kept} answers arrived and are kept" in result.stderr
     assert pq.read_table(out).num_rows == kept
@@ -255,40 +209,41 @@ def test_a_budget_ends_the_run_and_keeps_what_arrived(
     assert (rest["outcome"][0]["cached"], rest["outcome"][0]["answered"]) == (kept, 6 - kept)
 
 
-def test_a_spent_budget_in_json(server: Server, database: list[object]) -> None:
+def test_a_spent_budget_in_json(server: FakeLLM, database: list[object]) -> None:
     done = run_json("label", *database, "--budget-calls", 1, "--concurrency", 1, code=3)
     assert done["spent"]["calls"] == 1
     assert "1 calls" in done["stopped"]
 
 
-def test_a_refused_key_is_an_error_in_one_sentence(server: Server, project: Path, database: list[object]) -> None:
-    server.behave = lambda n: 401
+def test_a_refused_key_is_an_error_in_one_sentence(server: FakeLLM, project: Path, database: list[object]) -> None:
+    server.reply = lambda body: 401
     result = run("label", *database, code=1)
     assert result.stderr.count("Error: ") == 1
     assert "Traceback" not in result.output
     assert json.loads(run("label", *database, "--json", code=1).stdout)["stopped"]
 
 
-def test_questions_without_a_reply_are_counted(server: Server, project: Path, database: list[object]) -> None:
-    server.behave = lambda n: 400 if n > 4 else None
+def test_questions_without_a_reply_are_counted(server: FakeLLM, project: Path, database: list[object]) -> None:
+    server.reply = lambda body: 400 if body["number"] > 4 else first(body)
     result = run("label", *database, "--concurrency", 1, code=1)
     assert "questions stayed without a reply; run again" in result.stderr
-    server.behave = lambda n: None
+    server.reply = first
     done = run_json("label", *database)
     assert done["outcome"][0]["cached"] + done["outcome"][0]["answered"] == 6
     assert done["outcome"][0]["cached"] >= 1
 
 
-def test_the_warehouse_is_free_while_teachers_answer(server: Server, project: Path, database: list[object]) -> None:
-    def build(n: int) -> None:
+def test_the_warehouse_is_free_while_teachers_answer(server: FakeLLM, project: Path, database: list[object]) -> None:
+    def build(body: Body) -> str:
         with duckdb.connect(str(project / "data" / "warehouse.duckdb")) as writer:
-            writer.execute(f"create table built_{n} as select 1")
+            writer.execute(f"create table built_{body['number']} as select 1")
+        return first(body)
 
-    server.behave = build
+    server.reply = build
     assert run_json("label", *database, "--concurrency", 1)["outcome"][0]["answered"] == 6
 
 
-def test_tuples_from_a_file(server: Server, project: Path, database: list[object], tmp_path: Path) -> None:
+def test_tuples_from_a_file(server: FakeLLM, project: Path, database: list[object], tmp_path: Path) -> None:
     with duckdb.connect(str(project / "data" / "warehouse.duckdb")) as warehouse:
         warehouse.table("er_tuples").to_parquet(str(tmp_path / "tuples.parquet"))
     tuples = ["--tuples", tmp_path / "tuples.parquet"]
@@ -298,34 +253,34 @@ def test_tuples_from_a_file(server: Server, project: Path, database: list[object
 
 
 def test_without_a_project_the_defaults_count(
-    server: Server, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FakeLLM, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "alone").mkdir()
     monkeypatch.chdir(tmp_path / "alone")
     with duckdb.connect(str(project / "data" / "warehouse.duckdb")) as warehouse:
         warehouse.table("er_tuples").to_parquet("tuples.parquet")
-    done = run_json("label", "--tuples", "tuples.parquet", "--model", "any", "--base-url", server.url)
+    done = run_json("label", "--tuples", "tuples.parquet", "--model", "any", "--base-url", server.base_url)
     assert done["outcome"][0]["answered"] == 6
     assert Path("distiller/labels.sqlite").exists()
 
 
-def test_the_embedded_teacher_looks_at_all_pairs(server: Server, project: Path, database: list[object]) -> None:
+def test_the_embedded_teacher_looks_at_all_pairs(server: FakeLLM, project: Path, database: list[object]) -> None:
     done = run_json("label", *database, "--teacher", "embedded")
     assert done["outcome"][0]["answered"] == 6
     assert done["spent"]["usd"] == 0
-    assert server.requests == []
+    assert server.asked == []
     with duckdb.connect(str(project / "data" / "warehouse.duckdb")) as warehouse:
         warehouse.execute("drop view er_tuples; create table er_tuples as select 1")
     assert "left_source" in run("label", *database, code=1).stderr
 
 
-def test_what_is_missing_is_named(server: Server, project: Path, database: list[object], tmp_path: Path) -> None:
+def test_what_is_missing_is_named(server: FakeLLM, project: Path, database: list[object], tmp_path: Path) -> None:
     assert "--tuples" in run("label", code=2).stderr
     assert "there is no database" in run("label", "--database", tmp_path / "gone.duckdb", code=1).stderr
     assert "has no table x.er_tuples" in run("label", *database, "--schema", "x", code=1).stderr
     assert "ends in .parquet" in run("label", *database, "-o", tmp_path / "labels.xlsx", code=1).stderr
     assert "does not exist" in run("label", *database, "--project-dir", tmp_path / "gone", code=1).stderr
-    assert server.requests == []
+    assert server.asked == []
 
 
 def test_exit_codes_are_documented() -> None:
@@ -333,14 +288,15 @@ def test_exit_codes_are_documented() -> None:
     assert all(f"\n    {code} " in text for code in ("0", "1", "3", "130"))
 
 
-def test_an_interrupt_keeps_what_arrived(server: Server, project: Path, database: list[object]) -> None:
+def test_an_interrupt_keeps_what_arrived(server: FakeLLM, project: Path, database: list[object]) -> None:
     held = threading.Event()
 
-    def behave(n: int) -> None:
-        if n > 2:
+    def hold(body: Body) -> str:
+        if body["number"] > 2:
             held.wait(30)
+        return first(body)
 
-    server.behave = behave
+    server.reply = hold
     command = [sys.executable, "-c", "from distiller_udf.cli import main; main()", "label", *map(str, database)]
     process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     store = project / "kept" / "labels.sqlite"
@@ -360,10 +316,15 @@ def test_an_interrupt_keeps_what_arrived(server: Server, project: Path, database
 
 
 def test_a_line_now_and_then_where_there_is_no_terminal(
-    server: Server, database: list[object], monkeypatch: pytest.MonkeyPatch
+    server: FakeLLM, database: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(label_view, "LINE_SECONDS", 0.1)
-    server.behave = lambda n: time.sleep(0.25)
+
+    def slowly(body: Body) -> str:
+        time.sleep(0.25)
+        return first(body)
+
+    server.reply = slowly
     lines = run("label", *database, "--concurrency", 1).stderr.splitlines()
     shown = [line for line in lines if "of 6 (" in line]
     assert len(shown) >= 5
@@ -397,12 +358,12 @@ def test_a_stop_is_no_pace() -> None:
     assert [label_view.duration(seconds) for seconds in (7, 750, 11_100)] == ["0:07", "12:30", "3:05:00"]
 
 
-def test_a_stop_is_said_once(server: Server, database: list[object]) -> None:
+def test_a_stop_is_said_once(server: FakeLLM, database: list[object]) -> None:
     assert run("label", *database, "--budget-calls", 1, code=3).output.count("the budget of 1 calls is spent") == 1
 
 
 def test_the_environment_s_key_is_never_shown(
-    server: Server, database: list[object], monkeypatch: pytest.MonkeyPatch
+    server: FakeLLM, database: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0123456789")
     assert "very-secret" not in run("label", *database).output + run("label", *database, "--json").output
