@@ -182,7 +182,10 @@ def _choice(row: Mapping[str, Any], options: tuple[str, ...]) -> int | None:
 def _whole_number(value: Any) -> int | None:
     number = _number(value)
     if number is not None and not number.is_integer():
-        raise ValueError(f"answer {id_text(value)!r} is no whole number")
+        raise ValueError(
+            f"answer {id_text(value)!r} is no whole number: it is the position in options, from 1, or 0 for none; "
+            "right_id may name the record instead"
+        )
     return None if number is None else int(number)
 
 

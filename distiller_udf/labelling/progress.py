@@ -50,11 +50,12 @@ class Progress:
 
     def __str__(self) -> str:
         done = self.total - self.to_come
-        unknown = f" and {self.cost_unknown:,} answers of unknown price" if self.cost_unknown else ""
+        known = f"${self.cost_usd:.4f}" if self.cost_unknown < self.answered or not self.answered else ""
+        unknown = f"{self.cost_unknown:,} answers of unknown price" if self.cost_unknown else ""
         return (
             f"{self.teacher}: {done:,} of {self.total:,} ({self.cached:,} answered before, "
             f"{self.abstained:,} abstained, {self.failed:,} failed), "
-            f"{self.tokens:,} tokens, ${self.cost_usd:.4f}{unknown}"
+            f"{self.tokens:,} tokens, {' and '.join(part for part in (known, unknown) if part)}"
         )
 
 

@@ -89,6 +89,8 @@ def _imported(
     packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()
     sources = [str(source["name"]) for source in settings["sources"]]
     table, report = imported_labels(store, packed, teacher=teacher, sources=sources)
+    if report.total == 0:
+        logger.warning("no labels of %s have been imported", teacher or "anyone")
     for example in report.examples:
         logger.warning("imported label not used: %s", example)
     if report.options_dropped:

@@ -174,6 +174,15 @@ def test_a_failing_teacher_fails_the_model_and_its_answers_stay(tmp_path: Path, 
     assert asked(llm) == before + 28
 
 
+def test_nothing_is_left_beside_the_tables(tmp_path: Path, llm: FakeLLM) -> None:
+    built = project(tmp_path, llm)
+    for _ in range(3):
+        built.run("build", "--exclude", "labelled")
+    tables = {name for (name,) in built.query("select table_name from information_schema.tables")}
+    assert {"er_labels", "er_scores"} <= tables
+    assert not [name for name in tables if "__dbt" in name]
+
+
 def test_only_new_and_changed_records_are_asked_about(tmp_path: Path, llm: FakeLLM) -> None:
     built = project(tmp_path, llm, er_selection_minimum=60)
     label(built)
@@ -270,7 +279,16 @@ def test_ctrl_c_ends_the_asking(tmp_path: Path, llm: FakeLLM) -> None:
     llm.reply = slowly
     project(tmp_path, llm, er_teacher_concurrency=1)
     command = [str(Path(sys.executable).parent / "dbt"), *LABEL, "--project-dir", ".", "--profiles-dir", "."]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored where the tests run in the background
+    )
     while asked(llm) < 5:
         assert process.poll() is None
         time.sleep(0.05)

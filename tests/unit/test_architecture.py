@@ -104,6 +104,12 @@ def test_nothing_pickles_or_trusts_remote_code() -> None:
         assert "trust_remote_code=True" not in path.read_text(encoding="utf-8"), path
 
 
+def test_the_wheel_carries_every_package() -> None:
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[tool.setuptools]")[1].split("\n[")[0]
+    folders = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in PACKAGE.rglob("__init__.py")}
+    assert set(re.findall(r'"([\w.]+)"', settings)) == folders | {"distiller_udf.training"}
+
+
 def test_the_wheel_carries_the_whole_dbt_package() -> None:
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[tool.setuptools.data-files]")[1]
     patterns = re.findall(r'= \["([^"]+)"\]', settings.split("\n[")[0])

@@ -298,7 +298,15 @@ def test_an_interrupt_keeps_what_arrived(server: FakeLLM, project: Path, databas
 
     server.reply = hold
     command = [sys.executable, "-c", "from distiller_udf.cli import main; main()", "label", *map(str, database)]
-    process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored where the tests run in the background
+    )
     store = project / "kept" / "labels.sqlite"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not store.exists() or LabelStore(store).export().num_rows < 2):

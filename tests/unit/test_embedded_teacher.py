@@ -191,7 +191,7 @@ def test_unprepared_it_says_what_to_do(tmp_path: Path) -> None:
         list(EmbeddedMixture().answer([Question("a", ("b",))], Budget()))
     connection = duckdb.connect()
     distiller_udf.register(connection, teacher=EmbeddedMixture(), store=tmp_path / "labels.sqlite")
-    with pytest.raises(duckdb.Error, match="`dbt build`, or give er_label an LLM") as raised:
+    with pytest.raises(duckdb.Error, match="er_label asks one question at a time, which needs an LLM") as raised:
         connection.sql("select er_label('a', ['b'])").fetchall()
     assert "answers arrived" not in str(raised.value)
 
@@ -219,17 +219,23 @@ def test_its_parameters_tell_what_it_was_fitted_on() -> None:
     assert len({same, *changed}) == 7
 
 
+def prepared(pairs: pa.Table) -> EmbeddedMixture:
+    teacher = EmbeddedMixture()
+    teacher.prepare(pairs)
+    return teacher
+
+
 def test_what_is_in_the_store_needs_no_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tuples, _ = people(30, 0.5)
     questions = [Question(text(left), tuple(text(right) for right in rights)) for left, rights in tuples]
     pairs = pairs_table([(left, right) for left, rights in tuples for right in rights])
     with LabelStore(tmp_path / "labels.sqlite") as store:
-        first = answer_questions(questions, teacher=EmbeddedMixture(), store=store, pairs=lambda: pairs)
+        first = answer_questions(questions, teacher=prepared(pairs), store=store)
         with monkeypatch.context() as patch:
             patch.setattr(embedded, "_fit", lambda *_: pytest.fail("fitted again"))
-            assert answer_questions(questions, teacher=EmbeddedMixture(), store=store, pairs=lambda: pairs) == first
+            assert answer_questions(questions, teacher=prepared(pairs), store=store) == first
         fewer = pairs_table([(left, right) for left, rights in tuples[:9] for right in rights])
-        answer_questions(questions, teacher=EmbeddedMixture(), store=store, pairs=lambda: fewer)
+        answer_questions(questions, teacher=prepared(fewer), store=store)
         assert store.export().num_rows == 2 * len(questions)
 
 
