@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import math
 import os
@@ -23,6 +24,7 @@ MAX_BODY_BYTES = 2_000_000
 PLACEHOLDERS = {"dummy", "empty", "fake", "key", "lm-studio", "no-key", "none", "not-needed", "null", "ollama", "test"}
 """What local servers are given for a key: no secrets, and ordinary words."""
 
+_CONNECTIONS_A_CLIENT = 8
 _SHORTEST_KEY = 4
 
 _PASSING_STATUS = {408, 409, 425, 429}
@@ -93,7 +95,8 @@ class ChatEndpoint:
         self._local_only = local_only
         self._http_client = http_client
         self._key = os.environ.get(api_key_env, "").strip()
-        self._client: Any = None
+        self._clients: list[Any] = []
+        self._turn = itertools.count()
         self._response_type: Any = None
         self._call = threading.local()
 
@@ -112,26 +115,31 @@ class ChatEndpoint:
                 f"the environment variable {self.api_key_env} holds something that is no key: it has white space, a "
                 "line break or characters beyond ASCII in it"
             )
-        if self._client is not None:
+        if self._clients:
             return
         # httpx or its successor, whichever this openai uses.
         http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
         self._response_type = http.Response
-        client = self._http_client or openai.DefaultHttpxClient(
-            follow_redirects=False,
-            trust_env=not self._local_only,
-            limits=http.Limits(max_connections=self._connections, max_keepalive_connections=self._connections),
-        )
-        client.event_hooks["request"].append(self._go)
-        client.event_hooks["response"].append(self._look)
-        # Local servers want no key, but the client does. Retrying is done above, where it can be counted.
-        self._client = openai.OpenAI(
-            api_key=self._key or "none",
-            base_url=self.base_url,
-            timeout=self.timeout,
-            max_retries=0,
-            http_client=client,
-        )
+        # Several, each for some of the threads: a pool looks through all its connections before and after every call.
+        count = 1 if self._http_client else math.ceil(self._connections / _CONNECTIONS_A_CLIENT)
+        for _ in range(count):
+            client = self._http_client or openai.DefaultHttpxClient(
+                follow_redirects=False,
+                trust_env=not self._local_only,
+                limits=http.Limits(max_connections=self._connections, max_keepalive_connections=self._connections),
+            )
+            client.event_hooks["request"].append(self._go)
+            client.event_hooks["response"].append(self._look)
+            # Local servers want no key, but the client does. Retrying is done above, where it can be counted.
+            self._clients.append(
+                openai.OpenAI(
+                    api_key=self._key or "none",
+                    base_url=self.base_url,
+                    timeout=self.timeout,
+                    max_retries=0,
+                    http_client=client,
+                )
+            )
 
     def post(self, body: Mapping[str, Any], slot: AbstractContextManager[Any] | None = None) -> dict[str, Any]:
         """Send one request and return the response body.
@@ -144,7 +152,7 @@ class ChatEndpoint:
                 self._call.held, self._call.slot = held, slot or nullcontext()
                 # Not chat.completions.create: its walk through typed messages costs more than all the rest of a call,
                 # and it knows none of the settings that other servers have.
-                response = self._client.post(
+                response = self._own_client().post(
                     "/chat/completions", body=dict(body), cast_to=self._response_type, stream=True, stream_cls=object
                 )
                 with closing(response):
@@ -152,6 +160,12 @@ class ChatEndpoint:
         except Exception as error:
             self._explain(error, str(body.get("model")))
         return _json_object(data)
+
+    def _own_client(self) -> Any:
+        """The client of this thread, always the same one."""
+        if not hasattr(self._call, "client"):
+            self._call.client = self._clients[next(self._turn) % len(self._clients)]
+        return self._call.client
 
     def without_key(self, text: str) -> str:
         """A text from outside, without the key should it repeat it.
