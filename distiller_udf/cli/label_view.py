@@ -54,8 +54,7 @@ class Watch:
     def pace(self, stand: Progress) -> str:
         """Answers a second, and the time that is left at this pace; nothing before the first answer."""
         seconds = time.monotonic() - self.began[stand.teacher]
-        # What a spent budget left unasked counts as failed at once, which is no pace.
-        rate = (stand.answered + (0 if stand.stopped else stand.failed)) / seconds if seconds > 0 else 0.0
+        rate = (stand.answered + stand.failed) / seconds if seconds > 0 else 0.0
         if rate <= 0:
             return ""
         left = f", {duration(stand.to_come / rate)} left" if stand.to_come else ""

@@ -18,8 +18,8 @@ from distiller_udf.labels import LabelStore
 from distiller_udf.privacy import Privacy
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.records import TEXT_COLUMN, parse_text
+from distiller_udf.teachers import IMPORTED, check_settings, check_text, entries, make_teachers
 from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
-from distiller_udf.teachers import check_settings, check_text, entries, make_teachers
 from distiller_udf.teachers.base import Learner, Prepared, Teacher
 from distiller_udf.tuples import Tuples, label_table
 from distiller_udf.votes import METHODS, vote
@@ -107,7 +107,7 @@ def check_run_settings(settings: Mapping[str, Any]) -> None:
     """Raise SettingsError for a setting whose value can never be right; None means the default."""
     listed = entries(settings)
     for entry in listed:
-        check_settings({**entry, "teacher": None} if entry.get("teacher") == "imported" else entry)
+        check_settings({**entry, "teacher": None} if entry.get("teacher") == IMPORTED else entry)
     one_of("vote", settings.get("vote") or "majority", METHODS)
     if settings.get("vote") == "unanimous" and [entry.get("teacher") for entry in listed] == ["encoder"]:
         raise SettingsError(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from distiller_udf.pipeline.relations import TUPLE_KEYS, with_id_type
-from distiller_udf.teachers import IMPORTED, entries, voices
+from distiller_udf.teachers import IMPORTED, entries, make_teachers, voices
 from distiller_udf.teachers.base import Learner
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ def label(
         return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
 
     run = make_run(settings, folder, ledger_of(invocation) if invocation else None)
-    named = [*(name for teacher in run.teachers for name in voices(teacher)), *imported_models(settings)]
     with run.store as store:
-        tables = [_imported(store, records, model, named, settings) for model in imported_models(settings)]
+        tables = [_imported(store, records, model, settings) for model in imported_models(settings)]
         if run.teachers:
             questions = (tuples.limit(0) if settings["student_path"] else tuples).to_arrow_table()
             paid = [teacher for teacher in run.teachers if not teacher.free or isinstance(teacher, Learner)]
@@ -71,19 +70,19 @@ def label(
     return with_id_type(session, pa.concat_tables(tables), pairs)
 
 
+def named_teachers(settings: Settings) -> set[str]:
+    """The names that the settings give: of all who are asked, and of imported labels where they name their teacher."""
+    asked = {name for teacher in make_teachers(settings) for name in voices(teacher)}
+    return asked | {model for model in imported_models(settings) if model is not None}
+
+
 def imported_models(settings: Settings) -> list[str | None]:
     """The teachers whose imported labels are wanted; None stands for all of them."""
     return [entry.get("teacher_model") for entry in entries(settings) if entry["teacher"] == IMPORTED]
 
 
-def _imported(
-    store: LabelStore,
-    records: duckdb.DuckDBPyRelation,
-    teacher: str | None,
-    named: Sequence[str | None],
-    settings: Settings,
-) -> pa.Table:
-    """Imported labels of a teacher, or of all but the `named` ones, as rows of `er_labels`; logs unusable ones."""
+def _imported(store: LabelStore, records: duckdb.DuckDBPyRelation, teacher: str | None, settings: Settings) -> pa.Table:
+    """Imported labels of a teacher, or of all who are not named, as rows of `er_labels`; logs unusable ones."""
     from distiller_udf.labelling import imported_labels
 
     packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()
@@ -97,5 +96,5 @@ def _imported(
         logger.warning("%d options of imported labels are no records of the input", report.options_dropped)
     if teacher is not None:
         return table
-    # Who is named answers under that name already.
+    named = named_teachers(settings)  # they answer under that name already
     return table.filter(pa.array([name not in named for name in table["teacher"].to_pylist()], pa.bool_()))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from distiller_udf.pipeline.labels import imported_models
+from distiller_udf.pipeline.labels import imported_models, named_teachers
 from distiller_udf.pipeline.relations import with_id_type
-from distiller_udf.teachers import IMPORTED, entries, make_teachers, voices
+from distiller_udf.teachers import IMPORTED, entries, make_teachers
 from distiller_udf.teachers.base import Learner
 
 if TYPE_CHECKING:
@@ -40,11 +40,9 @@ def reliability(
 
 def teacher_names(settings: Settings, folder: Path) -> list[str]:
     """The names under which the teachers that are set answer; of imported ones all that labels were imported of."""
-    teachers = make_teachers(settings)
-    names = [name for teacher in teachers for name in voices(teacher)]
-    models = imported_models(settings)
-    names += [model for model in models if model is not None]
-    return names + imported_teachers(folder / settings["label_store"]) if None in models else names
+    names = sorted(named_teachers(settings))
+    everyone = None in imported_models(settings)
+    return names + imported_teachers(folder / settings["label_store"]) if everyone else names
 
 
 def imported_teachers(path: Path) -> list[str]:
@@ -87,6 +85,4 @@ def _asked(settings: Settings, answers: pa.Table) -> int:
     listed = [entry for entry in entries(settings) if entry["teacher"] != IMPORTED or entry.get("teacher_model")]
     if None not in imported_models(settings):
         return len(listed)
-    teachers = make_teachers(settings)
-    named = {name for teacher in teachers for name in voices(teacher)} | set(imported_models(settings))
-    return len(listed) + len(set(answers["teacher"].to_pylist()) - named)
+    return len(listed) + len(set(answers["teacher"].to_pylist()) - named_teachers(settings))

@@ -360,9 +360,9 @@ def test_a_stop_is_no_pace() -> None:
     watch = label_view.Watch()
     watch(Progress("a", 1_000))
     watch.began["a"] -= 10
-    watch(Progress("a", 1_000, 0, 20, failed=980, stopped="the budget is spent"))
-    assert watch.pace(watch.all()[0]).startswith(", 2.0 a second")
-    assert (watch.stopped, watch.failed) == ("the budget is spent", 980)
+    watch(Progress("a", 1_000, 0, 20, failed=10, stopped="the budget is spent"))
+    assert watch.pace(watch.all()[0]).startswith(", 3.0 a second")
+    assert (watch.stopped, watch.failed) == ("the budget is spent", 10)
     assert [label_view.duration(seconds) for seconds in (7, 750, 11_100)] == ["0:07", "12:30", "3:05:00"]
 
 
