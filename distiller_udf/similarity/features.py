@@ -91,7 +91,9 @@ class PairFeatures:
             "comparisons": [[c.kind, list(c.left_columns), list(c.right_columns)] for c in self.comparisons],
         }
         (folder / COMPARISONS_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
-        table = pa.table({"token": list(self.idf), "weight": pa.array(self.idf.values(), pa.float64())})
+        # In the order of the tokens: a set of strings has another order in every process.
+        tokens = sorted(self.idf)
+        table = pa.table({"token": tokens, "weight": pa.array([self.idf[t] for t in tokens], pa.float64())})
         pq.write_table(table, folder / TOKENS_FILE, compression="zstd")
 
     @classmethod
