@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ ID = "id"
 
 @dataclass(frozen=True)
 class Task:
-    """All of a task except its gold pairs, which `gold` reads on their own: only after decisions are made."""
+    """All of a task except its gold pairs, which `gold` reads on their own: only after decisions are made.
+
+    `dropped` are the ids of right records that a derived task (`thinned`) no longer has.
+    """
 
     folder: Path
     left: Records
@@ -28,6 +31,7 @@ class Task:
     left_ids: list[Hashable]
     right_ids: list[Hashable]
     candidates: pa.Table
+    dropped: frozenset[Hashable] = frozenset()
 
     @property
     def name(self) -> str:
@@ -51,39 +55,66 @@ class Task:
 
     def unlabelled(self, teacher: str, selection: str) -> tuple[np.ndarray, np.ndarray]:
         """The test pairs whose left record the teacher was not asked about in this selection."""
-        labelled = set(self.labels(teacher, selection)["left_id"].to_pylist())
+        labelled = {row["left_id"] for row in self._recorded(teacher, selection)}
         left, right = self.split("test")
-        keep = np.asarray([str(self.left_ids[i]) not in labelled for i in left], dtype=bool)
+        keep = np.asarray([self.left_ids[i] not in labelled for i in left], dtype=bool)
         return left[keep], right[keep]
+
+    def thinned(self, share: float, seed: int) -> Task:
+        """The task without a random share of its right records, so that most left records may have no match.
+
+        Their candidate pairs and gold pairs go with them, and they are no options of a label; a label that chose
+        one of them says none.
+        """
+        order = np.random.default_rng(seed).permutation(len(self.right_ids))
+        gone, kept = np.split(order, [round(share * len(order))])
+        kept = np.sort(kept)
+        dropped = self.dropped | {self.right_ids[i] for i in gone}
+        pairs = pa.array([i not in dropped for i in self.candidates["right_id"].to_pylist()], pa.bool_())
+        right_ids = [self.right_ids[i] for i in kept]
+        candidates = self.candidates.filter(pairs)
+        return replace(self, right=self.right.take(kept), right_ids=right_ids, candidates=candidates, dropped=dropped)
 
     def gold(self) -> dict[Hashable, Hashable]:
         """Left id → its true match; the smallest where there are several."""
         result: dict[Hashable, Any] = {}
         for row in pq.read_table(self.folder / "gold.parquet").to_pylist():
+            if row["right_id"] in self.dropped:
+                continue
             known = result.get(row["left_id"])
             result[row["left_id"]] = row["right_id"] if known is None else min(known, row["right_id"])
         return result
 
     def labels(self, teacher: str, selection: str) -> pa.Table:
-        """The teacher's recorded answers for the selection, in the shape of `er_labels`."""
+        """The teacher's recorded answers for the selection, in the shape of `er_labels`.
+
+        An answer that names none of the options is an abstention. A question of which all options are dropped would
+        never have been asked.
+        """
         left, right = _texts(self.left, self.left_ids), _texts(self.right, self.right_ids)
         rows = []
-        for row in pq.read_table(self.folder / "teacher_labels.parquet").to_pylist():
-            if (row["teacher"], row["selection"]) == (teacher, selection):
-                options = [{"source": "right", "id": str(i), "record": right[i]} for i in row["options"]]
-                rows.append(
-                    {
-                        "left_source": "left",
-                        "left_id": str(row["left_id"]),
-                        "teacher": teacher,
-                        "choice": row["answer"],
-                        "query": left[row["left_id"]],
-                        "options": options,
-                    }
-                )
+        for row in self._recorded(teacher, selection):
+            options = [i for i in row["options"] if i not in self.dropped]
+            if row["options"] and not options:
+                continue
+            rows.append(
+                {
+                    "left_source": "left",
+                    "left_id": str(row["left_id"]),
+                    "teacher": teacher,
+                    "choice": _choice(row, options),
+                    "query": left[row["left_id"]],
+                    "options": [{"source": "right", "id": str(i), "record": right[i]} for i in options],
+                }
+            )
         if not rows:
             raise SystemExit(f"{self.name} has no labels of teacher {teacher} for the selection {selection}")
         return pa.Table.from_pylist(rows)
+
+    def _recorded(self, teacher: str, selection: str) -> list[dict[str, Any]]:
+        columns = ["selection", "teacher", "left_id", "options", "answer"]
+        table = pq.read_table(self.folder / "teacher_labels.parquet", columns=columns)
+        return [row for row in table.to_pylist() if (row["teacher"], row["selection"]) == (teacher, selection)]
 
 
 def find_tasks(data: Path) -> list[Path]:
@@ -111,6 +142,14 @@ def struct(records: Records, rows: np.ndarray) -> pa.StructArray:
     """The records at the given positions as Arrow structs of text."""
     arrays = [pa.array(column.to_list(), pa.string()) for column in records.columns.values()]
     return pa.StructArray.from_arrays(arrays, list(records.names)).take(pa.array(rows))
+
+
+def _choice(row: Mapping[str, Any], options: Sequence[Hashable]) -> int | None:
+    """The position, from 1, among the options that are left of what a recorded answer chose; 0 = none of them."""
+    answer, asked = row["answer"], row["options"]
+    if answer is None or not 0 <= answer <= len(asked):
+        return None
+    return options.index(asked[answer - 1]) + 1 if answer and asked[answer - 1] in options else 0
 
 
 def _table(path: Path) -> tuple[Records, list[Hashable]]:
