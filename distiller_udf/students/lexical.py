@@ -14,9 +14,11 @@ import numpy as np
 from distiller_udf.errors import StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
+from distiller_udf.similarity.text import tokens
 from distiller_udf.students import explain
 from distiller_udf.students.base import StudentInfo, check_columns
 from distiller_udf.students.context import context_features, sigmoid
+from distiller_udf.students.explain import Explanation, Group
 
 KIND = "lexical"
 MODEL_FILE = "lexical.json"
@@ -119,24 +121,44 @@ class LexicalStudent:
         log odds of `score`, and is NaN where that is.
         """
         left, right = check_columns(self.info, left, right)
-        sides = left.names or self.info.left_columns, right.names or self.info.right_columns
-        groups = explain.column_groups(*sides, self.features.comparisons)
+        groups = self._groups(left, right)
         parts = explain.contributions(self._log_odds, left, right, groups)
         parts[left.empty | right.empty] = np.nan
         return [*(g.label for g in groups), "baseline"], parts
 
-    def explain(self, left: Records, right: Records) -> list[str]:
-        """One sentence a pair: its probability, then the columns that spoke for and against, strongest first.
+    def explanations(self, left: Records, right: Records) -> list[Explanation | None]:
+        """What each column, and each word within a column, adds to a pair's log odds; None where a record is empty.
 
-        The figures are those of `contributions`: log odds, which add up to those of `score` with the baseline.
+        The unit is log odds. The columns and the baseline add up to the log odds of `score`, the words of a column to
+        the column's contribution.
         """
-        labels, parts = self.contributions(left, right)
+        left, right = check_columns(self.info, left, right)
+        known = np.flatnonzero(~(left.empty | right.empty))
+        sides = left.take(known), right.take(known)
+        found = explain.explanations(self._log_odds, *sides, self._groups(left, right), self._rarity)
+        result: list[Explanation | None] = [None] * len(left)
+        for row, explanation in zip(known, found, strict=True):
+            result[row] = explanation
+        return result
+
+    def explain(self, left: Records, right: Records) -> list[str]:
+        """One sentence a pair: its probability, then the columns and words that spoke for and against it.
+
+        The figures are those of `explanations`: log odds, which add up to those of `score` with the baseline.
+        """
         return [
-            "A record is empty, so there is nothing to compare."
-            if np.isnan(row[-1])
-            else explain.sentence(labels[:-1], row)
-            for row in parts
+            "A record is empty, so there is nothing to compare." if explanation is None else explanation.sentence()
+            for explanation in self.explanations(left, right)
         ]
+
+    def _groups(self, left: Records, right: Records) -> list[Group]:
+        sides = left.names or self.info.left_columns, right.names or self.info.right_columns
+        return explain.column_groups(*sides, self.features.comparisons)
 
     def _log_odds(self, left: Records, right: Records) -> np.ndarray:
         return self._pair.log_odds(self.features.transform(left, right))
+
+    def _rarity(self, word: str) -> float:
+        """The weight of a folded word: that of the rarest token it stands for."""
+        unseen = self.features.unseen
+        return max((self.features.idf.get(token, unseen) for token in tokens(word)), default=unseen)

@@ -1,4 +1,4 @@
-"""The lexical student: probabilities, choices within a tuple, explanations that add up, and damage."""
+"""The lexical student: probabilities, choices within a tuple, and damage."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import pytest
 
 from distiller_udf.errors import StudentDamaged
 from distiller_udf.records import Records
-from distiller_udf.similarity.columns import Comparison
 from distiller_udf.students import Student, load_student
 from distiller_udf.students.context import CONTEXT, context_features, logit
-from distiller_udf.students.explain import column_groups, contributions, sentence
 from distiller_udf.students.lexical import MODEL_FILE, LexicalStudent
 from tests.conftest import People
 
@@ -82,105 +80,6 @@ def test_context_features_are_what_they_say() -> None:
     assert found["rank"].tolist() == [0, 1, 1, 0]
     assert found["candidates"].tolist() == [3, 3, 3, 1]
     np.testing.assert_allclose(found["rivals"][0], np.log(2 * 0.25))
-
-
-def test_contributions_add_up_to_the_score(student: LexicalStudent, people: People) -> None:
-    for left, right in (sides(people), sides(people, 1)):
-        labels, parts = student.contributions(left, right)
-        assert labels == [*student.info.left_columns, "baseline"]
-        np.testing.assert_allclose(parts.sum(axis=1), logit(student.score(left, right)), atol=1e-6)
-
-
-def test_contributions_depend_on_neither_the_order_nor_the_batch(student: LexicalStudent, people: People) -> None:
-    left, right = sides(people, 1)
-    _, whole = student.contributions(left, right)
-    np.testing.assert_allclose(student.contributions(right, left)[1], whole, atol=1e-9)
-    some = np.asarray([5, 3])
-    np.testing.assert_allclose(student.contributions(left.take(some), right.take(some))[1], whole[some], atol=1e-9)
-
-
-def test_a_column_without_values_contributes_nothing(student: LexicalStudent, people: People) -> None:
-    rows = [{**person, "town": None} for person in people.left[:5]]
-    labels, parts = student.contributions(Records.from_dicts(rows), Records.from_dicts(rows))
-    np.testing.assert_allclose(parts[:, labels.index("town")], 0, atol=1e-9)
-
-
-def test_an_empty_record_has_no_contributions(student: LexicalStudent, people: People) -> None:
-    left = Records.from_dicts([people.left[0], {"name": None, "town": None, "born": None}])
-    right = Records.from_dicts(people.right[:2])
-    _, parts = student.contributions(left, right)
-    assert np.isnan(parts).all(axis=1).tolist() == [False, True]
-    assert student.explain(left, right)[1] == "A record is empty, so there is nothing to compare."
-
-
-def test_plain_text_is_one_player(student: LexicalStudent, people: People) -> None:
-    text = Records.from_texts(["anna bruno bonn 1950-01-02"])
-    for right in (text, Records.from_dicts(people.right[:1])):
-        labels, parts = student.contributions(text, right)
-        assert labels == ["text", "baseline"]
-        np.testing.assert_allclose(parts.sum(axis=1), logit(student.score(text, right)), atol=1e-6)
-
-
-@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 8, 13])
-def test_shapley_values_share_out_a_game(count: int) -> None:
-    """Of a game with known Shapley values: own worth, half of every joint worth of two, all of the constant."""
-    rng = np.random.default_rng(count)
-    own, joint = rng.normal(size=count), np.triu(rng.normal(size=(count, count)), 1)
-
-    def worth(left: Records, right: Records) -> np.ndarray:
-        here = np.column_stack([np.zeros((len(left), 0)), *(c.codes >= 0 for c in left.columns.values())])
-        np.testing.assert_array_equal(here[:, ::-1].T, [c.codes >= 0 for c in right.columns.values()] or here.T)
-        return here @ own + np.einsum("ni,ij,nj->n", here, joint, here) - 2.0
-
-    names = [f"c{i}" for i in range(count)]
-    left = Records.from_dicts([dict.fromkeys(names, "x")] * 50).with_columns(names)
-    groups = column_groups(names, names[::-1], [])
-    parts = contributions(worth, left, left.with_columns(names[::-1]), groups)
-    expected = [*(own + (joint + joint.T).sum(axis=1) / 2), -2.0]
-    np.testing.assert_allclose(parts, np.tile(expected, (50, 1)), atol=1e-9)
-
-
-def test_columns_are_grouped_by_what_they_are_compared_with() -> None:
-    comparisons = [
-        Comparison("record", ("title", "phone", "id", "fax"), ("name", "tel", "id")),
-        Comparison("name", ("title",), ("name",)),
-        Comparison("text", ("phone",), ("tel",)),
-        Comparison("text", ("fax",), ("tel",)),
-    ]
-    groups = column_groups(comparisons[0].left_columns, comparisons[0].right_columns, comparisons)
-    assert [g.label for g in groups] == ["title~name", "phone~tel", "id", "fax"]
-
-
-def test_an_explanation_names_the_columns(student: LexicalStudent, people: People) -> None:
-    match = student.explain(*sides(people))[0]
-    other = student.explain(*sides(people, 1))[0]
-    assert match.startswith("Likely the same (probability 0.99")
-    assert other.startswith("Likely different (probability 0.00")
-    assert all(f"{word} (+" in match for word in ("name", "born"))
-    assert other.endswith(" against a match.")
-    assert match.count("\n") == 0
-
-
-@pytest.mark.parametrize(
-    ("parts", "expected"),
-    [
-        ([4.1, -0.4, 5.0, -0.01, -0.9], "the same (probability 0.9996): c (+5.0), a (+4.1) speak for a match; "),
-        ([4.1, -0.4, 5.0, -0.01, -0.9], "; b (-0.4) speaks against a match."),
-        ([-9, 1, -0.5, 0, -2.5], "different (probability 0.00002): a (-9.0), c (-0.5) speak against a match; b (+1.0)"),
-        ([0, 0, 0, 0, -3], "different (probability 0.0474): no column speaks for a match."),
-        ([0, 1, 0, 0, -3], "different (probability 0.1192): b (+1.0) speaks for a match, but not enough."),
-        ([0, 0, 0, 0, 3], "the same (probability 0.9526): no column speaks against a match."),
-        ([20, 0, 0, 0, 0], "the same (probability above 0.999999): a (+20.0) speaks for a match."),
-        ([-20, 0, 0, 0, 0], "different (probability below 0.000001): a (-20.0) speaks against a match."),
-    ],
-)
-def test_sentences(parts: list[float], expected: str) -> None:
-    assert expected in sentence("abcd", np.asarray(parts))
-
-
-def test_a_sentence_names_the_strongest_columns_only() -> None:
-    said = sentence("abcdefg", np.asarray([1, 2, 3, 4, 5, 6, 7, -9]))
-    assert "g (+7.0), f (+6.0), e (+5.0), d (+4.0), c (+3.0) and 2 more speak for a match." in said
 
 
 def test_no_pairs_are_no_trouble(student: LexicalStudent) -> None:

@@ -142,10 +142,12 @@ def test_select_refuses_candidates_that_are_no_list(connection: duckdb.DuckDBPyC
         connection.sql("select er_select(a, b) from l a, r b where a.id = 1 and b.id = 1").fetchall()
 
 
-def test_explain_names_columns(connection: duckdb.DuckDBPyConnection) -> None:
-    sentence = one(connection, "select er_explain(a, b) from l a, r b where a.id = 5 and b.id = 5")
-    assert "name" in str(sentence)
-    assert "born" in str(sentence)
+def test_explain_names_columns_and_words(connection: duckdb.DuckDBPyConnection) -> None:
+    query = "select er_explain(a, b), er_explain(b, a), a.name, a.born from l a, r b where a.id = 3 and b.id = 3"
+    sentence, swapped, name, born = connection.sql(query).fetchall()[0]
+    assert all(f'"{word}"' in sentence for word in name.split())
+    assert f'both have "{born}")' in sentence
+    assert swapped == sentence
 
 
 def test_missing_columns_are_named(connection: duckdb.DuckDBPyConnection) -> None:
