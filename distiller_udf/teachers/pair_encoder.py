@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distiller_udf.errors import SettingsError
+from distiller_udf.encoding.loading import load_pretrained, longest_input, torch_module
 from distiller_udf.records import parse_text
 
 if TYPE_CHECKING:
@@ -68,18 +68,17 @@ class PairEncoder:
     """
 
     def __init__(self, model: str, training: Training, *, local_only: bool = False) -> None:
-        torch = _torch()
+        torch = torch_module()
         self.training = training
         self.losses: list[float] = []
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         with self._seeded():  # weights that the folder lacks are drawn at random
-            self.tokenizer, self.model = _load(model, local_only)
+            self.tokenizer, self.model = load_pretrained(model, local_only=local_only)
             self.head = torch.nn.Linear(_LIKENESSES, 1).to(self.device)
         self.model.to(self.device)
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
-        longest = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 10**9))
-        self._max_length = min(training.max_length, longest)
+        self._max_length = longest_input(self.tokenizer, self.model, training.max_length)
 
     def fit(self, examples: Sequence[Example]) -> None:
         """Train on the examples: first the head alone, then all weights.
@@ -87,7 +86,7 @@ class PairEncoder:
         A head that starts from nothing would spoil the encoder in its first steps (Kumar et al. 2022, arXiv
         2202.10054). On a CPU, the same examples in the same order give the same weights.
         """
-        torch, settings = _torch(), self.training
+        torch, settings = torch_module(), self.training
         self._fit_head(examples)
         optimizer = torch.optim.AdamW(self._groups(), lr=settings.learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
@@ -108,7 +107,7 @@ class PairEncoder:
 
     def probabilities(self, tuples: Sequence[tuple[str, Sequence[str]]]) -> list[np.ndarray]:
         """For every query with its candidates the probability of each of them; what they leave to 1 is none's."""
-        torch = _torch()
+        torch = torch_module()
         self.model.eval()
         with torch.inference_mode():
             return [
@@ -116,7 +115,7 @@ class PairEncoder:
             ]
 
     def _fit_head(self, examples: Sequence[Example]) -> None:
-        torch = _torch()
+        torch = torch_module()
         self.model.eval()
         with torch.no_grad():
             likenesses = self._likenesses([(e.query, e.candidates) for e in examples])
@@ -132,7 +131,7 @@ class PairEncoder:
 
     def _loss(self, likenesses: Sequence[torch.Tensor], examples: Sequence[Example]) -> Any:
         """Minus the log-probability of the right choice, averaged over the tuples."""
-        torch = _torch()
+        torch = torch_module()
         wrong = [
             -torch.log_softmax(self._with_none(part), 0)[e.choice] for part, e in zip(likenesses, examples, strict=True)
         ]
@@ -140,11 +139,11 @@ class PairEncoder:
 
     def _with_none(self, likenesses: torch.Tensor) -> torch.Tensor:
         scores = self.head(likenesses)[:, 0]
-        return _torch().cat([scores.new_zeros(1), scores])
+        return torch_module().cat([scores.new_zeros(1), scores])
 
     def _likenesses(self, tuples: Sequence[tuple[str, Sequence[str]]]) -> list[torch.Tensor]:
         """For every tuple the likenesses of its pairs: (candidates, 3)."""
-        torch = _torch()
+        torch = torch_module()
         encoded = self._encoded({text for query, candidates in tuples for text in (query, *candidates)})
         pairs = [(encoded[query], encoded[candidate]) for query, candidates in tuples for candidate in candidates]
         parts = [
@@ -156,7 +155,7 @@ class PairEncoder:
 
     def _encoded(self, texts: set[str]) -> dict[str, torch.Tensor]:
         """Every text as its tokens' vectors, (tokens, width), each of length 1. Texts of similar length go together."""
-        torch = _torch()
+        torch = torch_module()
         ordered = sorted(texts, key=lambda text: (len(text), text))
         found = {}
         for start in range(0, len(ordered), _TEXTS_AT_ONCE):
@@ -201,7 +200,7 @@ class PairEncoder:
     @contextlib.contextmanager
     def _seeded(self) -> Iterator[None]:
         """torch's random numbers from our seed, and the caller's own afterwards as if nothing had happened."""
-        torch = _torch()
+        torch = torch_module()
         devices = [torch.cuda.current_device()] if self.device == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.training.seed)
@@ -210,7 +209,7 @@ class PairEncoder:
 
 def _compared(queries: Sequence[torch.Tensor], candidates: Sequence[torch.Tensor]) -> Any:
     """How well the query's tokens are met by the candidate's, the candidate's by the query's, and the means' cosine."""
-    torch = _torch()
+    torch = torch_module()
     pad = torch.nn.utils.rnn.pad_sequence
     left, right = pad(list(queries), batch_first=True), pad(list(candidates), batch_first=True)
     # A padded token is all zeros, and its product with anything says nothing.
@@ -220,44 +219,3 @@ def _compared(queries: Sequence[torch.Tensor], candidates: Sequence[torch.Tensor
     meets = (tokens.max(1).values * there).sum(1) / there.sum(1)
     cosine = torch.nn.functional.cosine_similarity(left.sum(1), right.sum(1), dim=1)
     return torch.stack([met, meets, cosine], 1)
-
-
-def _load(model: str, local_only: bool) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoTokenizer
-
-    try:
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local_only)
-            encoder = AutoModel.from_pretrained(model, use_safetensors=True, local_files_only=local_only)
-    except (OSError, ValueError, KeyError) as error:
-        where = "a local folder" if local_only else "a local folder or a model's name on the hub"
-        reason = str(error).strip().splitlines()[0]
-        raise SettingsError(
-            f"the encoder {model!r} cannot be loaded; give {where} with safetensors: {reason}"
-        ) from error
-    return tokenizer, encoder.float()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without progress bars and reports of weights that are not needed here."""
-    from transformers.utils import logging as their_logging
-
-    verbosity, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
-    their_logging.set_verbosity_error()
-    their_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        their_logging.set_verbosity(verbosity)
-        if bars:
-            their_logging.enable_progress_bar()
-
-
-def _torch() -> Any:
-    try:
-        import torch
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise SettingsError("the encoder needs torch and transformers; install distiller-udf[encoder]") from error
-    return torch

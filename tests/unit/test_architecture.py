@@ -17,6 +17,7 @@ LAYERS = [
     {"errors", "sql"},
     {"records"},
     {"similarity", "prompts", "privacy", "budget", "project", "database"},
+    {"encoding"},
     {"imported", "tuples"},
     {"labels", "registry", "students", "teachers", "votes", "selection"},
     {"scoring", "labelling"},
@@ -40,6 +41,9 @@ HEAVY = {
     "pandas",
     "rich",
 }
+
+TORCH = {"encoding", "teachers/pair_encoder.py", "teachers/vllm.py"}
+"""Rooms and files that may import torch, transformers or safetensors."""
 
 
 def modules() -> list[Path]:
@@ -90,6 +94,12 @@ def test_training_is_imported_by_commands_alone(path: Path) -> None:
 def test_only_the_plug_in_imports_dbt(path: Path) -> None:
     if any(name.split(".")[0] == "dbt" for name in imports(path)):
         assert room(path) == "plugin"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_encoders_import_torch(path: Path) -> None:
+    if {"torch", "transformers", "safetensors"} & {name.split(".")[0] for name in imports(path)}:
+        assert {room(path), path.relative_to(PACKAGE).as_posix()} & TORCH
 
 
 def test_importing_the_package_is_light() -> None:

@@ -1,0 +1,211 @@
+"""Pairs of records as features that a frozen encoder sees: fitted once on the candidates, without labels."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distiller_udf.encoding.cache import EncodedRecord, RecordCache
+from distiller_udf.encoding.loading import torch_module
+from distiller_udf.encoding.maxsim import LIKENESSES, MAX_DIMENSIONS, Spans, TokenBank, likenesses
+from distiller_udf.encoding.reduction import Reduction, TokenWeights
+from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, spans
+from distiller_udf.encoding.token_encoder import DEFAULT_MODEL, TokenEncoder
+from distiller_udf.errors import SettingsError
+from distiller_udf.records import Records
+from distiller_udf.similarity import Comparison
+
+MAX_LENGTH = 96
+DIMENSIONS = 128
+SETTINGS_FILE = "encoding.json"
+ARRAYS_FILE = "encoding.safetensors"
+
+_SAMPLED_RECORDS = 1_500
+_PAIRS_AT_ONCE = 8_192
+
+
+class EncoderFeatures:
+    """Turns pairs of records into likenesses of their tokens, as a pretrained encoder sees them in their record.
+
+    Every distinct record is encoded once and kept (`cache`, bounded in bytes). `comparisons` say which columns are
+    compared, `names` are the features in order (`comparison:feature`), `groups` gives each feature's comparison by its
+    position, and `directions` how the probability of a match may move with it (1 up, -1 down).
+    """
+
+    def __init__(
+        self,
+        comparisons: Sequence[Comparison],
+        encoder: TokenEncoder,
+        reduction: Reduction,
+        weights: TokenWeights,
+    ) -> None:
+        self.comparisons = list(comparisons)
+        self.encoder = encoder
+        self.cache = RecordCache()
+        self.names: list[str] = []
+        self.directions: list[int] = []
+        self.groups: list[int] = []
+        for position, comparison in enumerate(self.comparisons):
+            if comparison.kind in COMPARED:
+                self.names += [f"{comparison.label}:{name}" for name in LIKENESSES]
+                self.directions += LIKENESSES.values()
+                self.groups += [position] * len(LIKENESSES)
+        self._reduction = reduction
+        self._weights = weights
+        self._layouts = layouts(self.comparisons)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def fit(
+        cls,
+        left: Records,
+        right: Records,
+        comparisons: Sequence[Comparison],
+        model: str = DEFAULT_MODEL,
+        *,
+        max_length: int = MAX_LENGTH,
+        dimensions: int = DIMENSIONS,
+        precision: str = "auto",
+        local_only: bool = False,
+        seed: int = 0,
+    ) -> EncoderFeatures:
+        """Fit on candidate pairs: row i of both sides is one pair. `comparisons` are those of `PairFeatures`.
+
+        `model` is a local folder or a hub id (`local_only`: the hub is never asked); a record's tokens after
+        `max_length` are cut; each token is kept as `dimensions` bytes. Raises SettingsError for impossible values,
+        when torch or transformers is missing, or when there is no such model.
+        """
+        if isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= MAX_DIMENSIONS:
+            raise SettingsError(f"dimensions is {dimensions!r}; it must be a whole number from 1 to {MAX_DIMENSIONS}")
+        encoder = TokenEncoder(model, max_length=max_length, precision=precision, local_only=local_only)
+        texts = _distinct_texts(left, right, layouts(comparisons))
+        tokens = encoder.tokenise([text.text for text in texts])
+        inside = [spans(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
+        weights = TokenWeights.fit((t.ids[own] for t, own in zip(tokens, inside, strict=True)), encoder.vocabulary)
+        rng = np.random.default_rng(seed)
+        sample = np.sort(rng.permutation(len(texts))[:_SAMPLED_RECORDS]).tolist()
+        vectors = [v[inside[sample[i]]] for i, v in encoder.encode([tokens[i] for i in sample])]
+        empty = np.zeros((0, encoder.width), dtype=np.float32)
+        reduction = Reduction.fit(np.concatenate([empty, *vectors]), min(dimensions, encoder.width), seed)
+        return cls(comparisons, encoder, reduction, weights)
+
+    def transform(self, left: Records, right: Records) -> np.ndarray:
+        """Features of each pair: float32, shape (pairs, features); NaN = not comparable.
+
+        The same pair has the same features in any batch, and where both sides have the same columns also with its
+        records swapped.
+        """
+        result = np.full((len(left), len(self.names)), np.nan, dtype=np.float32)
+        if not self.names:
+            return result
+        texts = [record_texts(side, layout) for side, layout in zip((left, right), self._layouts, strict=True)]
+        with self._lock:
+            for start in range(0, len(left), _PAIRS_AT_ONCE):
+                rows = slice(start, start + _PAIRS_AT_ONCE)
+                result[rows] = self._transformed([(distinct, row[rows]) for distinct, row in texts])
+        return result
+
+    def save(self, folder: Path) -> None:
+        """Write encoder and fitted state into `folder`, which transformers reads too: JSON and safetensors only."""
+        from safetensors.numpy import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self.encoder.save(folder)
+        tokens, weights = self._weights.seen
+        arrays = {"projection": self._reduction.matrix, "token_ids": tokens, "token_weights": weights}
+        save_file(arrays, folder / ARRAYS_FILE)
+        state = {
+            "max_length": self.encoder.max_length,
+            "precision": self.encoder.precision,
+            "scale": self._reduction.scale,
+            "comparisons": [[c.kind, list(c.left_columns), list(c.right_columns)] for c in self.comparisons],
+        }
+        (folder / SETTINGS_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, precision: str = "auto") -> EncoderFeatures:
+        """Read what `save` wrote; on the same machine it gives the same features, bit by bit.
+
+        A machine that computes in another precision gives slightly others. Raises SettingsError when torch or
+        transformers is missing or the weights cannot be read, OSError, ValueError or KeyError for the other files.
+        """
+        state = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+        comparisons = [Comparison(kind, tuple(a), tuple(b)) for kind, a, b in state["comparisons"]]
+        encoder = TokenEncoder(str(folder), max_length=state["max_length"], precision=precision, local_only=True)
+        from safetensors.numpy import load_file
+
+        arrays = load_file(folder / ARRAYS_FILE)
+        weights = TokenWeights.of(arrays["token_ids"], arrays["token_weights"], encoder.vocabulary)
+        return cls(comparisons, encoder, Reduction(arrays["projection"], state["scale"]), weights)
+
+    def _transformed(self, sides: list[tuple[list[RecordText | None], np.ndarray]]) -> np.ndarray:
+        """The features of some pairs, whose sides are given as distinct records and each pair's index into them."""
+        texts, rows, before = [], [], 0
+        for distinct, row in sides:
+            used, inverse = np.unique(row, return_inverse=True)
+            texts += [distinct[i] for i in used]
+            rows.append(inverse + before)
+            before += len(used)
+        records = self._encoded(texts)
+        bank, starts = self._bank(records)
+        parts = []
+        for comparison in self.comparisons:
+            if comparison.kind in COMPARED:
+                columns = (comparison.left_columns, comparison.right_columns)
+                stretches = [_stretches(records, starts, comparison.kind, names) for names in columns]
+                left, right = (s.take(row) for s, row in zip(stretches, rows, strict=True))
+                part = np.full((len(rows[0]), len(LIKENESSES)), np.nan, dtype=np.float32)
+                both = np.flatnonzero((left.lengths > 0) & (right.lengths > 0))
+                part[both] = likenesses(bank, left.take(both), right.take(both))
+                parts.append(part)
+        return np.concatenate(parts, axis=1)
+
+    def _encoded(self, texts: Sequence[RecordText | None]) -> list[EncodedRecord | None]:
+        """Every text encoded, those that are in the cache from there; None stays None."""
+        found = {text.key: self.cache.get(text.key) for text in texts if text is not None}
+        fresh = {text.key: text for text in texts if text is not None and found[text.key] is None}
+        for key, record in self._fresh(list(fresh.values())):
+            found[key] = record
+            self.cache.put(key, record)
+        return [None if text is None else found[text.key] for text in texts]
+
+    def _fresh(self, texts: Sequence[RecordText]) -> Iterator[tuple[bytes, EncodedRecord]]:
+        tokens = self.encoder.tokenise([text.text for text in texts])
+        for i, vectors in self.encoder.encode(tokens, self._reduction.matrix):
+            inside, columns = spans(texts[i], tokens[i])
+            weights = self._weights.weights[tokens[i].ids[inside]]
+            yield texts[i].key, EncodedRecord(self._reduction.whole(vectors[inside]), weights, columns)
+
+    def _bank(self, records: Sequence[EncodedRecord | None]) -> tuple[TokenBank, np.ndarray]:
+        """All tokens of these records, and where each record's begin."""
+        torch = torch_module()
+        empty = EncodedRecord(np.zeros((0, self._reduction.matrix.shape[1]), np.int8), np.zeros(0, np.int16), {})
+        known = [empty, *(empty if record is None else record for record in records)]
+        starts = np.cumsum([len(record.weights) for record in known])[:-1]
+        arrays = np.concatenate([r.vectors for r in known]), np.concatenate([r.weights for r in known])
+        vectors, weights = (torch.from_numpy(array).to(self.encoder.device) for array in arrays)
+        return TokenBank(vectors, weights, self._reduction.scale), starts
+
+
+def _distinct_texts(left: Records, right: Records, columns: Sequence[Sequence[str]]) -> list[RecordText]:
+    """Every distinct record of both sides that is not empty, once."""
+    found = {}
+    for side, layout in zip((left, right), columns, strict=True):
+        found.update({text.key: text for text in record_texts(side, layout)[0] if text is not None})
+    return list(found.values())
+
+
+def _stretches(records: Sequence[EncodedRecord | None], starts: np.ndarray, kind: str, names: Sequence[str]) -> Spans:
+    """The tokens that a comparison sees of each record; none (length 0) where it has none of these columns."""
+    found = np.zeros((len(records), 2), dtype=np.int64)
+    for row, record in enumerate(records):
+        if record is not None:
+            if kind == "record":
+                found[row] = 0, len(record.weights)
+            else:
+                found[row] = next((record.columns[name] for name in names if name in record.columns), (0, 0))
+    return Spans(starts + found[:, 0], found[:, 1] - found[:, 0])

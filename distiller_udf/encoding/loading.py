@@ -1,0 +1,64 @@
+"""torch, transformers and pretrained encoders: the one place that loads them, and what to do where they are missing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from distiller_udf.errors import SettingsError
+
+
+def torch_module() -> Any:
+    """torch, once transformers is known to be there too; raises SettingsError where one of them is missing."""
+    try:
+        import torch
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise SettingsError(
+            "the encoder needs torch and transformers; install them: pip install 'distiller-udf[encoder]'"
+        ) from error
+    return torch
+
+
+def load_pretrained(model: str, *, local_only: bool, **settings: Any) -> tuple[Any, Any]:
+    """The tokenizer and the encoder, in float32, of a local folder or a hub id (`local_only`: the hub is never asked).
+
+    Weights are read from safetensors alone, and no code of the model's own is run. `settings` go to the model.
+    Raises SettingsError when torch or transformers is missing, or when there is no such model.
+    """
+    torch_module()
+    from transformers import AutoModel, AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local_only)
+            encoder = AutoModel.from_pretrained(model, use_safetensors=True, local_files_only=local_only, **settings)
+    except (OSError, ValueError, KeyError) as error:
+        where = "a local folder" if local_only else "a local folder or a model's name on the hub"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise SettingsError(
+            f"the encoder {model!r} cannot be loaded; give {where} with safetensors: {reason}"
+        ) from error
+    return tokenizer, encoder.float()
+
+
+def longest_input(tokenizer: Any, encoder: Any, max_length: int) -> int:
+    """How many tokens a text may have: `max_length`, or fewer where the model takes fewer."""
+    return int(min(max_length, tokenizer.model_max_length, getattr(encoder.config, "max_position_embeddings", 10**9)))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without progress bars and reports of weights that are not needed here."""
+    from transformers.utils import logging as their_logging
+
+    verbosity, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
+    their_logging.set_verbosity_error()
+    their_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        their_logging.set_verbosity(verbosity)
+        if bars:
+            their_logging.enable_progress_bar()
