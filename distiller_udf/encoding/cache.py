@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_CACHED_BYTES = 512 * 1024**2
-"""About 60,000 records of 60 tokens each in 128 dimensions."""
+"""About 120,000 records of 60 tokens each in 64 dimensions."""
 
 _OVERHEAD = 600
 

@@ -19,12 +19,13 @@ from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
 from distiller_udf.similarity import Comparison
 
-MAX_LENGTH = 96
-DIMENSIONS = 128
+MAX_LENGTH = 64
+DIMENSIONS = 64
 SETTINGS_FILE = "encoding.json"
 ARRAYS_FILE = "encoding.safetensors"
 
-_SAMPLED_RECORDS = 1_500
+_WEIGHED_RECORDS = 20_000
+_REDUCED_RECORDS = 500
 _PAIRS_AT_ONCE = 8_192
 
 
@@ -82,13 +83,13 @@ class EncoderFeatures:
         if isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= MAX_DIMENSIONS:
             raise SettingsError(f"dimensions is {dimensions!r}; it must be a whole number from 1 to {MAX_DIMENSIONS}")
         encoder = TokenEncoder(model, max_length=max_length, precision=precision, local_only=local_only)
-        texts = _distinct_texts(left, right, layouts(comparisons))
+        rng = np.random.default_rng(seed)
+        texts = _sample(left, right, layouts(comparisons), rng)
         tokens = encoder.tokenise([text.text for text in texts])
         inside = [spans(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
         weights = TokenWeights.fit((t.ids[own] for t, own in zip(tokens, inside, strict=True)), encoder.vocabulary)
-        rng = np.random.default_rng(seed)
-        sample = np.sort(rng.permutation(len(texts))[:_SAMPLED_RECORDS]).tolist()
-        vectors = [v[inside[sample[i]]] for i, v in encoder.encode([tokens[i] for i in sample])]
+        some = np.sort(rng.permutation(len(texts))[:_REDUCED_RECORDS]).tolist()
+        vectors = [v[inside[some[i]]] for i, v in encoder.encode([tokens[i] for i in some])]
         empty = np.zeros((0, encoder.width), dtype=np.float32)
         reduction = Reduction.fit(np.concatenate([empty, *vectors]), min(dimensions, encoder.width), seed)
         return cls(comparisons, encoder, reduction, weights)
@@ -102,11 +103,10 @@ class EncoderFeatures:
         result = np.full((len(left), len(self.names)), np.nan, dtype=np.float32)
         if not self.names:
             return result
-        texts = [record_texts(side, layout) for side, layout in zip((left, right), self._layouts, strict=True)]
         with self._lock:
             for start in range(0, len(left), _PAIRS_AT_ONCE):
-                rows = slice(start, start + _PAIRS_AT_ONCE)
-                result[rows] = self._transformed([(distinct, row[rows]) for distinct, row in texts])
+                rows = np.arange(start, min(start + _PAIRS_AT_ONCE, len(left)))
+                result[rows] = self._transformed(left.take(rows), right.take(rows))
         return result
 
     def save(self, folder: Path) -> None:
@@ -142,14 +142,10 @@ class EncoderFeatures:
         weights = TokenWeights.of(arrays["token_ids"], arrays["token_weights"], encoder.vocabulary)
         return cls(comparisons, encoder, Reduction(arrays["projection"], state["scale"]), weights)
 
-    def _transformed(self, sides: list[tuple[list[RecordText | None], np.ndarray]]) -> np.ndarray:
-        """The features of some pairs, whose sides are given as distinct records and each pair's index into them."""
-        texts, rows, before = [], [], 0
-        for distinct, row in sides:
-            used, inverse = np.unique(row, return_inverse=True)
-            texts += [distinct[i] for i in used]
-            rows.append(inverse + before)
-            before += len(used)
+    def _transformed(self, left: Records, right: Records) -> np.ndarray:
+        (texts, left_rows), (right_texts, right_rows) = map(record_texts, (left, right), self._layouts)
+        rows = left_rows, right_rows + len(texts)
+        texts += right_texts
         records = self._encoded(texts)
         bank, starts = self._bank(records)
         parts = []
@@ -157,10 +153,10 @@ class EncoderFeatures:
             if comparison.kind in COMPARED:
                 columns = (comparison.left_columns, comparison.right_columns)
                 stretches = [_stretches(records, starts, comparison.kind, names) for names in columns]
-                left, right = (s.take(row) for s, row in zip(stretches, rows, strict=True))
-                part = np.full((len(rows[0]), len(LIKENESSES)), np.nan, dtype=np.float32)
-                both = np.flatnonzero((left.lengths > 0) & (right.lengths > 0))
-                part[both] = likenesses(bank, left.take(both), right.take(both))
+                a, b = (s.take(row) for s, row in zip(stretches, rows, strict=True))
+                part = np.full((len(left), len(LIKENESSES)), np.nan, dtype=np.float32)
+                both = np.flatnonzero((a.lengths > 0) & (b.lengths > 0))
+                part[both] = likenesses(bank, a.take(both), b.take(both))
                 parts.append(part)
         return np.concatenate(parts, axis=1)
 
@@ -191,11 +187,15 @@ class EncoderFeatures:
         return TokenBank(vectors, weights, self._reduction.scale), starts
 
 
-def _distinct_texts(left: Records, right: Records, columns: Sequence[Sequence[str]]) -> list[RecordText]:
-    """Every distinct record of both sides that is not empty, once."""
+def _sample(
+    left: Records, right: Records, columns: Sequence[Sequence[str]], rng: np.random.Generator
+) -> list[RecordText]:
+    """Distinct records of both sides that are not empty, each once; of many, some."""
     found = {}
     for side, layout in zip((left, right), columns, strict=True):
-        found.update({text.key: text for text in record_texts(side, layout)[0] if text is not None})
+        first, _ = side.distinct
+        some = side.take(np.sort(rng.permutation(first)[: _WEIGHED_RECORDS // 2]))
+        found.update({text.key: text for text in record_texts(some, layout)[0] if text is not None})
     return list(found.values())
 
 

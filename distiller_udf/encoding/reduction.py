@@ -11,7 +11,6 @@ import numpy as np
 from distiller_udf.encoding.maxsim import WEIGHT_STEPS
 
 _LARGEST = 127
-_CLIPPED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Reduction:
         """Keep what tells most of these unit vectors, (tokens, width), apart: their principal directions.
 
         The directions are turned at random (`seed`), which changes no product and spreads the values evenly, so that
-        few are clipped at a scale that keeps the rest fine.
+        the largest leaves the others enough steps.
         """
         moments = vectors.T.astype(np.float64) @ vectors / max(len(vectors), 1)
         _, directions = np.linalg.eigh(moments)
@@ -35,8 +34,8 @@ class Reduction:
         matrix = np.ascontiguousarray(kept @ turn, dtype=np.float32)
         reduced = vectors @ matrix
         reduced /= np.maximum(np.linalg.norm(reduced, axis=1, keepdims=True), 1e-12)
-        largest = float(np.quantile(np.abs(reduced), 1 - _CLIPPED)) if reduced.size else 1.0
-        return cls(matrix, _LARGEST / max(largest, 1e-6))
+        largest = float(np.abs(reduced).max(initial=0.0))
+        return cls(matrix, _LARGEST / largest if largest > 0 else 1.0)
 
     def whole(self, reduced: np.ndarray) -> np.ndarray:
         """Reduced unit vectors as int8."""

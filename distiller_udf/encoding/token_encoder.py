@@ -43,7 +43,7 @@ class TokenEncoder:
     missing, or when there is no such model.
     """
 
-    def __init__(self, model: str, *, max_length: int = 96, precision: str = "auto", local_only: bool = False) -> None:
+    def __init__(self, model: str, *, max_length: int = 64, precision: str = "auto", local_only: bool = False) -> None:
         one_of("precision", precision, PRECISIONS)
         if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 3:
             raise SettingsError(f"max_length is {max_length!r}; it must be a whole number of tokens from 3")

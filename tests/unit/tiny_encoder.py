@@ -1,0 +1,40 @@
+"""A BERT of random weights, made in the test: letters, digits and a few words are its vocabulary."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+
+def save_tiny_encoder(folder: Path) -> None:
+    """Write the encoder and its tokenizer to `folder`, the same weights each time."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    signs = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    letters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
+    words = "turntable model black silver sony yamaha bose fine sound deep bass and".split()
+    pieces = [*signs, *letters, *(f"##{letter}" for letter in letters), *words]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    bare = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=50))
+    bare.normalizer = normalizers.BertNormalizer(lowercase=True)
+    bare.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    bare.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bare, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    tokenizer.save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
