@@ -28,13 +28,14 @@ def load_pretrained(model: str, *, local_only: bool, **settings: Any) -> tuple[A
     Raises SettingsError when torch or transformers is missing, or when there is no such model.
     """
     torch_module()
+    from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
 
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local_only)
             encoder = AutoModel.from_pretrained(model, use_safetensors=True, local_files_only=local_only, **settings)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         where = "a local folder" if local_only else "a local folder or a model's name on the hub"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SettingsError(

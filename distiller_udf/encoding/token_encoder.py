@@ -14,6 +14,7 @@ from distiller_udf.errors import SettingsError, one_of
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PRECISIONS = ("auto", "float32", "bfloat16")
+"""Dynamic int8 is not among them: its scales come from the batch, so a text's vectors would too."""
 
 _TOKENS_AT_ONCE = 4_096
 _LENGTH_STEP = 8

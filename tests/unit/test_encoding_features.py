@@ -320,6 +320,23 @@ def test_weights_that_need_pickle_are_refused(model: str, tmp_path: Path) -> Non
         EncoderFeatures.fit(left, right, COLUMNS, str(tmp_path), local_only=True)
 
 
+def test_weights_and_arrays_that_are_cut_off_are_said(features: EncoderFeatures, tmp_path: Path) -> None:
+    for name, error in (("model.safetensors", SettingsError), ("encoding.safetensors", ValueError)):
+        folder = tmp_path / name
+        features.save(folder)
+        (folder / name).write_bytes((folder / name).read_bytes()[:1_000])
+        with pytest.raises(error):
+            EncoderFeatures.load(folder)
+
+
+@pytest.mark.parametrize("lost", ["tokenizer.json", "model.safetensors", "config.json"])
+def test_a_folder_that_lacks_a_part_is_said(features: EncoderFeatures, tmp_path: Path, lost: str) -> None:
+    features.save(tmp_path)
+    (tmp_path / lost).unlink()
+    with pytest.raises(SettingsError, match=r"cannot be loaded|cannot tell where"):
+        EncoderFeatures.load(tmp_path)
+
+
 def test_a_missing_torch_is_said() -> None:
     code = """
 import sys
