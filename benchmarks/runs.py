@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from benchmarks.scoring import judge
 from benchmarks.tasks import Task, candidate_batch
 from distiller_udf.errors import TrainingError
 from distiller_udf.students import load_student
+from distiller_udf.students.choice import choose
 from distiller_udf.training.evaluate import expected_calibration_error, one_to_one
+from distiller_udf.training.train import train
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,20 @@ def decide(
     labels = drawn(task.labels(teacher, selection), training.label_share, seed)
     tuples = len(set(labels["left_id"].to_pylist()))
     try:
-        _train(training.student, labels, folder, [candidate_batch(task)], {"seed": seed, **training.settings})
+        train(training.student, labels, folder, [candidate_batch(task)], {"seed": seed, **training.settings})
     except TrainingError as error:
         seconds = time.perf_counter() - started
         return Decided(left, right, None, None, [], tuples, seconds, None, str(error))
     trained = time.perf_counter() - started
     student = load_student(folder)
+    # All candidates compete, as in the warehouse; decisions are then made for the test pairs.
+    lefts, rights = task.split(None)
     started = time.perf_counter()
-    a, b = task.left.take(left), task.right.take(right)
-    probabilities = student.score(a, b)
-    choices = student.choose(a, b, left, probabilities)
-    speed = len(left) / (time.perf_counter() - started)
+    probabilities = student.score(task.left.take(lefts), task.right.take(rights))
+    choices = choose(student.info, probabilities, lefts, rights)
+    speed = len(lefts) / (time.perf_counter() - started)
+    tested = task.tested(teacher, selection)
+    probabilities, choices = probabilities[tested], choices[tested]
     chosen = one_to_one(left.tolist(), right.tolist(), choices, student.info.choice_threshold)
     return Decided(left, right, probabilities, choices, chosen, tuples, trained, speed)
 
@@ -132,13 +136,6 @@ def drawn(labels: pa.Table, share: float, seed: int) -> pa.Table:
     count = max(1, round(share * len(tuples)))
     kept = {tuples[i] for i in np.random.default_rng(seed).permutation(len(tuples))[:count]}
     return labels.filter(pa.array([name in kept for name in names]))
-
-
-def _train(
-    kind: str, labels: pa.Table, folder: Path, candidates: list[pa.RecordBatch], settings: Mapping[str, Any]
-) -> None:
-    """Train a student of any kind; the one place that knows where training is."""
-    import_module(f"distiller_udf.training.{kind}").train(labels, folder, candidates, settings)
 
 
 def _calibration_error(probabilities: np.ndarray | None, truth: np.ndarray) -> float | None:

@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.tasks import Task, candidate_batch, find_tasks
 from distiller_udf.selection import STRATEGIES, select
 from distiller_udf.students import load_student
-from distiller_udf.training.lexical import train
+from distiller_udf.training.train import train
 from distiller_udf.votes import METHODS, reliabilities, vote
 
 ALL_TEACHERS = "blocking_max"
@@ -116,7 +116,7 @@ def with_student(task: Task, table: pa.Table, seed: int) -> pa.Table:
     labels = labels.take(pa.array(np.random.default_rng(seed).permutation(len(labels))[:half]))
     left, right = task.split(None)
     with tempfile.TemporaryDirectory() as staged:
-        train(labels, Path(staged) / "student", [candidate_batch(task)], {"seed": seed})
+        train("lexical", labels, Path(staged) / "student", [candidate_batch(task)], {"seed": seed})
         student = load_student(Path(staged) / "student")
         one, other = task.left.take(left), task.right.take(right)
         choices = student.choose(one, other, left, student.score(one, other))

@@ -53,12 +53,17 @@ class Task:
         rows = [(left[a], right[b]) for a, b, keep in pairs if keep]
         return np.asarray([a for a, _ in rows], dtype=np.int64), np.asarray([b for _, b in rows], dtype=np.int64)
 
-    def unlabelled(self, teacher: str, selection: str) -> tuple[np.ndarray, np.ndarray]:
-        """The test pairs whose left record the teacher was not asked about in this selection."""
+    def tested(self, teacher: str, selection: str) -> np.ndarray:
+        """Which candidate pairs are tested, as a mask: those whose left record the teacher was not asked about."""
         labelled = {row["left_id"] for row in self._recorded(teacher, selection)}
-        left, right = self.split("test")
-        keep = np.asarray([self.left_ids[i] not in labelled for i in left], dtype=bool)
-        return left[keep], right[keep]
+        pairs = zip(self.candidates["split"].to_pylist(), self.candidates["left_id"].to_pylist(), strict=True)
+        return np.asarray([split == "test" and left not in labelled for split, left in pairs], dtype=bool)
+
+    def unlabelled(self, teacher: str, selection: str) -> tuple[np.ndarray, np.ndarray]:
+        """The test pairs, whose left record the teacher was not asked about in this selection."""
+        left, right = self.split(None)
+        tested = self.tested(teacher, selection)
+        return left[tested], right[tested]
 
     def thinned(self, share: float, seed: int) -> Task:
         """The task without a random share of its right records, so that most left records may have no match.

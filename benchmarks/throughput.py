@@ -24,7 +24,7 @@ import distiller_udf
 from benchmarks.tasks import Task, candidate_batch, struct
 from benchmarks.through_dbt import score_through_dbt
 from distiller_udf.students import Student, load_student
-from distiller_udf.training.lexical import train
+from distiller_udf.training.train import train
 
 CHUNK = 4_096
 """Pairs the student scores at a time here: fewer than the task has, so that no pair occurs twice in one call."""
@@ -80,7 +80,7 @@ def measure(task: Task, teacher: str, selection: str, pairs: int) -> dict[str, f
     """Train on the task's recorded labels, warm up, and measure each way of scoring."""
     with tempfile.TemporaryDirectory() as staged:
         folder = Path(staged) / "lexical"
-        train(task.labels(teacher, selection), folder, [candidate_batch(task)])
+        train("lexical", task.labels(teacher, selection), folder, [candidate_batch(task)])
         student = load_student(folder)
         student_pairs_per_second(student, task, min(pairs, 20_000))
         return {

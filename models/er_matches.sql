@@ -3,7 +3,7 @@
 {{ config(materialized='table') }}
 
 {{ distiller_udf.er_matches(
-    ref('er_scores'),
+    ref('er_choices'),
     records=ref('er_records'),
     sources=er['er_sources'],
     task=er['er_task'],

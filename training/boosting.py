@@ -1,4 +1,4 @@
-"""Cross-fitted gradient-boosted trees: every labelled row is also scored by models that have not seen its tuple."""
+"""Cross-fitted pair models: every labelled row is also scored by models that have not seen its tuple."""
 
 from __future__ import annotations
 
@@ -7,59 +7,59 @@ from typing import Any
 
 import numpy as np
 
+from distiller_udf.students.pair_model import Line, PairModel, Scale
+
+from .linear import fit_line, mean_line
+from .rows import Rows
+
 
 @dataclass(frozen=True)
 class Boosting:
-    """How trees are grown. `folds` × `repeats` models are trained and averaged; `rounds` trees each."""
+    """How a pair model is fitted: a line with the penalty `ridge`, then `rounds` trees that correct it.
+
+    `folds` × `repeats` of them are fitted and averaged.
+    """
 
     seed: int = 0
     folds: int = 5
     repeats: int = 1
-    rounds: int = 100
+    ridge: float = 5.0
+    rounds: int = 50
     learning_rate: float = 0.1
     leaves: int = 4
     leaf_size: int = 10
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows to learn from: `matrix` (rows, features), `labels` in [0, 1], `weights`, and the tuple each belongs to."""
-
-    matrix: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
-    tuples: np.ndarray
-
-    def take(self, rows: np.ndarray) -> Rows:
-        """The rows given by mask or position."""
-        return Rows(self.matrix[rows], self.labels[rows], self.weights[rows], self.tuples[rows])
-
-
-@dataclass(frozen=True)
 class CrossFit:
-    """The models, and every labelled row's raw score from those that have not seen its tuple."""
+    """The calibrated model, and every labelled row's log odds from the parts that have not seen its tuple."""
 
-    boosters: list[Any]
+    model: PairModel
     held_out: np.ndarray
 
-    def raw(self, matrix: np.ndarray) -> np.ndarray:
-        """Mean raw score of rows that no model has seen."""
-        return np.asarray(np.mean([b.predict(matrix, raw_score=True) for b in self.boosters], axis=0))
 
-
-def cross_fit(rows: Rows, directions: list[int], settings: Boosting, extra: Rows | None = None) -> CrossFit:
-    """Train folds × repeats models by tuple; `extra` rows are learnt by every model and never held out."""
-    boosters, held_out = [], np.zeros(len(rows.labels))
+def cross_fit(
+    rows: Rows, directions: list[int], settings: Boosting, scale: Scale, extra: Rows | None = None
+) -> CrossFit:
+    """Fit folds × repeats models by tuple; `extra` rows are learnt by every model and never held out."""
+    lines: list[Line] = []
+    boosters: list[Any] = []
+    held_out = np.zeros(len(rows.labels))
     folds = min(settings.folds, len(np.unique(rows.tuples)))
     for repeat in range(settings.repeats):
         fold = _folds(rows, folds, settings.seed + repeat)
         for k in range(folds):
             outside = fold == k
-            known = rows.take(~outside) if extra is None else _joined(rows.take(~outside), extra)
-            booster = _booster(known, directions, settings, seed=settings.seed * 1000 + repeat * folds + k)
-            held_out[outside] += booster.predict(rows.matrix[outside], raw_score=True)
+            known = rows.take(~outside)
+            known = known if extra is None else known.joined(extra)
+            line = fit_line(known, directions, scale, settings.ridge)
+            booster = _booster(known, line, directions, settings, settings.seed * 1000 + repeat * folds + k)
+            held_out[outside] += PairModel(line, [booster]).raw(rows.matrix[outside])
+            lines.append(line)
             boosters.append(booster)
-    return CrossFit(boosters, held_out / settings.repeats)
+    held_out /= settings.repeats
+    slope, intercept = platt(held_out, rows.labels, rows.weights)
+    return CrossFit(PairModel(mean_line(lines), boosters, slope, intercept), slope * held_out + intercept)
 
 
 def platt(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
@@ -86,16 +86,7 @@ def _folds(rows: Rows, folds: int, seed: int) -> np.ndarray:
     return np.asarray(fold[group])
 
 
-def _joined(first: Rows, second: Rows) -> Rows:
-    return Rows(
-        np.concatenate([first.matrix, second.matrix]),
-        np.concatenate([first.labels, second.labels]),
-        np.concatenate([first.weights, second.weights]),
-        np.concatenate([first.tuples, second.tuples]),
-    )
-
-
-def _booster(rows: Rows, directions: list[int], settings: Boosting, seed: int) -> Any:
+def _booster(rows: Rows, line: Line, directions: list[int], settings: Boosting, seed: int) -> Any:
     import lightgbm
 
     parameters = {
@@ -116,5 +107,5 @@ def _booster(rows: Rows, directions: list[int], settings: Boosting, seed: int) -
         "num_threads": 1,
         "verbosity": -1,
     }
-    data = lightgbm.Dataset(rows.matrix, rows.labels, weight=rows.weights)
+    data = lightgbm.Dataset(rows.matrix, rows.labels, weight=rows.weights, init_score=line(rows.matrix))
     return lightgbm.train(parameters, data, num_boost_round=settings.rounds)

@@ -38,6 +38,31 @@ def f1_threshold(probabilities: np.ndarray) -> float:
     return float(np.clip(f1.max() / 2, 0.05, 0.5))
 
 
+def precision_threshold(probabilities: np.ndarray, truth: np.ndarray, target: float) -> float:
+    """The lowest threshold from which on decisions keep the precision `target`, judged by held-out labels in [0, 1].
+
+    Where no threshold keeps it, the highest one that is left: only what is surer than all that was labelled matches.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    ranked = probabilities[order]
+    precision = np.cumsum(truth[order]) / np.arange(1, len(ranked) + 1)
+    # Pairs of equal probability are decided alike, so that only the last of them can be a threshold.
+    last = np.append(ranked[1:] != ranked[:-1], True)
+    kept = np.flatnonzero(last & (precision >= target))
+    found = ranked[kept[-1]] if len(kept) else np.nextafter(ranked.max(initial=0.5), 1.0)
+    return float(np.clip(found, 1e-6, 1 - 1e-9))
+
+
+def best_of(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Boolean mask: the first best row of each group."""
+    order = np.lexsort((-scores, groups))
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = groups[order[1:]] != groups[order[:-1]]
+    mask = np.zeros(len(order), dtype=bool)
+    mask[order[first]] = True
+    return mask
+
+
 def one_to_one(
     left: Sequence[Hashable], right: Sequence[Hashable], probabilities: np.ndarray, threshold: float
 ) -> list[int]:

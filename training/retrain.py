@@ -21,8 +21,9 @@ from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
 from distiller_udf.students import KINDS, load_student
 from distiller_udf.students.base import StudentInfo
+from distiller_udf.teachers.weights import model_identity
 
-from . import lexical
+from .train import train
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,13 +76,15 @@ def ensure_student(
     """
     one_of("er_student", kind, KINDS)
     fingerprint = label_fingerprint(labels)
-    version = f"{kind}-{content_hash(kind, fingerprint, _canonical(settings), columns, __version__)[:12]}"
+    known = _identified(settings)
+    version = f"{kind}-{content_hash(kind, fingerprint, _canonical(known), columns, __version__)[:12]}"
     if registry.exists(version):
         return _current(registry, version, trained=False)
     labels = in_order(labels)
     with registry.staging() as folder:
         origin = {"label_fingerprint": fingerprint, "teachers": teachers(labels), "code_version": __version__}
-        lexical.train(
+        train(
+            kind,
             labels,
             folder,
             candidates() if candidates else None,
@@ -92,6 +95,14 @@ def ensure_student(
         )
         registry.publish(folder, version)
     return _current(registry, version, trained=True)
+
+
+def _identified(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings with the encoder named by its weights: other weights in the same folder make another student."""
+    known = dict(settings or {})
+    if "encoder" in known:
+        known["encoder"] = model_identity(known["encoder"])
+    return known
 
 
 def _current(registry: Registry, version: str, trained: bool) -> Outcome:
@@ -169,11 +180,22 @@ def student_model(
         answered,
         registry,
         kind=settings["student"],
-        settings={"seed": settings["seed"], "multi": may_match_several(settings)},
+        settings=training_settings(settings, folder),
         candidates=lambda: sampled(session, pairs),
         columns=record_columns(pairs),
     )
     return student_table(registry)
+
+
+def training_settings(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings of training, from the er_* variables as dbt has them, without those of other kinds of student."""
+    chosen: dict[str, Any] = {"seed": settings["seed"], "multi": may_match_several(settings)}
+    if settings["target_precision"] is not None:
+        chosen["target_precision"] = settings["target_precision"]
+    if settings["student"] != "lexical":
+        local = folder / settings["student_encoder"]
+        chosen["encoder"] = str(local) if local.is_dir() else settings["student_encoder"]
+    return chosen
 
 
 def _no_imported_labels(wanted: Sequence[str | None], store: Path) -> str:

@@ -1,71 +1,71 @@
-"""Self-training: unlabelled tuples on which the student is clear teach it what the labelled ones look unlike.
+"""Self-training: what the student says of unlabelled tuples, with how sure it is, teaches it what labelled ones lack.
 
-The selection shows the teacher an unusual part of the data (say, the most similar records). A student trained on
-that part alone misjudges the rest. So it decides unlabelled tuples itself and learns from those with a clear winner;
-the others are left out, because "none" there may only mean "unlike anything labelled".
+The selection shows the teacher an unusual part of the data (say, the most and the least similar records); a student
+trained on that part alone misjudges the rest. So the student decides the unlabelled tuples, records competing from both
+sides, and learns from its own probabilities beside the labels; some turns of that are expectation maximisation over
+the matches that nobody labelled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from distiller_udf.records import Records
+from distiller_udf.students.choice import Choice
+from distiller_udf.students.odds import sigmoid
+from distiller_udf.students.pair_model import PairModel, Scale
 
-from .boosting import Rows
+from .boosting import cross_fit
+from .choosing import fit_choice
+from .pool import Pool
+from .rows import Rows
+from .settings import TrainingSettings
 
-WEIGHT = 0.2
+WEIGHT = 0.5
 """Weight of a self-labelled pair; the teacher's have 1."""
-
-CLEAR = 0.25
-"""Choice probability from which the best candidate of a tuple counts as its match."""
-
-MAX_ROWS = 20_000
-"""Unlabelled pairs to learn from: more only takes longer."""
 
 
 @dataclass(frozen=True)
-class Unlabelled:
-    """Unlabelled candidate pairs in features, with their tuple and the number of their right record."""
+class Fitted:
+    """A pair model, and the log odds that it gives the pool (labelled pairs by parts that have not seen them)."""
 
-    matrix: np.ndarray
-    tuples: np.ndarray
-    rights: np.ndarray
+    model: PairModel
+    log_odds: np.ndarray
 
 
-def unlabelled_rows(
-    left: Records, right: Records, tuples: np.ndarray, labelled: Records, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the candidate pairs of whole unlabelled tuples, at most about MAX_ROWS, and their right records.
+def fit_pairs(
+    rows: Rows,
+    rest: np.ndarray,
+    pool: Pool,
+    directions: list[int],
+    settings: TrainingSettings,
+    guesses: np.ndarray | None = None,
+    report: Callable[[float], None] = lambda share: None,
+) -> Fitted:
+    """Fit a pair model on labelled `rows` and, in turns, on what it says of the unlabelled pairs `rest`.
 
-    A tuple whose left record was labelled is left out.
+    `rest` has the features of the pool's unlabelled pairs. `guesses` are probabilities of theirs to start from.
+    `report` is called with the share done.
     """
-    known = set(labelled.take(labelled.distinct[0]).texts())
-    first, inverse = left.distinct
-    is_known = np.asarray([text in known for text in left.take(first).texts()], dtype=bool)[inverse]
-    _, group = np.unique(tuples, return_inverse=True)
-    is_known = (np.bincount(group, is_known) > 0)[group] if len(group) else is_known
-    free = np.unique(group[~is_known])
-    shuffled = np.random.default_rng(seed).permutation(free)
-    enough = np.searchsorted(np.cumsum(np.bincount(group, minlength=1)[shuffled]), MAX_ROWS, side="right")
-    rows = np.flatnonzero(np.isin(group, shuffled[:enough]))
-    return rows, right.take(rows).distinct[1]
+    scale = Scale.fit(np.concatenate([rows.matrix, rest]))
+    turns = settings.self_training if len(rest) else 0
+    extra = None if guesses is None else _guessed(rest, guesses, pool)
+    for turn in range(turns + 1):
+        report(turn / (turns + 1))
+        fit = cross_fit(rows, directions, settings, scale, extra)
+        log_odds = np.concatenate([fit.held_out, fit.model.log_odds(rest)]) if len(rest) else fit.held_out
+        if turn < turns:
+            extra = _guessed(rest, linked(log_odds, rows, pool)[1][len(rows.labels) :], pool)
+    return Fitted(fit.model, log_odds)
 
 
-def self_labelled(unlabelled: Unlabelled, choices: np.ndarray) -> Rows:
-    """The tuples with a clear winner, labelled by it: the best of its tuple and the best for its right record."""
-    winner = (choices >= CLEAR) & best_of(choices, unlabelled.tuples) & best_of(choices, unlabelled.rights)
-    rows = np.isin(unlabelled.tuples, unlabelled.tuples[winner])
-    labels = winner[rows].astype(np.float64)
-    return Rows(unlabelled.matrix[rows], labels, np.full(len(labels), WEIGHT), unlabelled.tuples[rows])
+def linked(log_odds: np.ndarray, rows: Rows, pool: Pool) -> tuple[Choice, np.ndarray]:
+    """How pairs of the pool compete from both sides, and the choice probabilities that follow."""
+    choice = fit_choice(log_odds, pool.lefts, pool.rights, rows.labels, rows.tuples)
+    return choice, choice.probabilities(sigmoid(log_odds), pool.lefts, pool.rights)
 
 
-def best_of(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Boolean mask: the first best row of each group."""
-    order = np.lexsort((-scores, groups))
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = groups[order[1:]] != groups[order[:-1]]
-    mask = np.zeros(len(order), dtype=bool)
-    mask[order[first]] = True
-    return mask
+def _guessed(rest: np.ndarray, guesses: np.ndarray, pool: Pool) -> Rows:
+    return Rows(rest, guesses, np.full(len(rest), WEIGHT), pool.lefts[len(pool.lefts) - len(rest) :])

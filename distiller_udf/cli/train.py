@@ -39,6 +39,15 @@ existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 @students_option
 @name_option
 @click.option("--student", type=click.Choice(list(KINDS)), default="lexical", show_default=True)
+@click.option(
+    "--encoder",
+    help="With encoder and blend: a folder or the id of a model on the hub.  [default: all-MiniLM-L6-v2]",
+)
+@click.option(
+    "--target-precision",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="The precision that decisions must keep on held-out labels.  [default: the best F1]",
+)
 @click.option("--multi", is_flag=True, help="Several candidates of a record may match, as in deduplication.")
 @click.option("--seed", default=42, show_default=True)
 @json_option
@@ -51,6 +60,8 @@ def train(
     root: Path,
     name: str,
     student: str,
+    encoder: str | None,
+    target_precision: float | None,
     multi: bool,
     seed: int,
     as_json: bool,
@@ -62,6 +73,7 @@ def train(
     from distiller_udf.registry import Registry
     from distiller_udf.training.retrain import ensure_student
 
+    given = {"encoder": encoder if student != "lexical" else None, "target_precision": target_precision}
     label_source, pair_source = read_sources(database, schema, labels, pairs)
     label_table = label_source.to_arrow_table()
     with progress("training", 100) as advance:
@@ -69,7 +81,7 @@ def train(
             voted(label_table, vote) if labels else label_table,
             Registry(root, name),
             kind=student,
-            settings={"seed": seed, "multi": multi},
+            settings={"seed": seed, "multi": multi} | {k: v for k, v in given.items() if v is not None},
             candidates=pair_source,
             progress=in_percent(advance),
         )

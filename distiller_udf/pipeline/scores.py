@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -51,12 +52,17 @@ def score(
 
 def current_student(students: duckdb.DuckDBPyRelation) -> Student:
     """The student that `er_student` names as the current one. Raises StudentNotFound when it names none."""
+    return load_student(current_student_path(students))
+
+
+def current_student_path(students: duckdb.DuckDBPyRelation) -> Path:
+    """The folder of the current student in `er_student`. Raises StudentNotFound when it names none."""
     from distiller_udf.errors import StudentNotFound
 
     paths = students.filter("is_current").select("path").fetchall()
     if not paths:
         raise StudentNotFound("er_student has no current student; run `dbt build --select er_student` first")
-    return load_student(paths[0][0])
+    return Path(paths[0][0])
 
 
 def _score_rows(student: Student, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -173,7 +173,7 @@ def _agreement(kind: str, left: Column, right: Column, cache: ValueCache) -> np.
     a, b = left.codes[both], right.codes[both]
     if kind in ("text", "long"):
         left_rows, right_rows = cache.rows(left.values), cache.rows(right.values)
-        return cache.gram_cosine(left_rows[a], right_rows[b])
+        return cache.gram_overlap(left_rows[a], right_rows[b])[0]
     parse = (lambda v: parse_date(v)[0]) if kind == "date" else parse_number
     x = np.asarray([parse(v) for v in left.values], dtype=float)[a]
     y = np.asarray([parse(v) for v in right.values], dtype=float)[b]

@@ -26,16 +26,19 @@ _VECTORS = {
     "code_contained_max": 1,
     "code_contained_min": 1,
     "gram_cosine": 1,
+    "gram_contained_max": 1,
+    "gram_contained_min": 1,
 }
 _EDITS = {"ratio": 1, "sorted_ratio": 1, "set_ratio": 1, "jaro_winkler": 1}
 _STRINGS = {"token_cosine": 1, "contained_max": 1, "contained_min": 1, "shared": 1, "gram_cosine": 1}
+_TEXTS = {**_STRINGS, "gram_contained_max": 1, "gram_contained_min": 1}
 _NUMBERS = {"closeness": 1, "difference": -1, "digits_ratio": 1}
 _DATES = {"years": -1, "same_day": 1, "digits_ratio": 1}
 
 FEATURES: dict[str, dict[str, int]] = {
     "record": _VECTORS,
     "name": {**_VECTORS, **_EDITS, "length_ratio": 0},
-    "text": {**_STRINGS, "ratio": 1, "jaro_winkler": 1},
+    "text": {**_TEXTS, "ratio": 1, "jaro_winkler": 1},
     "long": _STRINGS,
     "number": _NUMBERS,
     "date": _DATES,
@@ -82,9 +85,11 @@ def _texts(
 
 def _vectors(cache: ValueCache, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     overlap = cache.token_overlap(x, y)
-    features = {"gram_cosine": cache.gram_cosine(x, y)}
-    contained = cache.code_overlap(x, y)
-    features["code_contained_max"], features["code_contained_min"] = np.maximum(*contained), np.minimum(*contained)
+    features: dict[str, np.ndarray] = {}
+    features["gram_cosine"], *in_grams = cache.gram_overlap(x, y)
+    features["gram_contained_max"], features["gram_contained_min"] = np.maximum(*in_grams), np.minimum(*in_grams)
+    in_codes = cache.code_overlap(x, y)
+    features["code_contained_max"], features["code_contained_min"] = np.maximum(*in_codes), np.minimum(*in_codes)
     shared, cosine, contained = _shares(overlap, "")
     features |= {"token_cosine": cosine, "shared": np.log1p(shared)}
     features["contained_max"], features["contained_min"] = np.maximum(*contained), np.minimum(*contained)

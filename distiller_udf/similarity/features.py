@@ -8,19 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from distiller_udf.records import TEXT_COLUMN, Column, Records
 from distiller_udf.similarity.columns import Comparison, match_columns
 from distiller_udf.similarity.compare import FEATURES, compare
-from distiller_udf.similarity.sparse import ValueCache, fit_idf
+from distiller_udf.similarity.rarity import Rarity
+from distiller_udf.similarity.sparse import ValueCache
 
 PAIR_FEATURES = {"comparable": 0, "filled_min": 0, "filled_max": 0, "same_name_column": 1}
 """Features of the pair as a whole: which columns could be compared at all."""
 
 COMPARISONS_FILE = "comparisons.json"
-TOKENS_FILE = "tokens.parquet"
 
 
 class PairFeatures:
@@ -31,10 +29,9 @@ class PairFeatures:
     probability of a match may move with it (1 up, -1 down, 0 either way).
     """
 
-    def __init__(self, comparisons: Sequence[Comparison], idf: dict[str, float], unseen: float) -> None:
+    def __init__(self, comparisons: Sequence[Comparison], rarity: Rarity) -> None:
         self.comparisons = list(comparisons)
-        self.idf = idf
-        self.unseen = unseen
+        self.rarity = rarity
         self.names: list[str] = []
         self.directions: list[int] = []
         self.groups: list[int] = []
@@ -46,16 +43,15 @@ class PairFeatures:
         self.names += [f"pair:{name}" for name in PAIR_FEATURES]
         self.directions += PAIR_FEATURES.values()
         self.groups += [-1] * len(PAIR_FEATURES)
-        self._cache = ValueCache(idf, unseen)
+        self._cache = ValueCache(rarity)
         self._lock = threading.Lock()
 
     @classmethod
     def fit(cls, left: Records, right: Records) -> PairFeatures:
         """Fit on candidate pairs: row i of both sides is one pair."""
         documents = list(dict.fromkeys(_record_texts(left) + _record_texts(right)))
-        idf, unseen = fit_idf(documents)
-        comparisons = match_columns(left, right, ValueCache(idf, unseen))
-        return cls(comparisons, idf, unseen)
+        rarity = Rarity.fit(documents)
+        return cls(match_columns(left, right, ValueCache(rarity)), rarity)
 
     def transform(self, left: Records, right: Records) -> np.ndarray:
         """Features of each pair: float32, shape (pairs, features); NaN = not comparable."""
@@ -86,23 +82,15 @@ class PairFeatures:
     def save(self, folder: Path) -> None:
         """Write the fitted state into `folder`: JSON and Parquet only."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {
-            "unseen": self.unseen,
-            "comparisons": [[c.kind, list(c.left_columns), list(c.right_columns)] for c in self.comparisons],
-        }
+        state = [[c.kind, list(c.left_columns), list(c.right_columns)] for c in self.comparisons]
         (folder / COMPARISONS_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
-        # In the order of the tokens: a set of strings has another order in every process.
-        tokens = sorted(self.idf)
-        table = pa.table({"token": tokens, "weight": pa.array([self.idf[t] for t in tokens], pa.float64())})
-        pq.write_table(table, folder / TOKENS_FILE, compression="zstd")
+        self.rarity.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> PairFeatures:
         """Read what `save` wrote."""
         state = json.loads((folder / COMPARISONS_FILE).read_text(encoding="utf-8"))
-        table = pq.read_table(folder / TOKENS_FILE)
-        idf = dict(zip(table["token"].to_pylist(), table["weight"].to_pylist(), strict=True))
-        return cls([Comparison(k, tuple(a), tuple(b)) for k, a, b in state["comparisons"]], idf, state["unseen"])
+        return cls([Comparison(kind, tuple(a), tuple(b)) for kind, a, b in state], Rarity.load(folder))
 
 
 def _view(kind: str, records: Records, names: Sequence[str]) -> Column:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from distiller_udf.similarity.rarity import Rarity
 from distiller_udf.similarity.text import GRAM_BITS, codes, fold, grams, tokens
 
 MAX_CACHED_ENTRIES = 8_000_000
@@ -80,13 +80,12 @@ class SparseRows:
 class ValueCache:
     """Distinct texts as rows: their folded text, IDF-weighted token vector and sets of hashed 3-grams.
 
-    `idf` gives each known token's weight; a token never seen when fitting gets `unseen`, the weight of the rarest.
+    `rarity` weighs them as they occur in the records that the student was fitted on.
     Rows are valid until the next call of `begin`, which starts the cache afresh once it has grown too large.
     """
 
-    def __init__(self, idf: Mapping[str, float], unseen: float) -> None:
-        self._idf = idf
-        self._unseen = unseen
+    def __init__(self, rarity: Rarity) -> None:
+        self._rarity = rarity
         self._reset()
 
     def begin(self) -> None:
@@ -110,6 +109,7 @@ class ValueCache:
         self._has_digit = Buffer(np.float64)
         self._norms = Buffer(np.float64)
         self._digit_norms = Buffer(np.float64)
+        self._gram_norms = Buffer(np.float64)
         self._tokens = SparseRows(np.float64)
         self._grams = SparseRows(np.float32)
         self._code_grams = SparseRows(np.float32)
@@ -127,9 +127,13 @@ class ValueCache:
         squared = weights**2
         self._norms.extend(np.bincount(owner, squared, minlength=len(ids)))
         self._digit_norms.extend(np.bincount(owner, squared * self._has_digit.view[flat], minlength=len(ids)))
-        for rows, texts in ((self._grams, folded), (self._code_grams, [codes(text) for text in folded])):
-            buckets, offsets = grams(texts)
-            rows.extend(buckets, np.ones(len(buckets), dtype=np.float32), offsets[1:])
+        buckets, offsets = grams(folded)
+        weighed = self._rarity.grams[buckets]
+        self._grams.extend(buckets, weighed, offsets[1:])
+        owner = np.repeat(np.arange(len(folded)), np.diff(offsets))
+        self._gram_norms.extend(np.bincount(owner, weighed.astype(np.float64) ** 2, minlength=len(folded)))
+        buckets, offsets = grams([codes(text) for text in folded])
+        self._code_grams.extend(buckets, np.ones(len(buckets), dtype=np.float32), offsets[1:])
 
     def _token_ids_of(self, folded: Sequence[str]) -> list[list[int]]:
         """The sorted token ids of each text, numbering tokens not seen yet."""
@@ -140,14 +144,16 @@ class ValueCache:
             row.sort()
             ids.append(row)
         fresh = list(islice(known, before, None))
-        self._weights.extend(np.asarray([self._idf.get(token, self._unseen) for token in fresh], dtype=np.float64))
+        self._weights.extend(np.asarray([self._rarity.of(token) for token in fresh], dtype=np.float64))
         self._has_digit.extend(np.asarray([bool(_DIGIT.search(token)) for token in fresh], dtype=np.float64))
         return ids
 
-    def gram_cosine(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Cosine of the 3-gram sets of two lists of rows, pair by pair."""
-        shared, sizes = self._grams.shared(left, right, 1 << GRAM_BITS), self._grams.sizes
-        return np.asarray(shared / np.sqrt(np.maximum(sizes[left] * sizes[right], 1)))
+    def gram_overlap(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cosine of the weighed 3-grams of two lists of rows, and the share of each side's weight that both have."""
+        shared = self._grams.shared(left, right, 1 << GRAM_BITS)
+        norms = (np.maximum(self._gram_norms.view[rows], 1e-9) for rows in (left, right))
+        first, second = (shared / norm for norm in norms)
+        return np.sqrt(first * second), first, second
 
     def code_overlap(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The share of each side's code 3-grams that the other has too; NaN where a side has no codes."""
@@ -176,22 +182,6 @@ class ValueCache:
             result[f"digit_lacked_{side}"] = np.bincount(owner, digits * mine, minlength=len(left))
             result[f"rarest_{side}"] = _row_maximum(np.abs(rest.data) * mine, rest.indptr)
         return result
-
-
-def fit_idf(documents: Sequence[str]) -> tuple[dict[str, float], float]:
-    """Inverse document frequency of every token over distinct texts, and the weight of a token never seen.
-
-    The weight is log((n + 2) / (df + 1)) / log(n + 2) in (0, 1]: corpora of any size have the same scale.
-    """
-    counts: dict[str, int] = {}
-    for document in documents:
-        for token in tokens(fold(document)):
-            counts[token] = counts.get(token, 0) + 1
-    scale = math.log(2 + len(documents))
-    # The floor keeps a word that every record has from vanishing: a lone shared word is better than nothing.
-    # Steps of 1/4096 make sums of squares exact, so that the order in which texts were seen changes no digit.
-    weights = {t: max(math.log((2 + len(documents)) / (1 + n)) / scale, 0.01) for t, n in counts.items()}
-    return {t: round(4096 * w) / 4096 for t, w in weights.items()}, 1.0
 
 
 def _row_maximum(data: np.ndarray, indptr: np.ndarray) -> np.ndarray:

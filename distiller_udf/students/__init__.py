@@ -8,7 +8,11 @@ from pathlib import Path
 from distiller_udf.errors import StudentDamaged
 from distiller_udf.students.base import Student, StudentInfo, check_columns
 
-KINDS = {"lexical": ("distiller_udf.students.lexical", "LexicalStudent")}
+KINDS = {
+    "lexical": ("distiller_udf.students.lexical", "LexicalStudent"),
+    "encoder": ("distiller_udf.students.encoder", "EncoderStudent"),
+    "blend": ("distiller_udf.students.blend", "BlendStudent"),
+}
 """Every kind of student: the module and the class that loads it, imported only when used."""
 
 __all__ = ["KINDS", "Student", "StudentInfo", "check_columns", "load_student"]

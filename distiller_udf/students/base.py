@@ -15,7 +15,7 @@ from distiller_udf.errors import ColumnsMismatch, StudentDamaged, StudentNotFoun
 from distiller_udf.records import TEXT_COLUMN, Records
 
 MANIFEST = "student.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class StudentInfo:
 
     `threshold` is on the pair probability, `choice_threshold` on the choice probability; both in (0, 1).
     `trained_from` names labels, teachers, settings and code version; `metrics` are expected figures from
-    held-out labels; `files` maps each weight file to its SHA-256, so that damage is seen when loading.
+    held-out labels; `choice` is how pairs become a choice (see `students/choice.py`), empty where several candidates of
+    a tuple may match; `files` maps each weight file to its SHA-256, so that damage is seen when loading.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class StudentInfo:
     trained_from: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    choice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -58,6 +60,8 @@ class StudentInfo:
                 raise ValueError(f"{name} is not a list of names")
         if not isinstance(self.files, Mapping):
             raise ValueError("files is not a mapping")
+        if not isinstance(self.choice, Mapping):
+            raise ValueError("choice is not a mapping")
 
     @classmethod
     def read(cls, folder: Path) -> StudentInfo:

@@ -13,7 +13,6 @@ import pytest
 from distiller_udf.records import Records
 from distiller_udf.similarity.columns import Comparison
 from distiller_udf.students import load_student
-from distiller_udf.students.context import logit
 from distiller_udf.students.explain import (
     ColumnShare,
     Explanation,
@@ -28,6 +27,7 @@ from distiller_udf.students.explain.sentence import MAX_CHARACTERS
 from distiller_udf.students.explain.shares import MAX_TEXT
 from distiller_udf.students.explain.words import MAX_CLUES, Clue, find_clues
 from distiller_udf.students.lexical import LexicalStudent
+from distiller_udf.students.odds import logit
 from tests.conftest import People
 
 Row = dict[str, str | None]

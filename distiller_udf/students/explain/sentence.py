@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distiller_udf.students.context import sigmoid
+from distiller_udf.students.odds import sigmoid
 
 MINIMUM_CONTRIBUTION = 0.05
 """Log odds below which a column or a word is not worth a mention."""

@@ -1,0 +1,63 @@
+"""What the Python model er_choices does: scored pairs → their probabilities where records compete from both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from distiller_udf.pipeline.relations import PAIR_KEYS, is_empty
+from distiller_udf.pipeline.scores import current_student_path
+from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.choice import choose
+
+if TYPE_CHECKING:
+    import duckdb
+
+_NUMBERED, _CHOSEN, _RESULT = "er_numbered_scores", "er_choice_values", "er_chosen_scores"
+
+_ENDS = """
+    dense_rank() over (order by left_source, left_id, right_source) as left_end,
+    dense_rank() over (order by right_source, right_id, left_source) as right_end
+"""
+
+
+def choices(
+    session: duckdb.DuckDBPyConnection,
+    scores: duckdb.DuckDBPyRelation,
+    students: duckdb.DuckDBPyRelation,
+    settings: Mapping[str, Any],
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_choices`: those of `er_scores`, `choice_probability` having seen the rivals of both records.
+
+    Only under the constraint one_to_one do records compete from both sides; otherwise the scores stay as they are.
+    `settings` are er_constraint, er_task and er_sources. Raises StudentNotFound, StudentDamaged.
+    """
+    columns = f"{', '.join(PAIR_KEYS)}, probability, choice_probability, student"
+    if not _one_to_one(settings) or is_empty(scores):
+        return scores.select(columns)
+    info = StudentInfo.read(current_student_path(students))
+    numbered = scores.select(f"{columns}, {_ENDS}").order(", ".join(PAIR_KEYS))
+    session.execute(f"create or replace temp table {_NUMBERED} as {numbered.sql_query()}")
+    ends = session.table(_NUMBERED).select("left_end, right_end, probability").fetchnumpy()
+    probabilities = np.ma.filled(ends["probability"].astype(np.float64), np.nan)
+    chosen = choose(info, probabilities, np.asarray(ends["left_end"]), np.asarray(ends["right_end"]))
+    session.register(_CHOSEN, pa.table({"chosen": pa.array(chosen, pa.float64(), from_pandas=True)}))
+    try:
+        session.execute(
+            f"create or replace temp table {_RESULT} as "  # noqa: S608
+            f"select {', '.join(PAIR_KEYS)}, probability, chosen as choice_probability, student "
+            f"from {_NUMBERED} positional join {_CHOSEN}"
+        )
+    finally:
+        session.unregister(_CHOSEN)
+        session.execute(f"drop table {_NUMBERED}")
+    return session.table(_RESULT)
+
+
+def _one_to_one(settings: Mapping[str, Any]) -> bool:
+    if settings["constraint"] != "auto":
+        return bool(settings["constraint"] == "one_to_one")
+    return bool(settings["task"] == "link" or (settings["task"] == "auto" and len(settings["sources"]) > 1))

@@ -1,0 +1,131 @@
+"""What all students have in common that compare two records column by column: scoring, choosing, explaining."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from distiller_udf.errors import StudentDamaged
+from distiller_udf.records import Records
+from distiller_udf.similarity import PairFeatures
+from distiller_udf.similarity.text import tokens
+from distiller_udf.students import explain
+from distiller_udf.students.base import StudentInfo, check_columns
+from distiller_udf.students.choice import choose
+from distiller_udf.students.explain import Explanation, Group
+from distiller_udf.students.odds import sigmoid
+
+MODEL_FILE = "model.json"
+SIMILARITY_FOLDER = "similarity"
+ENCODING_FOLDER = "encoding"
+
+
+class PairwiseStudent(ABC):
+    """Scores pairs one by one; `similarity` knows which columns are compared and how rare words are.
+
+    A subclass adds what turns a pair into log odds, and how that is written and read.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, info: StudentInfo, similarity: PairFeatures) -> None:
+        self.info = info
+        self.similarity = similarity
+
+    @abstractmethod
+    def log_odds(self, left: Records, right: Records) -> np.ndarray:
+        """Calibrated log odds of row i of both sides, which have the student's columns."""
+
+    @abstractmethod
+    def _write(self, folder: Path) -> dict[str, Any]:
+        """Write the weights; what is returned is given to `_read`."""
+
+    @classmethod
+    @abstractmethod
+    def _read(
+        cls, folder: Path, info: StudentInfo, similarity: PairFeatures, state: Mapping[str, Any]
+    ) -> PairwiseStudent: ...
+
+    @classmethod
+    def load(cls, folder: Path, info: StudentInfo) -> PairwiseStudent:
+        """Load the weights beside an already checked manifest; raises StudentDamaged when they cannot be read."""
+        from lightgbm.basic import LightGBMError
+
+        try:
+            state = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+            return cls._read(folder, info, PairFeatures.load(folder / SIMILARITY_FOLDER), state)
+        except (OSError, ValueError, KeyError, TypeError, LightGBMError) as error:
+            raise StudentDamaged(
+                f"the {cls.kind} student at {folder} cannot be read ({type(error).__name__}: {error}); train it again"
+            ) from error
+
+    def save(self, folder: Path) -> None:
+        """Write the weights; the manifest is the caller's, who writes it last."""
+        self.similarity.save(folder / SIMILARITY_FOLDER)
+        (folder / MODEL_FILE).write_text(json.dumps(self._write(folder), indent=1), encoding="utf-8")
+
+    def score(self, left: Records, right: Records) -> np.ndarray:
+        """The calibrated probability that row i of both sides is the same entity; NaN where a record is empty."""
+        left, right = check_columns(self.info, left, right)
+        if len(left) == 0:
+            return np.zeros(0)
+        probabilities = sigmoid(self.log_odds(left, right))
+        probabilities[left.empty | right.empty] = np.nan
+        return probabilities
+
+    def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        """The probability of each row given the other rows of its tuple; rows without a probability stay without.
+
+        `tuples` holds one integer a row; `probabilities` are those of `score`.
+        """
+        return choose(self.info, probabilities, tuples)
+
+    def contributions(self, left: Records, right: Records) -> tuple[list[str], np.ndarray]:
+        """What each column adds to a pair's log odds: (labels, array of shape (pairs, labels)).
+
+        The unit is log odds. The last label is `baseline`, the log odds without any column; a row adds up to the
+        log odds of `score`, and is NaN where that is.
+        """
+        left, right = check_columns(self.info, left, right)
+        groups = self._groups(left, right)
+        parts = explain.contributions(self.log_odds, left, right, groups)
+        parts[left.empty | right.empty] = np.nan
+        return [*(g.label for g in groups), "baseline"], parts
+
+    def explanations(self, left: Records, right: Records) -> list[Explanation | None]:
+        """What each column, and each word within a column, adds to a pair's log odds; None where a record is empty.
+
+        The unit is log odds. The columns and the baseline add up to the log odds of `score`, the words of a column to
+        the column's contribution.
+        """
+        left, right = check_columns(self.info, left, right)
+        known = np.flatnonzero(~(left.empty | right.empty))
+        sides = left.take(known), right.take(known)
+        found = explain.explanations(self.log_odds, *sides, self._groups(left, right), self._rarity)
+        result: list[Explanation | None] = [None] * len(left)
+        for row, explanation in zip(known, found, strict=True):
+            result[row] = explanation
+        return result
+
+    def explain(self, left: Records, right: Records) -> list[str]:
+        """One sentence a pair: its probability, then the columns and words that spoke for and against it.
+
+        The figures are those of `explanations`: log odds, which add up to those of `score` with the baseline.
+        """
+        return [
+            "A record is empty, so there is nothing to compare." if explanation is None else explanation.sentence()
+            for explanation in self.explanations(left, right)
+        ]
+
+    def _groups(self, left: Records, right: Records) -> list[Group]:
+        sides = left.names or self.info.left_columns, right.names or self.info.right_columns
+        return explain.column_groups(*sides, self.similarity.comparisons)
+
+    def _rarity(self, word: str) -> float:
+        """The weight of a folded word: that of the rarest token it stands for."""
+        return max(map(self.similarity.rarity.of, tokens(word)), default=self.similarity.rarity.of(word))

@@ -1,0 +1,48 @@
+"""How a student is trained: every setting with a default that is meant for any data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from distiller_udf.errors import SettingsError
+
+from .boosting import Boosting
+
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Boosting):
+    """How a student is trained.
+
+    `multi`: several candidates of a tuple may match, as in deduplication. `self_training`: how many times the
+    student learns from its own decisions on unlabelled tuples (0 = labels only; unused with `multi`).
+    `max_candidates` bounds the unlabelled pairs that are read. `target_precision` in (0, 1): thresholds are the lowest
+    that keep it on held-out labels, instead of those for the best F1. `encoder` is a local folder or a hub id
+    (`local_only`: the hub is never asked), `max_length` the tokens of a record that it reads.
+    """
+
+    multi: bool = False
+    self_training: int = 3
+    max_candidates: int = 200_000
+    target_precision: float | None = None
+    encoder: str = DEFAULT_ENCODER
+    local_only: bool = False
+    max_length: int = 96
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any] | None) -> TrainingSettings:
+        """Check settings by name and value; raises SettingsError for one that is unknown or impossible."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(settings or {}) - known)
+        if unknown:
+            raise SettingsError(
+                f"unknown setting for training: {', '.join(unknown)}; allowed: {', '.join(sorted(known))}"
+            )
+        chosen = cls(**(settings or {}))
+        target = chosen.target_precision
+        if target is not None and not 0 < target < 1:
+            raise SettingsError(f"target_precision is {target!r}; it must be a number between 0 and 1, such as 0.99")
+        return chosen

@@ -1,0 +1,108 @@
+"""Train a student: labels → what its kind sees of pairs → pair models → calibrated choice → thresholds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from distiller_udf.errors import TrainingError, one_of
+from distiller_udf.similarity import PairFeatures
+from distiller_udf.students.base import StudentInfo
+
+from .data import LabelledPairs, labelled_pairs, read_candidates
+from .decisions import decided
+from .pool import Pool
+from .settings import TrainingSettings
+from .views import VIEWS, Material, Report
+
+logger = logging.getLogger(__name__)
+
+MINIMUM_TUPLES = 4
+
+
+def train(
+    kind: str,
+    labels: pa.Table,
+    folder: Path,
+    candidates: Iterable[pa.RecordBatch] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    version: str | None = None,
+    trained_from: Mapping[str, Any] | None = None,
+    progress: Report | None = None,
+) -> StudentInfo:
+    """Train a student of a kind (`lexical`, `encoder`, `blend`) into the empty `folder` and return its manifest.
+
+    `labels` has the shape of `er_labels`. `candidates` are batches of unlabelled pairs (`left`, `right`, optional
+    integer `tuple`): they tell how rare words are, which columns belong together, and what the unlabelled rest looks
+    like. `progress` is called with a step's name and the share done.
+    Raises TrainingError when the labels cannot carry a student, SettingsError for an unknown kind or setting.
+    """
+    one_of("student", kind, VIEWS)
+    chosen = TrainingSettings.of(settings)
+    report = progress or (lambda step, share: logger.info("%s (%.0f %%)", step, 100 * share))
+    report("reading labels", 0.0)
+    pairs = labelled_pairs(labels, chosen.multi)
+    _check(pairs)
+    material = _material(pairs, candidates, chosen, report)
+    trained = VIEWS[kind](material, report)
+    report("writing the student", 0.95)
+    decisions = decided(trained.log_odds, pairs, material.pool, chosen)
+    info = StudentInfo(
+        kind=kind,
+        version=version or kind,
+        left_columns=material.left.names,
+        right_columns=material.right.names,
+        threshold=decisions.threshold,
+        choice_threshold=decisions.choice_threshold,
+        trained_from=dict(trained_from or {}),
+        metrics=decisions.metrics,
+        settings=asdict(chosen),
+        choice=decisions.choice,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.student(info).save(folder)
+    info = info.write(folder)
+    report("done", 1.0)
+    return info
+
+
+def _material(
+    pairs: LabelledPairs,
+    candidates: Iterable[pa.RecordBatch] | None,
+    settings: TrainingSettings,
+    report: Report,
+) -> Material:
+    read = read_candidates(candidates, settings.max_candidates) if candidates is not None else None
+    left, right, tuples = read if read is not None else (pairs.left, pairs.right, None)
+    # er_pairs has the columns of all sources on both sides; a side is compared by those that it fills.
+    left, right = left.with_values(), right.with_values()
+    report("fitting similarity features", 0.1)
+    similarity = PairFeatures.fit(left, right)
+    # Nothing is learnt from unlabelled pairs where any number of them may match: no rival tells that one does not.
+    pool = Pool.of(pairs, left, right, tuples, settings.seed)
+    return Material(pairs, pool if not settings.multi else pool.labelled_only(), left, right, similarity, settings)
+
+
+def _check(pairs: LabelledPairs) -> None:
+    """Raise TrainingError where nothing could be learnt."""
+    positive = int((pairs.labels >= 0.5).sum())
+    if pairs.questions < MINIMUM_TUPLES:
+        raise TrainingError(
+            f"{pairs.questions} labelled tuples are too few to train on; label at least {MINIMUM_TUPLES}, better 50; "
+            "where a budget ended the asking, raise it or run again"
+        )
+    if positive == 0:
+        raise TrainingError(
+            f"the teacher found no match in {pairs.questions} tuples, so there is nothing to learn; check that "
+            "blocking proposes true matches, or label more records with another selection"
+        )
+    if positive == len(pairs):
+        raise TrainingError(
+            f"all {len(pairs)} labelled pairs are matches, so there is nothing to tell them from; "
+            "let blocking propose more candidates a record, or label records that have no match"
+        )

@@ -1,0 +1,124 @@
+"""What each kind of student sees of a pair, and how its models are fitted to that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distiller_udf.records import Records
+from distiller_udf.similarity import PairFeatures
+from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.pairwise import PairwiseStudent
+
+from .data import LabelledPairs
+from .pool import Pool
+from .rows import Rows
+from .self_training import fit_pairs, linked
+from .settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from distiller_udf.encoding import EncoderFeatures
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What students are trained from: labelled pairs, the pool, and all candidates (row i of both sides is a pair)."""
+
+    pairs: LabelledPairs
+    pool: Pool
+    left: Records
+    right: Records
+    similarity: PairFeatures
+    settings: TrainingSettings
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Log odds of the pool (of labelled pairs by models that have not seen them), and the student for a manifest."""
+
+    log_odds: np.ndarray
+    student: Callable[[StudentInfo], PairwiseStudent]
+
+
+def lexical(material: Material, report: Report) -> Trained:
+    """The lexical student: similarities alone."""
+    from distiller_udf.students.lexical import LexicalStudent
+
+    rows, rest = _seen(material, material.similarity.transform)
+    directions = material.similarity.directions
+    fitted = fit_pairs(rows, rest, material.pool, directions, material.settings, report=_part(report, 0.2, 0.9))
+    return Trained(fitted.log_odds, lambda info: LexicalStudent(info, material.similarity, fitted.model))
+
+
+def encoder(material: Material, report: Report) -> Trained:
+    """The encoder student: what a pretrained encoder makes of the records' tokens."""
+    from distiller_udf.students.encoder import EncoderStudent
+
+    report("encoding records", 0.2)
+    encoding = _encoding(material)
+    rows, rest = _seen(material, encoding.transform)
+    directions = encoding.directions
+    fitted = fit_pairs(rows, rest, material.pool, directions, material.settings, report=_part(report, 0.6, 0.9))
+    return Trained(fitted.log_odds, lambda info: EncoderStudent(info, material.similarity, encoding, fitted.model))
+
+
+def blend(material: Material, report: Report) -> Trained:
+    """The blend: a lexical model, and where it is unsure a second one that also sees the encoder's features."""
+    from distiller_udf.students.blend import CLEAR, BlendStudent
+
+    rows, rest = _seen(material, material.similarity.transform)
+    directions = material.similarity.directions
+    first = fit_pairs(rows, rest, material.pool, directions, material.settings, report=_part(report, 0.2, 0.4))
+    report("encoding records", 0.4)
+    encoding = _encoding(material)
+    met = _seen(material, encoding.transform)
+    both = Rows(np.column_stack([rows.matrix, met[0].matrix]), rows.labels, rows.weights, rows.tuples)
+    guesses = None
+    if len(rest):
+        guesses = linked(first.log_odds, rows, material.pool)[1][len(rows.labels) :]
+    second = fit_pairs(
+        both,
+        np.column_stack([rest, met[1]]),
+        material.pool,
+        [*directions, *encoding.directions],
+        material.settings,
+        guesses,
+        _part(report, 0.7, 0.9),
+    )
+    log_odds = np.where(np.abs(first.log_odds) < CLEAR, second.log_odds, first.log_odds)
+    return Trained(log_odds, lambda info: BlendStudent(info, material.similarity, encoding, first.model, second.model))
+
+
+VIEWS: dict[str, Callable[[Material, Report], Trained]] = {"lexical": lexical, "encoder": encoder, "blend": blend}
+"""Every kind of student that compares records pair by pair."""
+
+
+def _seen(material: Material, transform: Callable[[Records, Records], np.ndarray]) -> tuple[Rows, np.ndarray]:
+    """The labelled pairs as rows, and the features of the pool's unlabelled pairs."""
+    pairs, pool = material.pairs, material.pool
+    # A label's records carry their filled columns only; the candidates know all.
+    sides = (pairs.left.with_columns(material.left.names), pairs.right.with_columns(material.right.names))
+    return Rows(transform(*sides), pairs.labels, pairs.weights, pairs.tuples), transform(pool.left, pool.right)
+
+
+def _encoding(material: Material) -> EncoderFeatures:
+    from distiller_udf.encoding import EncoderFeatures
+
+    settings = material.settings
+    return EncoderFeatures.fit(
+        material.left,
+        material.right,
+        material.similarity.comparisons,
+        settings.encoder,
+        max_length=settings.max_length,
+        local_only=settings.local_only,
+    )
+
+
+def _part(report: Report, begin: float, end: float) -> Callable[[float], None]:
+    return lambda share: report("training on labels and unlabelled pairs", begin + (end - begin) * share)
