@@ -134,8 +134,9 @@ class EncoderFeatures:
     def load(cls, folder: Path, precision: str = "auto") -> EncoderFeatures:
         """Read what `save` wrote; on the same machine it gives the same features, bit by bit.
 
-        A machine that computes in another precision gives slightly others (up to 0.01). Raises SettingsError when torch or
-        transformers is missing or the weights cannot be read, OSError, ValueError or KeyError for the other files.
+        A machine that computes in another precision gives slightly others (up to 0.01). Raises SettingsError when
+        torch or transformers is missing or the weights cannot be read, OSError, ValueError or KeyError for the other
+        files.
         """
         state = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         comparisons = [Comparison(kind, tuple(a), tuple(b)) for kind, a, b in state["comparisons"]]
