@@ -12,11 +12,12 @@ import pytest
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
-from distiller_udf.training.boosting import Boosting, Rows, cross_fit, platt
+from distiller_udf.students.pair_model import Scale
+from distiller_udf.training.boosting import Boosting, cross_fit, platt
 from distiller_udf.training.data import BESIDE_CHOSEN, labelled_pairs
 from distiller_udf.training.evaluate import expected_calibration_error, f1_threshold, one_to_one, precision_recall_f1
-from distiller_udf.training.lexical import train
-from distiller_udf.training.self_training import Unlabelled, self_labelled
+from distiller_udf.training.rows import Rows
+from distiller_udf.training.train import train
 from tests.conftest import People, label_table, make_people
 
 FAST: dict[str, Any] = {"rounds": 20, "folds": 3}
@@ -88,17 +89,17 @@ def test_bad_labels_say_what_is_wrong(rows: list[dict[str, Any]], message: str) 
 )
 def test_labels_that_cannot_teach_raise(rows: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=message):
-        train(pa.Table.from_pylist(rows), tmp_path / "student")
+        train("lexical", pa.Table.from_pylist(rows), tmp_path / "student")
     assert not (tmp_path / "student").exists()
 
 
 def test_an_unknown_setting_lists_the_known_ones(labels: pa.Table, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"deepness.*allowed: .*rounds"):
-        train(labels, tmp_path / "student", settings={"deepness": 3})
+        train("lexical", labels, tmp_path / "student", settings={"deepness": 3})
 
 
 def test_the_student_generalises_to_people_it_has_not_seen(labels: pa.Table, people: People, tmp_path: Path) -> None:
-    info = train(labels, tmp_path / "student", [candidates(people)], FAST)
+    info = train("lexical", labels, tmp_path / "student", [candidates(people)], FAST)
     student = load_student(tmp_path / "student")
     strangers = make_people(200, seed=11)
     left, right = Records.from_dicts(strangers.left), Records.from_dicts(strangers.right)
@@ -112,23 +113,23 @@ def test_the_student_generalises_to_people_it_has_not_seen(labels: pa.Table, peo
 
 
 def test_training_is_deterministic(labels: pa.Table, people: People, tmp_path: Path) -> None:
-    first = train(labels, tmp_path / "a", [candidates(people)], FAST)
-    second = train(labels, tmp_path / "b", [candidates(people)], FAST)
+    first = train("lexical", labels, tmp_path / "a", [candidates(people)], FAST)
+    second = train("lexical", labels, tmp_path / "b", [candidates(people)], FAST)
     assert first.files == second.files
-    third = train(labels, tmp_path / "c", [candidates(people)], {**FAST, "seed": 5})
+    third = train("lexical", labels, tmp_path / "c", [candidates(people)], {**FAST, "seed": 5})
     assert third.files != first.files
 
 
 def test_progress_ends_with_done(labels: pa.Table, tmp_path: Path) -> None:
     steps: list[tuple[str, float]] = []
-    train(labels, tmp_path / "student", settings=FAST, progress=lambda step, share: steps.append((step, share)))
+    train("lexical", labels, tmp_path / "student", settings=FAST, progress=lambda *step: steps.append(step))
     assert steps[-1] == ("done", 1.0)
     assert [share for _, share in steps] == sorted(share for _, share in steps)
 
 
 def test_a_handful_of_tuples_is_enough_to_start(people: People, tmp_path: Path) -> None:
     few = label_table(People(people.left[:8], people.right[:8]))
-    train(few, tmp_path / "student", [candidates(people)], FAST)
+    train("lexical", few, tmp_path / "student", [candidates(people)], FAST)
     student = load_student(tmp_path / "student")
     left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
     others = Records.from_dicts(people.right[3:] + people.right[:3])
@@ -136,7 +137,7 @@ def test_a_handful_of_tuples_is_enough_to_start(people: People, tmp_path: Path) 
 
 
 def test_multi_choices_are_pair_probabilities(labels: pa.Table, people: People, tmp_path: Path) -> None:
-    train(labels, tmp_path / "student", [candidates(people)], {**FAST, "multi": True})
+    train("lexical", labels, tmp_path / "student", [candidates(people)], {**FAST, "multi": True})
     student = load_student(tmp_path / "student")
     left, right = Records.from_dicts(people.left[:9]), Records.from_dicts(people.right[:9])
     scores = student.score(left, right)
@@ -145,7 +146,7 @@ def test_multi_choices_are_pair_probabilities(labels: pa.Table, people: People, 
 
 def test_records_of_one_text_column_can_be_learnt(people: People, tmp_path: Path) -> None:
     plain = People([{"text": p["name"]} for p in people.left], [{"text": p["name"]} for p in people.right])
-    train(label_table(plain), tmp_path / "student", settings=FAST)
+    train("lexical", label_table(plain), tmp_path / "student", settings=FAST)
     student = load_student(tmp_path / "student")
     scores = student.score(Records.from_texts(["anna adler"] * 2), Records.from_texts(["anna adler", "olga zzz"]))
     assert scores[0] > scores[1]
@@ -155,8 +156,8 @@ def test_held_out_scores_come_from_models_that_have_not_seen_the_tuple() -> None
     rng = np.random.default_rng(0)
     tuples = np.repeat(np.arange(200), 2)
     noise = Rows(rng.normal(size=(400, 3)), rng.integers(0, 2, 400).astype(float), np.ones(400), tuples)
-    fit = cross_fit(noise, [0, 0, 0], Boosting(rounds=50, leaves=16, leaf_size=1))
-    in_sample = np.corrcoef(fit.raw(noise.matrix), noise.labels)[0, 1]
+    fit = cross_fit(noise, [0, 0, 0], Boosting(rounds=50, leaves=16, leaf_size=1), Scale.fit(noise.matrix))
+    in_sample = np.corrcoef(fit.model.raw(noise.matrix), noise.labels)[0, 1]
     held_out = np.corrcoef(fit.held_out, noise.labels)[0, 1]
     assert in_sample > 0.5
     assert abs(held_out) < 0.25
@@ -166,7 +167,7 @@ def test_more_similarity_never_lowers_a_score() -> None:
     rng = np.random.default_rng(1)
     similarity = rng.random(300)
     rows = Rows(similarity[:, None], (similarity < 0.2).astype(float), np.ones(300), np.arange(300))
-    scores = cross_fit(rows, [1], Boosting()).raw(np.linspace(0, 1, 50)[:, None])
+    scores = cross_fit(rows, [1], Boosting(), Scale.fit(rows.matrix)).model.raw(np.linspace(0, 1, 50)[:, None])
     assert (np.diff(scores) >= 0).all()
 
 
@@ -176,13 +177,6 @@ def test_platt_finds_the_curve_it_was_drawn_from() -> None:
     slope, intercept = platt(scores, labels, np.ones(4000))
     assert slope == pytest.approx(0.5, abs=0.02)
     assert intercept == pytest.approx(-1.0, abs=0.05)
-
-
-def test_self_labels_need_a_winner_on_both_sides() -> None:
-    unlabelled = Unlabelled(np.zeros((6, 1)), np.asarray([0, 0, 1, 1, 2, 2]), np.asarray([7, 8, 7, 9, 5, 6]))
-    rows = self_labelled(unlabelled, np.asarray([0.9, 0.1, 0.8, 0.1, 0.2, 0.1]))
-    assert rows.tuples.tolist() == [0, 0]  # tuple 1 loses record 7, tuple 2 has no clear winner
-    assert rows.labels.tolist() == [1.0, 0.0]
 
 
 def test_thresholds_and_calibration_follow_their_definitions() -> None:

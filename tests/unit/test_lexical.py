@@ -12,8 +12,8 @@ import pytest
 from distiller_udf.errors import StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.students import Student, load_student
-from distiller_udf.students.context import CONTEXT, context_features, logit
-from distiller_udf.students.lexical import MODEL_FILE, LexicalStudent
+from distiller_udf.students.lexical import LexicalStudent
+from distiller_udf.students.pairwise import MODEL_FILE
 from tests.conftest import People
 
 
@@ -71,17 +71,6 @@ def test_a_strong_rival_lowers_the_choice_probability(student: LexicalStudent, p
     assert rivals[0] < alone[0]
 
 
-def test_context_features_are_what_they_say() -> None:
-    probabilities, tuples = np.asarray([0.9, 0.2, 0.2, 0.7]), np.asarray([5, 5, 5, 9])
-    found = dict(zip(CONTEXT, context_features(probabilities, tuples).T, strict=True))
-    scores = logit(probabilities)
-    np.testing.assert_allclose(found["logit"], scores)
-    np.testing.assert_allclose(found["gap"][:3], [scores[0] - scores[1], scores[1] - scores[0], scores[1] - scores[0]])
-    assert found["rank"].tolist() == [0, 1, 1, 0]
-    assert found["candidates"].tolist() == [3, 3, 3, 1]
-    np.testing.assert_allclose(found["rivals"][0], np.log(2 * 0.25))
-
-
 def test_no_pairs_are_no_trouble(student: LexicalStudent) -> None:
     none = Records.from_dicts([])
     assert student.score(none, none).shape == (0,)
@@ -113,4 +102,4 @@ def test_unreadable_weights_are_damage(student_folder: Path, tmp_path: Path, con
 
 def test_the_model_file_says_how_many_boosters_there_are(student_folder: Path) -> None:
     state = json.loads((student_folder / MODEL_FILE).read_text())
-    assert state["pair"]["boosters"] == len(list(student_folder.glob("pair_*.txt")))
+    assert state["pair"]["boosters"] == len(list(student_folder.glob("pair_*.txt"))) > 0

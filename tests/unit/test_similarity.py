@@ -9,8 +9,9 @@ import pytest
 
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
-from distiller_udf.similarity.sparse import ValueCache, fit_idf
-from distiller_udf.similarity.text import fold, grams, parse_date, parse_number, tokens
+from distiller_udf.similarity.rarity import UNSEEN, Rarity
+from distiller_udf.similarity.sparse import ValueCache
+from distiller_udf.similarity.text import GRAM_BITS, fold, grams, parse_date, parse_number, tokens
 from tests.conftest import make_people
 
 FILMS = ["the long night", "a quiet river", "red mountain", "seven doors", "glass city", "the last ferry"]
@@ -80,20 +81,81 @@ def test_texts_too_short_for_grams_have_none() -> None:
 
 def test_token_overlap_and_cosines_match_their_definitions() -> None:
     documents = ["sony turntable ps lx250", "sony turntable", "bose speaker", "bose turntable"]
-    idf, unseen = fit_idf(documents)
-    cache = ValueCache(idf, unseen)
+    rarity = Rarity.fit(documents)
+    idf = rarity.tokens
+    cache = ValueCache(rarity)
     rows = cache.rows([*documents, "sony radio"])
     overlap = cache.token_overlap(rows[[0, 4]], rows[[1, 2]])
     only_left = {"ps", "lx250", "250"}
     assert overlap["lacked_left"][0] == sum(idf[t] ** 2 for t in only_left)
     assert overlap["lacked_right"].tolist() == [0.0, idf["bose"] ** 2 + idf["speaker"] ** 2]
-    assert overlap["rarest_left"].tolist() == [idf["lx250"], unseen]
+    assert overlap["rarest_left"].tolist() == [idf["lx250"], UNSEEN]
     assert overlap["digit_lacked_left"].tolist() == [idf["lx250"] ** 2 + idf["250"] ** 2, 0.0]
-    assert cache.gram_cosine(rows[:1], rows[:1]).tolist() == [1.0]
+    assert np.ravel(cache.gram_overlap(rows[:1], rows[:1])) == pytest.approx(np.ones(3), abs=1e-6)
+
+
+def test_tokens_and_grams_weigh_what_their_definition_says() -> None:
+    rarity = Rarity.fit(["sony turntable", "sony radio", "sony"])
+    expected = {n: np.log(5 / (n + 1)) / np.log(5) for n in (1, 3)}
+    assert rarity.of("radio") == pytest.approx(expected[1], abs=1 / 4096)
+    assert rarity.of("sony") == pytest.approx(expected[3], abs=1 / 4096)
+    assert rarity.of("never") == UNSEEN
+    seen, _ = grams(["sony"])
+    assert rarity.grams[seen] == pytest.approx(np.full(len(seen), expected[3]), abs=1 / 4096)
+    rest = np.ones(len(rarity.grams), dtype=bool)
+    rest[grams(["sony turntable", "sony radio"])[0]] = False
+    assert (rarity.grams[rest] == UNSEEN).all()
+
+
+def test_no_documents_leave_everything_unseen() -> None:
+    rarity = Rarity.fit([])
+    assert rarity.of("x") == UNSEEN
+    assert (rarity.grams == UNSEEN).all()
+
+
+def test_grams_overlap_by_weight() -> None:
+    """`ann` and `anne` share " an" and "ann"; a shared rare gram counts for more than a shared common one."""
+    plain = Rarity({}, np.full(1 << GRAM_BITS, UNSEEN, dtype=np.float32))
+    cache = ValueCache(plain)
+    cosine, in_left, in_right = cache.gram_overlap(*cache.rows(["ann", "anne"]).reshape(2, 1))
+    assert in_left.tolist() == pytest.approx([2 / 3])  # " an", "ann", "nn "
+    assert in_right.tolist() == pytest.approx([2 / 4])  # " an", "ann", "nne", "ne "
+    assert cosine.tolist() == pytest.approx([(2 / 3 * 2 / 4) ** 0.5])
+    weights = plain.grams.copy()
+    weights[grams(["annx"])[0][np.isin(grams(["annx"])[0], grams(["anny"])[0])]] = 0.5
+    cache = ValueCache(Rarity({}, weights))
+    weighed = cache.gram_overlap(*cache.rows(["ann", "anne"]).reshape(2, 1))
+    assert weighed[1].tolist() == pytest.approx([2 * 0.25 / (2 * 0.25 + 1)])
+    assert weighed[2].tolist() == pytest.approx([2 * 0.25 / (2 * 0.25 + 2)])
+    swapped = cache.gram_overlap(*cache.rows(["anne", "ann"]).reshape(2, 1))
+    assert swapped[0].tolist() == weighed[0].tolist()
+    assert [swapped[1].tolist(), swapped[2].tolist()] == [weighed[2].tolist(), weighed[1].tolist()]
+
+
+def test_texts_without_grams_share_none() -> None:
+    cache = ValueCache(Rarity.fit(["sony"]))
+    rows = cache.rows(["", "sony"])
+    for left, right in ((0, 0), (0, 1), (1, 0)):
+        assert np.ravel(cache.gram_overlap(rows[[left]], rows[[right]])).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_saved_rarity_is_the_same(tmp_path: Path) -> None:
+    rarity = Rarity.fit(["sony turntable", "bose", "李小龙 sony"])
+    rarity.save(tmp_path)
+    loaded = Rarity.load(tmp_path)
+    assert loaded.tokens == rarity.tokens
+    np.testing.assert_array_equal(loaded.grams, rarity.grams)
+
+
+def test_rarity_does_not_depend_on_the_order_of_the_documents() -> None:
+    documents = [f"word{i % 7} thing{i % 3} {i}" for i in range(2500)]
+    one, other = Rarity.fit(documents), Rarity.fit(documents[::-1])
+    assert one.tokens == other.tokens
+    np.testing.assert_array_equal(one.grams, other.grams)
 
 
 def test_codes_overlap_where_no_token_is_equal() -> None:
-    cache = ValueCache({}, 1.0)
+    cache = ValueCache(Rarity.fit([]))
     rows = cache.rows(["ear buds mdr-ex55/blk", "sony mdrex55bk", "no code"])
     left, right = cache.code_overlap(rows[[0, 0]], rows[[1, 2]])
     assert left[0] == 7 / 10  # " mdrex55blk " against " mdrex55bk "
