@@ -58,8 +58,9 @@ class Line:
     bias: float
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        # Summed row by row: a matrix product rounds differently from batch to batch.
-        return np.asarray((self.scale.apply(features) * self.weights).sum(axis=1) + self.bias)
+        # Summed row by row: a matrix product rounds differently from batch to batch, columns from layout to layout.
+        weighed = np.ascontiguousarray(self.scale.apply(features) * self.weights)
+        return np.asarray(weighed.sum(axis=1) + self.bias)
 
 
 @dataclass(frozen=True)
