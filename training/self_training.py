@@ -23,7 +23,7 @@ from .pool import Pool
 from .rows import Rows
 from .settings import TrainingSettings
 
-WEIGHT = 0.5
+WEIGHT = 0.2
 """Weight of a self-labelled pair; the teacher's have 1."""
 
 

@@ -30,7 +30,7 @@ class TrainingSettings(Boosting):
     target_precision: float | None = None
     encoder: str = DEFAULT_ENCODER
     local_only: bool = False
-    max_length: int = 96
+    max_length: int = 64
 
     @classmethod
     def of(cls, settings: Mapping[str, Any] | None) -> TrainingSettings:

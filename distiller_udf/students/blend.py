@@ -36,7 +36,7 @@ class BlendStudent(PairwiseStudent):
         second: PairModel,
     ) -> None:
         super().__init__(info, similarity)
-        self._encoding = encoding
+        self.encoding = encoding
         self._first = first
         self._second = second
 
@@ -46,12 +46,12 @@ class BlendStudent(PairwiseStudent):
         result = self._first.log_odds(features)
         asked = np.flatnonzero(np.abs(result) < CLEAR)
         if len(asked):
-            met = self._encoding.transform(left.take(asked), right.take(asked))
+            met = self.encoding.transform(left.take(asked), right.take(asked))
             result[asked] = self._second.log_odds(np.column_stack([features[asked], met]))
         return result
 
     def _write(self, folder: Path) -> dict[str, Any]:
-        self._encoding.save(folder / ENCODING_FOLDER)
+        self.encoding.save(folder / ENCODING_FOLDER)
         return {"first": self._first.save(folder, "first"), "second": self._second.save(folder, "second")}
 
     @classmethod

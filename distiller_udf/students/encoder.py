@@ -23,15 +23,15 @@ class EncoderStudent(PairwiseStudent):
 
     def __init__(self, info: StudentInfo, similarity: PairFeatures, encoding: EncoderFeatures, pair: PairModel) -> None:
         super().__init__(info, similarity)
-        self._encoding = encoding
+        self.encoding = encoding
         self._pair = pair
 
     def log_odds(self, left: Records, right: Records) -> np.ndarray:
         """Calibrated log odds of row i of both sides, which have the student's columns."""
-        return self._pair.log_odds(self._encoding.transform(left, right))
+        return self._pair.log_odds(self.encoding.transform(left, right))
 
     def _write(self, folder: Path) -> dict[str, Any]:
-        self._encoding.save(folder / ENCODING_FOLDER)
+        self.encoding.save(folder / ENCODING_FOLDER)
         return {"pair": self._pair.save(folder, "pair")}
 
     @classmethod
