@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _NUMBERED, _CHOSEN, _RESULT = "er_numbered_scores", "er_choice_values", "er_chosen_scores"
 
-_ENDS = """
+_NUMBERS = f"""
+    row_number() over (order by {", ".join(PAIR_KEYS)}) as pair_number,
     dense_rank() over (order by left_source, left_id, right_source) as left_end,
     dense_rank() over (order by right_source, right_id, left_source) as right_end
 """
@@ -39,17 +40,18 @@ def choices(
     if not _one_to_one(settings) or is_empty(scores):
         return scores.select(columns)
     info = StudentInfo.read(current_student_path(students))
-    numbered = scores.select(f"{columns}, {_ENDS}").order(", ".join(PAIR_KEYS))
-    session.execute(f"create or replace temp table {_NUMBERED} as {numbered.sql_query()}")
-    ends = session.table(_NUMBERED).select("left_end, right_end, probability").fetchnumpy()
+    numbered = scores.select(f"{columns}, {_NUMBERS}").sql_query()
+    session.execute(f"create or replace temp table {_NUMBERED} as {numbered}")
+    ends = session.table(_NUMBERED).select("pair_number, left_end, right_end, probability").fetchnumpy()
     probabilities = np.ma.filled(ends["probability"].astype(np.float64), np.nan)
     chosen = choose(info, probabilities, np.asarray(ends["left_end"]), np.asarray(ends["right_end"]))
-    session.register(_CHOSEN, pa.table({"chosen": pa.array(chosen, pa.float64(), from_pandas=True)}))
+    values = pa.array(chosen, pa.float64(), from_pandas=True)
+    session.register(_CHOSEN, pa.table({"pair_number": np.asarray(ends["pair_number"]), "chosen": values}))
     try:
         session.execute(
             f"create or replace temp table {_RESULT} as "  # noqa: S608
             f"select {', '.join(PAIR_KEYS)}, probability, chosen as choice_probability, student "
-            f"from {_NUMBERED} positional join {_CHOSEN}"
+            f"from {_NUMBERED} inner join {_CHOSEN} using (pair_number)"
         )
     finally:
         session.unregister(_CHOSEN)

@@ -59,10 +59,13 @@
         {% endfor %}
     {% elif type in ('integer', 'number') %}
         {% set right = value is number and value is not boolean and (type == 'number' or value is integer) %}
-        {% if not right or value < rule['from'] or value > rule['to'] %}
+        {% set outside = right and (value < rule['from'] or value > rule['to']) %}
+        {% set at_an_end = right and rule.get('between') and value in (rule['from'], rule['to']) %}
+        {% if not right or outside or at_an_end %}
             {% do distiller_udf._er_raise(
                 name ~ ' is ' ~ (value | tojson) ~ '. Allowed: ' ~ ('a whole number' if type == 'integer' else 'a number')
-                ~ ' from ' ~ rule['from'] ~ ' to ' ~ rule['to'] ~ '.'
+                ~ (' between ' ~ rule['from'] ~ ' and ' ~ rule['to'] ~ ', neither of them.' if rule.get('between')
+                else ' from ' ~ rule['from'] ~ ' to ' ~ rule['to'] ~ '.')
             ) %}
         {% endif %}
     {% elif type == 'boolean' %}

@@ -44,7 +44,7 @@
         'er_label_store': {'type': 'text'},
         'er_student': {'type': 'choice', 'allowed': ['lexical', 'encoder', 'blend']},
         'er_student_encoder': {'type': 'text'},
-        'er_target_precision': {'type': 'number', 'from': 0, 'to': 1, 'nullable': true},
+        'er_target_precision': {'type': 'number', 'from': 0, 'to': 1, 'between': true, 'nullable': true},
         'er_students_path': {'type': 'text'},
         'er_student_name': {'type': 'text'},
         'er_student_path': {'type': 'text', 'nullable': true},

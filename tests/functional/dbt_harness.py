@@ -19,6 +19,7 @@ FROM_TEACHERS = (
     "er_teacher_reliability",
     "er_student",
     "er_scores",
+    "er_choices",
 )
 
 # Stand-ins for what comes from teachers: the most similar candidates are matches.
@@ -31,6 +32,7 @@ STUBS = {
             similarity as probability, similarity as choice_probability, student, pair_fingerprint
         from {{ ref('er_pairs') }} cross join {{ ref('er_student') }}
     """,
+    "er_choices": "select * exclude (pair_fingerprint) from {{ ref('er_scores') }}",
 }
 
 # Every warning is an error, but the one that dbt gives where a project replaces a package's model by its own.

@@ -21,7 +21,7 @@ from dbt_harness import Project
 from distiller_udf.labels import LabelStore
 from distiller_udf.pipeline import scores
 from distiller_udf.registry import Registry
-from distiller_udf.training import lexical
+from distiller_udf.training import retrain
 
 PEOPLE = make_people(150)
 SOURCES = [{"name": "l", "model": "people_left", "id": "key"}, {"name": "r", "model": "people_right", "id": "key"}]
@@ -87,7 +87,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """Counts the pairs that are scored and the students that are trained meanwhile."""
     counts = {"scored": 0, "trained": 0}
-    score_pairs, train = scores.score_pairs, lexical.train
+    score_pairs, train = scores.score_pairs, retrain.train
 
     def counting_score(*arguments: Any) -> Any:
         for batch in score_pairs(*arguments):
@@ -100,7 +100,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
 
     with monkeypatch.context() as patch:
         patch.setattr(scores, "score_pairs", counting_score)
-        patch.setattr(lexical, "train", counting_train)
+        patch.setattr(retrain, "train", counting_train)
         yield counts
 
 
