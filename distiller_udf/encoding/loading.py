@@ -27,12 +27,14 @@ def load_pretrained(model: str, *, local_only: bool, **settings: Any) -> tuple[A
     Weights are read from safetensors alone, and no code of the model's own is run. `settings` go to the model.
     Raises SettingsError when torch or transformers is missing, or when there is no such model.
     """
-    torch_module()
+    torch = torch_module()
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
 
     try:
-        with quiet():
+        with quiet(), torch.random.fork_rng(devices=[]):
+            # Weights that the folder lacks, such as a pooler's, are drawn: the same ones each time.
+            torch.default_generator.manual_seed(0)
             tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local_only)
             encoder = AutoModel.from_pretrained(model, use_safetensors=True, local_files_only=local_only, **settings)
     except (OSError, ValueError, KeyError, SafetensorError) as error:

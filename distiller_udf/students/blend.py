@@ -13,7 +13,7 @@ from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.pair_model import PairModel
-from distiller_udf.students.pairwise import ENCODING_FOLDER, PairwiseStudent
+from distiller_udf.students.pairwise import ENCODING_FOLDER, PairwiseStudent, read_encoding
 
 CLEAR = 5.0
 """Log odds of the lexical model (about 1 in 150) beyond which the encoder is not asked."""
@@ -57,4 +57,4 @@ class BlendStudent(PairwiseStudent):
     @classmethod
     def _read(cls, folder: Path, info: StudentInfo, similarity: PairFeatures, state: Mapping[str, Any]) -> BlendStudent:
         models = (PairModel.load(folder, name, state[name]) for name in ("first", "second"))
-        return cls(info, similarity, EncoderFeatures.load(folder / ENCODING_FOLDER), *models)
+        return cls(info, similarity, read_encoding(folder), *models)

@@ -13,7 +13,7 @@ from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.pair_model import PairModel
-from distiller_udf.students.pairwise import ENCODING_FOLDER, PairwiseStudent
+from distiller_udf.students.pairwise import ENCODING_FOLDER, PairwiseStudent, read_encoding
 
 
 class EncoderStudent(PairwiseStudent):
@@ -38,5 +38,5 @@ class EncoderStudent(PairwiseStudent):
     def _read(
         cls, folder: Path, info: StudentInfo, similarity: PairFeatures, state: Mapping[str, Any]
     ) -> EncoderStudent:
-        encoding = EncoderFeatures.load(folder / ENCODING_FOLDER)
+        encoding = read_encoding(folder)
         return cls(info, similarity, encoding, PairModel.load(folder, "pair", state["pair"]))

@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distiller_udf.errors import StudentDamaged
+from distiller_udf.encoding import EncoderFeatures
+from distiller_udf.encoding.loading import torch_module
+from distiller_udf.errors import SettingsError, StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
 from distiller_udf.similarity.text import tokens
@@ -129,3 +131,12 @@ class PairwiseStudent(ABC):
     def _rarity(self, word: str) -> float:
         """The weight of a folded word: that of the rarest token it stands for."""
         return max(map(self.similarity.rarity.of, tokens(word)), default=self.similarity.rarity.of(word))
+
+
+def read_encoding(folder: Path) -> EncoderFeatures:
+    """A student's encoder; raises SettingsError where torch is missing, ValueError where its weights cannot be read."""
+    torch_module()
+    try:
+        return EncoderFeatures.load(folder / ENCODING_FOLDER)
+    except SettingsError as error:
+        raise ValueError(str(error)) from error
