@@ -31,8 +31,9 @@ def wheel_model() -> str:
 def encoder_figures(task: Task, teacher: str, selection: str, model: str) -> dict[str, float]:
     """Pairs a second from cold, each record encoded on the way, and what other precisions cost in pair F1.
 
-    `int8` quantises the linear layers of the encoder's attention as torch does (dynamically); students do not offer it,
-    because its scales come from the batch. (Of all linear layers it would cost 0.015 of pair F1 and more.) Raises ImportError where sentence-transformers is missing.
+    `int8` quantises the linear layers of the encoder's attention as torch does (dynamically); of all linear layers it
+    would cost 0.015 of pair F1 and more. Students do not offer it, because its scales come from the batch. Raises
+    ImportError where sentence-transformers is missing.
     """
     figures = {"cross_encoder_predict_pairs_per_second": _speed(_cross_encoder(model), task, CROSS_ENCODER_PAIRS)}
     with tempfile.TemporaryDirectory() as staged:
