@@ -100,8 +100,11 @@ def match_columns(left: Records, right: Records, cache: ValueCache, seed: int = 
     Sides with the same columns are compared column by column by name, so that the order of the two records makes
     no difference. Otherwise columns are matched by their values.
     """
-    profiles = {s: {n: profile(c) for n, c in r.columns.items()} for s, r in (("left", left), ("right", right))}
     if set(left.names) == set(right.names):
+        # In one order too: whole records are compared as texts of their columns.
+        right = right.with_columns(left.names)
+    profiles = {s: {n: profile(c) for n, c in r.columns.items()} for s, r in (("left", left), ("right", right))}
+    if left.names == right.names:
         both = {n: profile(_stacked(left.columns[n], right.columns[n])) for n in left.names}
         singles = _by_name(both)
         names = _names(left, both), _names(right, both)

@@ -189,6 +189,14 @@ def test_features_are_symmetric_when_both_sides_share_their_columns() -> None:
     np.testing.assert_array_equal(features.transform(left, right), features.transform(right, left))
 
 
+def test_columns_in_another_order_on_the_other_side_change_nothing() -> None:
+    people = make_people(60)
+    left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
+    features = PairFeatures.fit(left, right.with_columns(["born", "town", "name"]))
+    assert all(c.left_columns == c.right_columns for c in features.comparisons)
+    np.testing.assert_array_equal(features.transform(left, right), features.transform(right, left))
+
+
 def test_equal_pairs_get_equal_features_whatever_was_seen_before() -> None:
     people = make_people(60)
     left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
