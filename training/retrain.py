@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from distiller_udf import __version__
-from distiller_udf.errors import LabelError, TrainingError, one_of
+from distiller_udf.errors import LabelError, SettingsError, TrainingError, one_of
 from distiller_udf.pipeline.labels import imported_models
 from distiller_udf.pipeline.relations import PAIR_KEYS, TUPLE_KEYS, is_empty
 from distiller_udf.pipeline.votes import imported_teachers
@@ -23,6 +23,7 @@ from distiller_udf.students import KINDS, load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.teachers.weights import model_identity
 
+from .settings import DEFAULT_ENCODER
 from .train import train
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def ensure_student(
     version = f"{kind}-{content_hash(kind, fingerprint, _canonical(known), columns, __version__)[:12]}"
     if registry.exists(version):
         return _current(registry, version, trained=False)
+    if kind != "lexical":
+        _check_encoder((settings or {}).get("encoder", DEFAULT_ENCODER))
     labels = in_order(labels)
     with registry.staging() as folder:
         origin = {"label_fingerprint": fingerprint, "teachers": teachers(labels), "code_version": __version__}
@@ -98,11 +101,27 @@ def ensure_student(
 
 
 def _identified(settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings with the encoder named by its weights: other weights in the same folder make another student."""
-    known = dict(settings or {})
+    """The settings with the encoder named by its weights: other weights in the same folder make another student.
+
+    Whether the hub may be asked for them does not change what is learned.
+    """
+    known = {name: value for name, value in (settings or {}).items() if name != "local_only"}
     if "encoder" in known:
         known["encoder"] = model_identity(known["encoder"])
     return known
+
+
+def _check_encoder(encoder: str) -> None:
+    """Raise SettingsError before the first minutes of training where the encoder will not load."""
+    from distiller_udf.encoding.loading import torch_module
+
+    looks_like_a_path = encoder.startswith((".", "~", "/")) or encoder.count("/") > 1 or "\\" in encoder
+    if looks_like_a_path and not Path(encoder).is_dir():
+        raise SettingsError(
+            f"there is no encoder at {encoder}; er_student_encoder (--encoder) is a folder with a pretrained encoder, "
+            f"or the id of a model on the hub such as {DEFAULT_ENCODER}"
+        )
+    torch_module()
 
 
 def _current(registry: Registry, version: str, trained: bool) -> Outcome:
@@ -195,6 +214,7 @@ def training_settings(settings: Mapping[str, Any], folder: Path) -> dict[str, An
     if settings["student"] != "lexical":
         local = folder / settings["student_encoder"]
         chosen["encoder"] = str(local) if local.is_dir() else settings["student_encoder"]
+        chosen["local_only"] = settings["local_only"]
     return chosen
 
 

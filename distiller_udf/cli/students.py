@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table
 from distiller_udf.registry import Registry
+
+if TYPE_CHECKING:
+    from distiller_udf.students.base import StudentInfo
 
 students_option = click.option(
     "--students",
@@ -69,8 +73,55 @@ def show(version: str | None, root: Path, name: str, as_json: bool) -> None:
     if as_json:
         print_json({"path": str(folder), **asdict(info)})
         return
-    facts = {"path": folder, "kind": info.kind, "threshold": info.threshold, "choice threshold": info.choice_threshold}
-    facts |= {"left columns": ", ".join(info.left_columns), "right columns": ", ".join(info.right_columns)}
-    print_facts(f"Student {info.version}", facts)
-    print_facts("Trained from", info.trained_from)
-    print_facts("Expected, from held-out labels", info.metrics)
+    print_student(info, folder)
+    made_of = {
+        "left columns": ", ".join(info.left_columns),
+        "right columns": ", ".join(info.right_columns),
+        "settings": dict(info.settings),
+        "version of the code": info.trained_from.get("code_version"),
+        "fingerprint of the labels": info.trained_from.get("label_fingerprint"),
+    }
+    print_facts("Made of", made_of)
+
+
+def print_student(info: StudentInfo, folder: Path) -> None:
+    """What a student learned from, and how good its decisions are expected to be, for people."""
+    print_facts(f"Student {info.version}", {"kind": info.kind, "folder": folder} | learned_from(info))
+    columns = ["decision", "match from", "precision", "recall", "F1", "calibration error"]
+    print_table("Expected, judged by answers that were held out", columns, expected(info))
+
+
+def learned_from(info: StudentInfo) -> dict[str, str]:
+    """What a student was trained on, name by name; what its manifest does not know is left out."""
+    metrics, origin = info.metrics, info.trained_from
+    facts: dict[str, str] = {}
+    if origin.get("labels") is not None:
+        teachers = ", ".join(origin.get("teachers") or ["unknown"])
+        facts["learned from"] = f"{_counted(origin['labels'], 'answer')} by {teachers}"
+    if metrics.get("labelled_pairs") is not None:
+        matches = _counted(metrics["labelled_matches"], "match", "matches")
+        facts["labelled pairs"] = f"{metrics['labelled_pairs']:,}, of them {matches}"
+    if metrics.get("unlabelled_pairs") is not None:
+        number = metrics["unlabelled_pairs"]
+        facts["unlabelled pairs"] = f"{number:,}, which say what the rest is like" if number else "none"
+    target = info.settings.get("target_precision")
+    facts["thresholds"] = f"the lowest that keep a precision of {target:g}" if target else "those of the best F1"
+    return facts
+
+
+def expected(info: StudentInfo) -> list[list[object]]:
+    """The rows of the table of expectations: a pair judged alone and, where records compete, among its rivals."""
+    if info.choice:
+        alone, among = "a pair by itself: er_match", "a pair among its rivals: er_matches"
+        decisions = [("pair", alone, info.threshold), ("choice", among, info.choice_threshold)]
+    else:
+        decisions = [("pair", "a pair: er_match and er_matches", info.threshold)]
+    names = ("precision", "recall", "f1", "calibration_error")
+    return [
+        [says, threshold, *(info.metrics.get(f"{kind}_{name}") for name in names)]
+        for kind, says, threshold in decisions
+    ]
+
+
+def _counted(number: int, one: str, several: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

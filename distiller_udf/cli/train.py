@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from distiller_udf.cli.console import err, json_option, print_facts, print_json, progress
-from distiller_udf.cli.students import name_option, students_option
+from distiller_udf.cli.console import json_option, print_json, progress, say
+from distiller_udf.cli.students import name_option, print_student, students_option
 from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, require_columns, schema_option
 from distiller_udf.students import KINDS
 from distiller_udf.votes import METHODS
@@ -38,10 +38,17 @@ existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--pairs", type=existing, help="With --labels: unlabelled pairs (left_record, right_record) as Parquet.")
 @students_option
 @name_option
-@click.option("--student", type=click.Choice(list(KINDS)), default="lexical", show_default=True)
+@click.option(
+    "--student",
+    type=click.Choice(list(KINDS)),
+    default="lexical",
+    show_default=True,
+    help="The kind; encoder and blend need distiller-udf[encoder].",
+)
 @click.option(
     "--encoder",
-    help="With encoder and blend: a folder or the id of a model on the hub.  [default: all-MiniLM-L6-v2]",
+    help="With encoder and blend: a folder or the id of a model on the hub.  "
+    "[default: sentence-transformers/all-MiniLM-L6-v2]",
 )
 @click.option(
     "--target-precision",
@@ -73,7 +80,9 @@ def train(
     from distiller_udf.registry import Registry
     from distiller_udf.training.retrain import ensure_student
 
-    given = {"encoder": encoder if student != "lexical" else None, "target_precision": target_precision}
+    if encoder and student == "lexical":
+        raise click.UsageError("--encoder is for --student encoder and --student blend; the lexical student has none")
+    given = {"encoder": encoder, "target_precision": target_precision}
     label_source, pair_source = read_sources(database, schema, labels, pairs)
     label_table = label_source.to_arrow_table()
     with progress("training", 100) as advance:
@@ -88,9 +97,8 @@ def train(
     if as_json:
         print_json({"trained": outcome.trained, "path": str(outcome.path), **asdict(outcome.info)})
         return
-    err.print("trained" if outcome.trained else "nothing new: the current student knows these labels already")
-    print_facts(f"Student {outcome.info.version}", {"path": outcome.path, **outcome.info.trained_from})
-    print_facts("Expected, from held-out labels", outcome.info.metrics)
+    say("trained" if outcome.trained else "nothing new: the current student knows these labels already")
+    print_student(outcome.info, outcome.path)
 
 
 def read_sources(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -17,6 +19,11 @@ from conftest import People
 
 from distiller_udf.cli import COMMANDS, main
 from distiller_udf.registry import Registry
+from tests.unit.tiny_encoder import save_tiny_encoder
+
+needs_torch = pytest.mark.skipif(
+    find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
+)
 
 
 @pytest.fixture
@@ -192,6 +199,71 @@ def test_train_from_the_warehouse(labels: pa.Table, tmp_path: Path) -> None:
 def test_train_without_input_says_what_to_give() -> None:
     assert "--database" in run("train", code=2).stderr
     assert "there is no database at gone.duckdb" in run("train", "--database", "gone.duckdb", code=1).stderr
+
+
+def test_train_says_what_was_learned_and_what_to_expect(labels: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
+    arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
+    given = run_json(*arguments)
+    again = run(*arguments)
+    said = " ".join(again.stdout.replace("│", " ").split())
+    metrics = given["metrics"]
+    assert again.stderr.strip() == "nothing new: the current student knows these labels already"
+    assert "kind lexical" in said
+    assert "learned from 40 answers by test" in said
+    assert f"labelled pairs {metrics['labelled_pairs']}, of them {metrics['labelled_matches']} matches" in said
+    assert "unlabelled pairs none" in said
+    assert "thresholds those of the best F1" in said
+    for kind, decision in (("pair", "a pair by itself: er_match"), ("choice", "a pair among its rivals: er_matches")):
+        threshold = given["threshold" if kind == "pair" else "choice_threshold"]
+        figures = [threshold, *(metrics[f"{kind}_{name}"] for name in ("precision", "recall", "f1"))]
+        assert f"{decision} {' '.join(f'{figure:.4g}' for figure in figures)}" in said
+    several = run(*arguments, "--multi", "--target-precision", ".95").stdout
+    assert "thresholds       │ the lowest that keep a precision of 0.95" in several
+    assert "a pair: er_match and er_matches" in several
+    assert "among its rivals" not in several
+
+
+def test_train_takes_a_precision_between_0_and_1(labels: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
+    arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
+    for wrong in ("0", "1", "x"):
+        assert "--target-precision" in run(*arguments, "--target-precision", wrong, code=2).stderr
+    trained = run_json(*arguments, "--target-precision", ".99")
+    assert trained["settings"]["target_precision"] == 0.99
+    assert trained["version"] != run_json(*arguments)["version"]
+
+
+@needs_torch
+@pytest.mark.parametrize("kind", ["blend", "encoder"])
+def test_train_a_student_with_an_encoder(labels: pa.Table, tmp_path: Path, kind: str) -> None:
+    save_tiny_encoder(tmp_path / "bert")
+    pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
+    arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
+    arguments += ["--student", kind, "--encoder", tmp_path / "bert", "--target-precision", ".99"]
+    first, second = run_json(*arguments), run_json(*arguments)
+    assert (first["trained"], second["trained"]) == (True, False)
+    assert (first["kind"], first["settings"]["encoder"]) == (kind, str(tmp_path / "bert"))
+    assert first["settings"]["target_precision"] == 0.99
+    assert any(name.startswith("encoding/") for name in first["files"])
+    shown = run("students", "show", "--students", tmp_path / "students").stdout
+    assert "a precision of 0.99" in shown
+
+
+def test_an_encoder_that_cannot_be_had_is_one_sentence(
+    labels: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
+    arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
+    assert "the lexical student has none" in run(*arguments, "--encoder", "x", code=2).stderr
+    gone = run(*arguments, "--student", "blend", "--encoder", tmp_path / "gone", code=1).stderr
+    assert gone.startswith(f"Error: there is no encoder at {tmp_path / 'gone'}; ")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    without = run(*arguments, "--student", "encoder", "--encoder", tmp_path, code=1).stderr
+    assert without.startswith("Error: the encoder needs torch and transformers; install them: pip install")
+    for stderr in (gone, without):
+        assert len(stderr.splitlines()) == 1
+    assert Registry(tmp_path / "students").versions() == []
 
 
 def test_students_show(students: Registry) -> None:
