@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -28,6 +31,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
 )
 
+ROOT = Path(__file__).parents[2]
 KINDS = ["encoder", "blend"]
 Pairwise = EncoderStudent | BlendStudent
 
@@ -196,6 +200,24 @@ def test_the_same_labels_and_seed_give_the_same_files(
     assert again == known
     for file in (file for file in folders[kind].rglob("*") if file.is_file()):
         assert file.read_bytes() == (tmp_path / "again" / file.relative_to(folders[kind])).read_bytes(), file.name
+
+
+def test_another_process_trains_the_same_student(school: School, folders: dict[str, Path], tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+import torch
+from tests.conftest import People, label_table, make_people
+from tests.training.test_encoder_training import School
+torch.set_num_threads(1)
+people = make_people(120)
+labels = label_table(People(people.left[:40], people.right[:40]))
+School(sys.argv[1], labels, people).train("blend", Path(sys.argv[2]))
+"""
+    environment = {**os.environ, "PYTHONHASHSEED": "5"}  # sets of strings have another order in each
+    command = [sys.executable, "-c", program, school.encoder, str(tmp_path / "blend")]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert load_student(tmp_path / "blend").info == load_student(folders["blend"]).info
 
 
 def test_another_seed_gives_other_files(school: School, folders: dict[str, Path], tmp_path: Path) -> None:
