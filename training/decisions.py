@@ -38,9 +38,10 @@ def decided(log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool, settings: Tr
     probabilities = sigmoid(log_odds)
     choices, choice = probabilities, {}
     if not settings.multi:
+        asked = (pairs.labels, pairs.tuples)
         fitted = {
-            name: fit_choice(log_odds, pool.lefts, rights, pairs.labels, pairs.tuples)
-            for name, rights in (("alone", None), ("linked", pool.rights))
+            "alone": fit_choice(log_odds[:labelled], pool.lefts[:labelled], None, *asked),
+            "linked": fit_choice(log_odds, pool.lefts, pool.rights, *asked),
         }
         choices = fitted["linked"].probabilities(probabilities, pool.lefts, pool.rights)
         choice = {name: asdict(each) for name, each in fitted.items()}
