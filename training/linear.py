@@ -17,6 +17,7 @@ def fit_line(rows: Rows, directions: list[int], scale: Scale, ridge: float) -> L
     `directions` bound each feature's weight: 1 = not below 0, -1 = not above 0, 0 = free.
     """
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
 
     inputs = scale.apply(rows.matrix)
     free = [(None, None)] * (inputs.shape[1] - len(directions) + 1)
@@ -31,7 +32,9 @@ def fit_line(rows: Rows, directions: list[int], scale: Scale, ridge: float) -> L
         return float(value), np.append(inputs.T @ slopes + ridge * weights, slopes.sum())
 
     start = np.zeros(inputs.shape[1] + 1)
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": STEPS}).x
+    # Hundreds of small products: several threads would wait for one another longer than they work.
+    with threadpool_limits(1, user_api="blas"):
+        found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": STEPS}).x
     return Line(scale, found[:-1], float(found[-1]))
 
 
