@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -170,6 +171,32 @@ def test_only_changed_tuples_are_scored_again(tmp_path: Path, monkeypatch: pytes
     )
 
 
+def test_a_new_record_changes_its_rivals_choices_though_they_are_not_scored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = linked(tmp_path)
+    project.run("build", "--exclude", "by_function")
+    kept = project.query("select * from er_scores order by all")
+    chosen = dict(project.query("select left_id, choice_probability from er_choices where left_id = right_id"))
+    # A second record of the very content of another that is sure of its match: both claim it now.
+    rival = min(left for left, choice in chosen.items() if choice > 0.9)
+    newcomer = len(PEOPLE.left)
+    project._write("seeds/people_left.csv", seed([*PEOPLE.left, PEOPLE.left[rival]]))
+    with counted(monkeypatch) as counts:
+        project.run("build", "--exclude", "by_function", "er_labels", "er_student")
+    assert 0 < counts["scored"] < len(kept)
+    unscored = project.query(f"select * from er_scores where left_id = {rival} order by all")
+    assert unscored == [row for row in kept if row[1] == rival]
+    claims = project.query(
+        f"select left_id, choice_probability from er_choices where right_id = {rival} order by left_id"
+    )
+    claims = {left: choice for left, choice in claims if left in (rival, newcomer)}
+    assert set(claims) == {rival, newcomer}
+    assert all(choice < min(0.6, chosen[rival] - 0.3) for choice in claims.values())
+    assert project.query("select count(*) from er_choices") == project.query("select count(*) from er_scores")
+    assert project.query(f"select count(*) from er_matches where right_id = {rival}")[0][0] <= 1
+
+
 def test_a_new_student_scores_everything_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = linked(tmp_path)
     project.run("build", "--exclude", "by_function")
@@ -242,7 +269,44 @@ def test_a_teacher_without_a_model_says_what_to_set(tmp_path: Path) -> None:
 def test_an_unknown_student_or_teacher_lists_what_is_allowed(tmp_path: Path) -> None:
     project = linked(tmp_path)
     assert "embedded, openai, vllm, encoder, imported" in project.error("build", variables={"er_teacher": "oracle"})
-    assert "lexical" in project.error("build", variables={"er_student": "oracle"})
+    message = project.error("build", variables={"er_student": "oracle"})
+    assert 'er_student is "oracle". Allowed: lexical, encoder, blend.' in message
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 1.5, "x", True])
+def test_a_target_precision_lies_between_0_and_1(tmp_path: Path, wrong: object) -> None:
+    message = linked(tmp_path).error("parse", variables={"er_target_precision": wrong})
+    assert f"er_target_precision is {json.dumps(wrong)}. Allowed: a number between 0 and 1, neither of them." in message
+
+
+def test_a_target_precision_reaches_the_student(project: Project, tmp_path: Path) -> None:
+    """A teacher that overlooks every third match that is not spelt the same, so that the best F1 is not precise."""
+    rows = project.query("select left_id, list(right_id order by right_id) from er_candidates group by 1 order by 1")
+    missed = [i for i, (left, right) in enumerate(zip(PEOPLE.left, PEOPLE.right, strict=True)) if left != right][::3]
+    table = [
+        {"left_id": left, "options": options, "right_id": None if left in missed else left, "teacher": "people"}
+        for left, options in rows
+        if left in options
+    ]
+    strict = linked(tmp_path, er_teacher="imported")
+    with LabelStore(tmp_path / "distiller" / "labels.sqlite") as store:
+        store.import_labels(pa.Table.from_pylist(table))
+    strict.run("seed")
+    strict.run("run", "--select", "+er_student")
+    strict.run("run", "--select", "+er_student", variables={"er_target_precision": 0.99})
+    found = strict.query("select student, is_current, threshold, choice_threshold, metrics from er_student")
+    assert sorted(current for _, current, *_ in found) == [False, True]
+    (best,), (precise,) = ([row for row in found if row[1] is current] for current in (False, True))
+    judged = json.loads(best[4]), json.loads(precise[4])
+    assert judged[0]["choice_precision"] < 0.99
+    assert judged[1]["choice_precision"] > judged[0]["choice_precision"]
+    assert judged[1]["choice_recall"] < judged[0]["choice_recall"]
+    assert precise[3] > best[3]
+    registry = Registry(tmp_path / "distiller" / "students")
+    assert {info.version: info.settings["target_precision"] for info in registry.versions()} == {
+        best[0]: None,
+        precise[0]: 0.99,
+    }
 
 
 def test_imported_labels_teach(project: Project, tmp_path: Path) -> None:
@@ -333,7 +397,7 @@ def test_ids_keep_a_type_that_arrow_does_not_know(tmp_path: Path, kind: str) -> 
         query = f"select {value} as key, * exclude (key) from {{{{ ref('people_{side}') }}}}"
         project._write(f"models/typed_{side}.sql", query)
     project.run("build", "--exclude", "by_function")
-    for table in ("er_candidates", "er_labels", "er_scores", "er_matches"):
+    for table in ("er_candidates", "er_labels", "er_scores", "er_choices", "er_matches"):
         types = f"select distinct typeof(left_id), typeof(right_id) from {table}"
         assert project.query(types) == [(kind.upper(), kind.upper())]
     assert project.query("select count(*) from er_matches where left_id = right_id")[0][0] >= 140
