@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from .evaluate import (
 )
 from .pool import Pool
 from .settings import TrainingSettings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,20 @@ def decided(log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool, settings: Tr
         choice = {name: asdict(each) for name, each in fitted.items()}
     heard, chosen = probabilities[:labelled], choices[:labelled]
     best = np.ones(labelled, dtype=bool) if settings.multi else best_of(chosen, pairs.tuples)
-    if settings.target_precision is None:
-        # All pairs speak here, labelled or not: the selection's share of matches is not the data's.
-        thresholds = f1_threshold(probabilities), f1_threshold(choices)
-    else:
-        target = settings.target_precision
+    # All pairs speak here, labelled or not: the selection's share of matches is not the data's.
+    thresholds = f1_threshold(probabilities), f1_threshold(choices)
+    if (target := settings.target_precision) is not None:
         thresholds = (
-            precision_threshold(heard, pairs.labels, target),
-            precision_threshold(chosen[best], pairs.labels[best], target),
+            max(thresholds[0], precision_threshold(heard, pairs.labels, target)),
+            max(thresholds[1], precision_threshold(chosen[best], pairs.labels[best], target)),
         )
+        if not (best & (chosen >= thresholds[1])).any():
+            logger.warning(
+                "no threshold keeps a precision of %s on the %d labelled tuples, so hardly anything will match; "
+                "lower target_precision, or label more",
+                target,
+                pairs.questions,
+            )
     judged = {
         "pair": precision_recall_f1(heard >= thresholds[0], pairs.labels),
         "choice": precision_recall_f1(best & (chosen >= thresholds[1]), pairs.labels),

@@ -24,7 +24,7 @@ from distiller_udf.students.base import StudentInfo
 from distiller_udf.teachers.weights import model_identity
 
 from .settings import DEFAULT_ENCODER
-from .train import train
+from .train import RECIPE, train
 
 if TYPE_CHECKING:
     import duckdb
@@ -78,7 +78,7 @@ def ensure_student(
     one_of("er_student", kind, KINDS)
     fingerprint = label_fingerprint(labels)
     known = _identified(settings)
-    version = f"{kind}-{content_hash(kind, fingerprint, _canonical(known), columns, __version__)[:12]}"
+    version = f"{kind}-{content_hash(kind, fingerprint, _canonical(known), columns, __version__, str(RECIPE))[:12]}"
     if registry.exists(version):
         return _current(registry, version, trained=False)
     if kind != "lexical":

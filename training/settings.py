@@ -20,7 +20,7 @@ class TrainingSettings(Boosting):
     `multi`: several candidates of a tuple may match, as in deduplication. `self_training`: how many times the
     student learns from its own decisions on unlabelled tuples (0 = labels only; unused with `multi`).
     `max_candidates` bounds the unlabelled pairs that are read. `target_precision` in (0, 1): thresholds are the lowest
-    that keep it on held-out labels, instead of those for the best F1. `encoder` is a local folder or a hub id
+    that keep it on held-out labels, if these are above those for the best F1. `encoder` is a local folder or a hub id
     (`local_only`: the hub is never asked), `max_length` the tokens of a record that it reads.
     """
 

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 MINIMUM_TUPLES = 4
 
+RECIPE = 2
+"""Raised when the same labels and settings give another student than before."""
+
 
 def train(
     kind: str,
