@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from distiller_udf.records import record_text
 from distiller_udf.registry import Registry
+from tests.tiny_encoder import save_tiny_encoder
 
 FIRST = "anna bruno clara david elena felix greta hugo irene jonas katja lukas maria nils olga paul rosa simon".split()
 LAST = (
@@ -107,3 +109,22 @@ def students(tmp_path_factory: pytest.TempPathFactory, labels: pa.Table) -> Regi
 @pytest.fixture(scope="session")
 def student_folder(students: Registry) -> Path:
     return students.current()
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of an encoder that knows nothing. Tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("encoder") / "bert"
+    save_tiny_encoder(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Several threads on models this small, in several test processes, only get in each other's way."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from test_dbt_python_models import linked
 
 from distiller_udf.registry import Registry
-from tests.unit.tiny_encoder import save_tiny_encoder
+from tests.tiny_encoder import needs_encoder, save_tiny_encoder
 
-needs_torch = pytest.mark.skipif(
-    find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
-)
 SCORED = "select left_id, right_id, probability from er_scores order by all"
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder") / "bert"
-    save_tiny_encoder(folder)
-    return folder
-
-
-@needs_torch
+@needs_encoder
 @pytest.mark.parametrize("kind", ["blend", "encoder"])
-def test_a_student_with_an_encoder_answers_in_dbt_and_in_sql(tmp_path: Path, encoder: Path, kind: str) -> None:
+def test_a_student_with_an_encoder_answers_in_dbt_and_in_sql(tmp_path: Path, kind: str) -> None:
     """The folder of the encoder is relative to the dbt project; the student keeps weights of its own."""
     project = linked(tmp_path, er_student=kind, er_student_encoder="models/bert", er_local_only=True)
     (tmp_path / "models" / "bert").parent.mkdir(exist_ok=True)
@@ -47,9 +36,9 @@ def test_a_student_with_an_encoder_answers_in_dbt_and_in_sql(tmp_path: Path, enc
     assert project.query("select count(*) from er_choices") == [(len(scored),)]
 
 
-@needs_torch
-def test_other_weights_in_the_same_folder_make_another_student(tmp_path: Path, encoder: Path) -> None:
-    project = linked(tmp_path, er_student="encoder", er_student_encoder=str(encoder))
+@needs_encoder
+def test_other_weights_in_the_same_folder_make_another_student(tmp_path: Path, tiny_encoder: str) -> None:
+    project = linked(tmp_path, er_student="encoder", er_student_encoder=tiny_encoder)
     project.run("seed")
     project.run("run", "--select", "+er_student")
     project.run("run", "--select", "+er_student", variables={"er_local_only": True})
@@ -69,7 +58,7 @@ def test_without_torch_the_sentence_says_what_to_install(tmp_path: Path, monkeyp
     assert_no_student(tmp_path)
 
 
-@needs_torch
+@needs_encoder
 def test_an_encoder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     project = linked(tmp_path, er_student="encoder", er_student_encoder="./gone/bert", er_local_only=True)
     assert "there is no encoder at ./gone/bert; er_student_encoder" in project.error(
@@ -78,7 +67,7 @@ def test_an_encoder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     assert_no_student(tmp_path)
 
 
-@needs_torch
+@needs_encoder
 def test_local_only_asks_no_hub_for_the_encoder(tmp_path: Path) -> None:
     variables = {"er_student": "encoder", "er_student_encoder": "nobody/nothing", "er_local_only": True}
     message = linked(tmp_path, **variables).error("build", "--exclude", "by_function")

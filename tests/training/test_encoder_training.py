@@ -6,9 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +23,13 @@ from distiller_udf.students.encoder import EncoderStudent
 from distiller_udf.students.odds import logit, sigmoid
 from distiller_udf.training.train import train
 from tests.conftest import People, label_table
-from tests.unit.tiny_encoder import save_tiny_encoder
+from tests.tiny_encoder import needs_encoder, save_tiny_encoder
 
-pytestmark = pytest.mark.skipif(
-    find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
-)
+pytestmark = [needs_encoder, pytest.mark.usefixtures("one_thread")]
 
 ROOT = Path(__file__).parents[2]
 KINDS = ["encoder", "blend"]
 Pairwise = EncoderStudent | BlendStudent
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on models this small, in several test processes, only get in each other's way."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

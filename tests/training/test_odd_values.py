@@ -20,7 +20,7 @@ from distiller_udf.students import load_student
 from distiller_udf.students.base import Student
 from distiller_udf.training.train import train
 from tests.conftest import People, label_table, make_people
-from tests.unit.tiny_encoder import save_tiny_encoder
+from tests.tiny_encoder import save_tiny_encoder
 
 PAIRS = 100
 COLUMNS = ("name", "town", "born", "price", "about")

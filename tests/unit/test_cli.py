@@ -6,7 +6,6 @@ import ast
 import re
 import shutil
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -19,11 +18,7 @@ from conftest import People
 
 from distiller_udf.cli import COMMANDS, main
 from distiller_udf.registry import Registry
-from tests.unit.tiny_encoder import save_tiny_encoder
-
-needs_torch = pytest.mark.skipif(
-    find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
-)
+from tests.tiny_encoder import needs_encoder, save_tiny_encoder
 
 
 @pytest.fixture
@@ -234,7 +229,7 @@ def test_train_takes_a_precision_between_0_and_1(labels: pa.Table, tmp_path: Pat
     assert trained["version"] != run_json(*arguments)["version"]
 
 
-@needs_torch
+@needs_encoder
 @pytest.mark.parametrize("kind", ["blend", "encoder"])
 def test_train_a_student_with_an_encoder(labels: pa.Table, tmp_path: Path, kind: str) -> None:
     save_tiny_encoder(tmp_path / "bert")

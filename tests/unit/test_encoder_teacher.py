@@ -25,10 +25,9 @@ from distiller_udf.teachers.base import Learner
 from distiller_udf.teachers.encoder import MINIMUM_ANSWERS, EncoderTeacher
 from distiller_udf.teachers.pair_encoder import Example, PairEncoder, Training, readable
 from distiller_udf.teachers.weights import model_identity
+from tests.tiny_encoder import needs_encoder
 
-pytestmark = pytest.mark.skipif(
-    find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
-)
+pytestmark = [needs_encoder, pytest.mark.usefixtures("one_thread")]
 
 CODES = [f"code{i}" for i in range(30)]
 WORDS = "red blue green round large small new old".split()
@@ -115,17 +114,6 @@ def save_tiny_bert(folder: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on models this small, in several test processes, only get in each other's way."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -333,6 +321,7 @@ import sys
 sys.modules["torch"] = None
 from distiller_udf.errors import SettingsError
 from distiller_udf.teachers.pair_encoder import PairEncoder, Training
+from tests.tiny_encoder import needs_encoder
 try:
     PairEncoder("some/model", Training())
 except SettingsError as error:

@@ -6,8 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +17,9 @@ from distiller_udf.encoding.texts import record_texts
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
 from distiller_udf.similarity import Comparison, PairFeatures
-from tests.unit.tiny_encoder import save_tiny_encoder
+from tests.tiny_encoder import needs_encoder
 
-pytestmark = pytest.mark.skipif(
-    find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
-)
+pytestmark = [needs_encoder, pytest.mark.usefixtures("one_thread")]
 
 COLUMNS = [
     Comparison("record", ("maker", "title", "price", "about"), ("maker", "title", "price", "about")),
@@ -34,28 +30,10 @@ COLUMNS = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on models this small, in several test processes, only get in each other's way."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("encoder") / "bert"
-    save_tiny_encoder(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def features(model: str) -> EncoderFeatures:
+def features(tiny_encoder: str) -> EncoderFeatures:
     left, right = pairs()
-    return EncoderFeatures.fit(left, right, COLUMNS, model, dimensions=16)
+    return EncoderFeatures.fit(left, right, COLUMNS, tiny_encoder, dimensions=16)
 
 
 def pairs(count: int = 60) -> tuple[Records, Records]:
@@ -125,14 +103,14 @@ def test_the_order_of_the_two_records_makes_no_difference(features: EncoderFeatu
     assert np.array_equal(features.transform(left, right), features.transform(turned, left), equal_nan=True)
 
 
-def test_unlike_columns_are_compared_as_told(model: str) -> None:
+def test_unlike_columns_are_compared_as_told(tiny_encoder: str) -> None:
     left = Records.from_dicts([{"title": "turntable black", "maker": "sony"}, {"title": None, "maker": "bose"}])
     right = Records.from_dicts([{"label": "turntable silver"}, {"label": "bose"}])
     told = [
         Comparison("record", ("title", "maker"), ("label",)),
         Comparison("name", ("title", "maker"), ("label",)),
     ]
-    features = EncoderFeatures.fit(left, right, told, model)
+    features = EncoderFeatures.fit(left, right, told, tiny_encoder)
     matrix = features.transform(left, right)
     assert not np.isnan(matrix).any(), "where there is no title, the maker names the record"
     assert {n.split(":")[0] for n in features.names} == {"record", "title+maker~label"}
@@ -205,9 +183,9 @@ def test_out_of_the_ordinary_values_are_nan_or_bounded(features: EncoderFeatures
             assert np.isnan(matrix).all()
 
 
-def test_a_column_behind_a_text_that_is_too_long_is_not_comparable(model: str) -> None:
+def test_a_column_behind_a_text_that_is_too_long_is_not_comparable(tiny_encoder: str) -> None:
     left, right = pairs()
-    features = EncoderFeatures.fit(left, right, COLUMNS, model, max_length=8)
+    features = EncoderFeatures.fit(left, right, COLUMNS, tiny_encoder, max_length=8)
     matrix = features.transform(left, right)
     assert np.isnan(matrix[:, [n.startswith("about") for n in features.names]]).all()
     assert not np.isnan(matrix[:, [n.startswith("title") for n in features.names]]).any()
@@ -221,23 +199,23 @@ def test_plain_text_is_compared_as_a_whole(features: EncoderFeatures) -> None:
     assert np.isnan(matrix[:, np.invert(whole)]).all()
 
 
-def test_records_of_one_text_column(model: str) -> None:
+def test_records_of_one_text_column(tiny_encoder: str) -> None:
     left, right = Records.from_texts(["turntable black", "bose"]), Records.from_texts(["turntable silver", "bose"])
     told = PairFeatures.fit(left, right).comparisons
-    features = EncoderFeatures.fit(left, right, told, model)
+    features = EncoderFeatures.fit(left, right, told, tiny_encoder)
     matrix = features.transform(left, right)
     assert value(features, matrix[1], "record:met_min") == pytest.approx(1.0, abs=0.05)
     assert not np.isnan(matrix).any()
 
 
-def test_no_pairs_and_no_columns(features: EncoderFeatures, model: str) -> None:
+def test_no_pairs_and_no_columns(features: EncoderFeatures, tiny_encoder: str) -> None:
     left, right = pairs(1)
     nothing = np.zeros(0, dtype=np.int64)
     assert features.transform(left.take(nothing), right.take(nothing)).shape == (0, len(features.names))
     assert np.isnan(features.transform(Records({}, 2), Records({}, 2))).all()
-    numbers = EncoderFeatures.fit(left, right, [Comparison("number", ("price",), ("price",))], model)
+    numbers = EncoderFeatures.fit(left, right, [Comparison("number", ("price",), ("price",))], tiny_encoder)
     assert numbers.transform(left, right).shape == (1, 0)
-    empty = EncoderFeatures.fit(left.take(nothing), right.take(nothing), COLUMNS, model)
+    empty = EncoderFeatures.fit(left.take(nothing), right.take(nothing), COLUMNS, tiny_encoder)
     assert empty.transform(left, right).shape == (1, len(features.names))
 
 
@@ -295,10 +273,10 @@ def test_threads_share_it(features: EncoderFeatures) -> None:
         ({"dimensions": 0}, "dimensions is 0; it must be a whole number from 1 to 512"),
     ],
 )
-def test_impossible_settings_are_said(model: str, settings: dict[str, int], said: str) -> None:
+def test_impossible_settings_are_said(tiny_encoder: str, settings: dict[str, int], said: str) -> None:
     left, right = pairs(2)
     with pytest.raises(SettingsError) as raised:
-        EncoderFeatures.fit(left, right, COLUMNS, model, **settings)  # type: ignore[arg-type]
+        EncoderFeatures.fit(left, right, COLUMNS, tiny_encoder, **settings)  # type: ignore[arg-type]
     assert str(raised.value) == said
 
 
@@ -308,10 +286,10 @@ def test_a_model_that_is_not_there_is_said(tmp_path: Path) -> None:
         EncoderFeatures.fit(left, right, COLUMNS, str(tmp_path / "no model"), local_only=True)
 
 
-def test_weights_that_need_pickle_are_refused(model: str, tmp_path: Path) -> None:
+def test_weights_that_need_pickle_are_refused(tiny_encoder: str, tmp_path: Path) -> None:
     import torch
 
-    for file in Path(model).iterdir():
+    for file in Path(tiny_encoder).iterdir():
         if file.suffix == ".json":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     torch.save({}, tmp_path / "pytorch_model.bin")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,29 +16,9 @@ from distiller_udf.encoding.texts import layouts, record_texts, spans
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.records import Records
 from distiller_udf.similarity import Comparison, PairFeatures
-from tests.unit.tiny_encoder import save_tiny_encoder
+from tests.tiny_encoder import needs_encoder
 
-pytestmark = pytest.mark.skipif(
-    find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
-)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on models this small, in several test processes, only get in each other's way."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("encoder") / "bert"
-    save_tiny_encoder(folder)
-    return str(folder)
+pytestmark = [needs_encoder, pytest.mark.usefixtures("one_thread")]
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -103,14 +82,14 @@ def test_token_weights_fall_with_the_records_that_have_the_token() -> None:
     assert (again == weights).all()
 
 
-def test_vectors_are_those_of_transformers(model: str) -> None:
+def test_vectors_are_those_of_transformers(tiny_encoder: str) -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
     texts = ["turntable black", "sony", "fine sound and deep bass " * 30, "é日", ""]
-    encoder = TokenEncoder(model, max_length=24, precision="float32")
+    encoder = TokenEncoder(tiny_encoder, max_length=24, precision="float32")
     tokens = encoder.tokenise(texts)
-    theirs, tokenizer = AutoModel.from_pretrained(model), AutoTokenizer.from_pretrained(model)
+    theirs, tokenizer = AutoModel.from_pretrained(tiny_encoder), AutoTokenizer.from_pretrained(tiny_encoder)
     seen = set()
     for position, vectors in encoder.encode(tokens):
         inputs = tokenizer(texts[position], truncation=True, max_length=24, return_tensors="pt")
@@ -122,19 +101,19 @@ def test_vectors_are_those_of_transformers(model: str) -> None:
     assert seen == set(range(len(texts)))
 
 
-def test_bfloat16_is_close_to_float32(model: str) -> None:
+def test_bfloat16_is_close_to_float32(tiny_encoder: str) -> None:
     texts = ["turntable model 7 black", "sony fine sound"]
     found = {}
     for precision in ("float32", "bfloat16"):
-        encoder = TokenEncoder(model, precision=precision)
+        encoder = TokenEncoder(tiny_encoder, precision=precision)
         found[precision] = dict(encoder.encode(encoder.tokenise(texts)))
     for position in range(len(texts)):
         difference = np.abs(found["float32"][position] - found["bfloat16"][position]).max()
         assert 0 < difference < 0.05
 
 
-def test_tokens_belong_to_their_columns(model: str) -> None:
-    encoder = TokenEncoder(model)
+def test_tokens_belong_to_their_columns(tiny_encoder: str) -> None:
+    encoder = TokenEncoder(tiny_encoder)
     records = Records.from_dicts([{"about": "fine sound", "title": "turntable 12", "maker": None, "price": "5"}])
     (text,), inverse = record_texts(records, ("title", "maker", "price", "about"))
     assert inverse.tolist() == [0]

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import string
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
+
+needs_encoder = pytest.mark.skipif(
+    find_spec("torch") is None or find_spec("transformers") is None, reason="needs distiller-udf[encoder]"
+)
 
 
 def save_tiny_encoder(folder: Path) -> None:
