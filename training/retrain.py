@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from distiller_udf import __version__
+from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import LabelError, SettingsError, TrainingError, one_of
 from distiller_udf.pipeline.labels import imported_models
 from distiller_udf.pipeline.relations import PAIR_KEYS, TUPLE_KEYS, is_empty
@@ -23,7 +24,6 @@ from distiller_udf.students import KINDS, load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.teachers.weights import model_identity
 
-from .settings import DEFAULT_ENCODER
 from .train import RECIPE, train
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def ensure_student(
     if registry.exists(version):
         return _current(registry, version, trained=False)
     if kind != "lexical":
-        _check_encoder((settings or {}).get("encoder", DEFAULT_ENCODER))
+        _check_encoder((settings or {}).get("encoder", DEFAULT_MODEL))
     labels = in_order(labels)
     with registry.staging() as folder:
         origin = {"label_fingerprint": fingerprint, "teachers": teachers(labels), "code_version": __version__}
@@ -119,7 +119,7 @@ def _check_encoder(encoder: str) -> None:
     if looks_like_a_path and not Path(encoder).is_dir():
         raise SettingsError(
             f"there is no encoder at {encoder}; er_student_encoder (--encoder) is a folder with a pretrained encoder, "
-            f"or the id of a model on the hub such as {DEFAULT_ENCODER}"
+            f"or the id of a model on the hub such as {DEFAULT_MODEL}"
         )
     torch_module()
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError
 
 from .boosting import Boosting
-
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class TrainingSettings(Boosting):
     self_training: int = 3
     max_candidates: int = 200_000
     target_precision: float | None = None
-    encoder: str = DEFAULT_ENCODER
+    encoder: str = DEFAULT_MODEL
     local_only: bool = False
     max_length: int = 64
 

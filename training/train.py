@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 MINIMUM_TUPLES = 4
 
-RECIPE = 2
+RECIPE = 3
 """Raised when the same labels and settings give another student than before."""
 
 

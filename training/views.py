@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,12 +81,14 @@ def blend(material: Material, report: Report) -> Trained:
     guesses = None
     if len(rest):
         guesses = linked(first.log_odds, rows, material.pool)[1][len(rows.labels) :]
+    # The first model has settled what the unlabelled pairs are; more turns would lead the second one away from it.
+    once = replace(material.settings, self_training=min(1, material.settings.self_training))
     second = fit_pairs(
         both,
         np.column_stack([rest, met[1]]),
         material.pool,
         [*directions, *encoding.directions],
-        material.settings,
+        once,
         guesses,
         _part(report, 0.7, 0.9),
     )

@@ -12,6 +12,7 @@ import click
 from distiller_udf.cli.console import json_option, print_json, progress, say
 from distiller_udf.cli.students import name_option, print_student, students_option
 from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, require_columns, schema_option
+from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.students import KINDS
 from distiller_udf.votes import METHODS
 from distiller_udf.votes import vote as voted
@@ -47,8 +48,7 @@ existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option(
     "--encoder",
-    help="With encoder and blend: a folder or the id of a model on the hub.  "
-    "[default: sentence-transformers/all-MiniLM-L6-v2]",
+    help=f"With encoder and blend: a folder or the id of a model on the hub.  [default: {DEFAULT_MODEL}]",
 )
 @click.option(
     "--target-precision",

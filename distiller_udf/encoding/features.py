@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from distiller_udf.encoding.cache import EncodedRecord, RecordCache
-from distiller_udf.encoding.loading import torch_module
+from distiller_udf.encoding.loading import DEFAULT_MODEL, torch_module
 from distiller_udf.encoding.maxsim import LIKENESSES, MAX_DIMENSIONS, Spans, TokenBank, likenesses
 from distiller_udf.encoding.reduction import Reduction, TokenWeights
 from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, spans
-from distiller_udf.encoding.token_encoder import DEFAULT_MODEL, TokenEncoder
+from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
 from distiller_udf.similarity import Comparison

