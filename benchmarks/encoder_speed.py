@@ -9,15 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.runs import Decided, Training, decide, judged
+from benchmarks.runs import Training, decide, decided_by, judged
 from benchmarks.tasks import Task
 from distiller_udf.encoding import EncoderFeatures
 from distiller_udf.encoding.loading import located
 from distiller_udf.students import load_student
-from distiller_udf.students.choice import choose
 from distiller_udf.students.encoder import EncoderStudent
 from distiller_udf.students.pairwise import ENCODING_FOLDER, PairwiseStudent
-from distiller_udf.training.evaluate import one_to_one
 
 CROSS_ENCODER_PAIRS = 400
 PAIRS = 4_000
@@ -33,10 +31,8 @@ def encoder_figures(task: Task, teacher: str, selection: str, model: str) -> dic
     figures = {"cross_encoder_predict_pairs_per_second": _speed(_cross_encoder(model), task, CROSS_ENCODER_PAIRS)}
     with tempfile.TemporaryDirectory() as staged:
         folders = {kind: Path(staged) / kind for kind in ("encoder", "blend")}
-        runs = {
-            kind: decide(task, teacher, selection, folder, 0, Training(kind, settings={"encoder": model}))
-            for kind, folder in folders.items()
-        }
+        for kind, folder in folders.items():
+            decide(task, teacher, selection, folder, 0, Training(kind, settings={"encoder": model}))
         f1: dict[str, float] = {}
         for name, precision in {"": "float32", "bfloat16_": "bfloat16", "int8_": "float32"}.items():
             student = load_student(folders["encoder"])
@@ -45,7 +41,7 @@ def encoder_figures(task: Task, teacher: str, selection: str, model: str) -> dic
             if name == "int8_":
                 _quantise(student.encoding)
             figures[f"encoder_{name}pairs_per_second"] = _speed(_scorer(student), task, PAIRS)
-            f1[name] = judged(task, _decided_by(student, task, runs["encoder"], teacher, selection)).pair_f1
+            f1[name] = judged(task, decided_by(student, task, teacher, selection, 0, 0.0)).pair_f1
         figures |= {f"encoder_{name}f1_loss": f1[""] - value for name, value in f1.items() if name}
         blend = load_student(folders["blend"])
         figures["blend_pairs_per_second"] = _speed(_scorer(blend), task, PAIRS)  # type: ignore[arg-type]
@@ -87,15 +83,3 @@ def _quantise(encoding: EncoderFeatures) -> None:
     layers = encoder.model.named_modules()
     chosen = {name for name, layer in layers if isinstance(layer, torch.nn.Linear) and "attention" in name}
     encoder.model = torch.ao.quantization.quantize_dynamic(encoder.model, chosen, dtype=torch.qint8)
-
-
-def _decided_by(student: PairwiseStudent, task: Task, run: Decided, teacher: str, selection: str) -> Decided:
-    """The same run with the decisions of another student."""
-    left, right = task.split(None)
-    tested = task.tested(teacher, selection)
-    probabilities = student.score(task.left.take(left), task.right.take(right))
-    choices = choose(student.info, probabilities, left, right)[tested]
-    chosen = one_to_one(run.left.tolist(), run.right.tolist(), choices, student.info.choice_threshold)
-    return Decided(
-        run.left, run.right, probabilities[tested], choices, chosen, run.labelled_tuples, run.train_seconds, None
-    )

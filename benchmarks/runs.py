@@ -14,8 +14,8 @@ import pyarrow as pa
 from benchmarks.scoring import judge
 from benchmarks.tasks import Task, candidate_batch
 from distiller_udf.errors import TrainingError
-from distiller_udf.students import load_student
-from distiller_udf.students.choice import choose
+from distiller_udf.students import Student, load_student
+from distiller_udf.students.choice import choose_linked
 from distiller_udf.training.evaluate import expected_calibration_error, one_to_one
 from distiller_udf.training.train import train
 
@@ -90,17 +90,24 @@ def decide(
         seconds = time.perf_counter() - started
         return Decided(left, right, None, None, [], tuples, seconds, None, str(error))
     trained = time.perf_counter() - started
-    student = load_student(folder)
-    # All candidates compete, as in the warehouse; decisions are then made for the test pairs.
-    lefts, rights = task.split(None)
+    return decided_by(load_student(folder), task, teacher, selection, tuples, trained)
+
+
+def decided_by(
+    student: Student, task: Task, teacher: str, selection: str, labelled_tuples: int, train_seconds: float
+) -> Decided:
+    """What a student says of the test pairs. All candidates are decided together, as in the warehouse."""
+    left, right = task.split(None)
     started = time.perf_counter()
-    probabilities = student.score(task.left.take(lefts), task.right.take(rights))
-    choices = choose(student.info, probabilities, lefts, rights)
-    speed = len(lefts) / (time.perf_counter() - started)
+    probabilities = student.score(task.left.take(left), task.right.take(right))
+    choices = choose_linked(student.info, probabilities, left, right)
+    speed = len(left) / (time.perf_counter() - started)
+    chosen = np.zeros(len(left), dtype=bool)
+    chosen[one_to_one(left.tolist(), right.tolist(), choices, student.info.choice_threshold)] = True
     tested = task.tested(teacher, selection)
-    probabilities, choices = probabilities[tested], choices[tested]
-    chosen = one_to_one(left.tolist(), right.tolist(), choices, student.info.choice_threshold)
-    return Decided(left, right, probabilities, choices, chosen, tuples, trained, speed)
+    kept = np.flatnonzero(chosen[tested]).tolist()
+    figures = probabilities[tested], choices[tested], kept, labelled_tuples, train_seconds, speed
+    return Decided(left[tested], right[tested], *figures)
 
 
 def judged(task: Task, decided: Decided) -> Result:
@@ -139,4 +146,7 @@ def drawn(labels: pa.Table, share: float, seed: int) -> pa.Table:
 
 
 def _calibration_error(probabilities: np.ndarray | None, truth: np.ndarray) -> float | None:
-    return None if probabilities is None else expected_calibration_error(probabilities, truth)
+    if probabilities is None:
+        return None
+    known = ~np.isnan(probabilities)
+    return float(expected_calibration_error(probabilities[known], truth[known]))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from distiller_udf.errors import RecordError
 from distiller_udf.records import TEXT_COLUMN, Records, one_array
@@ -37,7 +38,7 @@ def score_batch(student: Student, batch: pa.RecordBatch) -> pa.RecordBatch:
     if missing:
         raise RecordError(f"a batch of pairs needs the columns left and right; it lacks {', '.join(sorted(missing))}")
     left, right = Records.from_arrow(batch["left"]), Records.from_arrow(batch["right"])
-    tuples = batch["tuple"].to_numpy(zero_copy_only=False) if "tuple" in batch.schema.names else None
+    tuples = _tuple_numbers(batch["tuple"]) if "tuple" in batch.schema.names else None
     probability, choice = score_records(student, left, right, tuples)
     decisive, threshold = probability, student.info.threshold
     if tuples is not None:
@@ -51,6 +52,13 @@ def score_batch(student: Student, batch: pa.RecordBatch) -> pa.RecordBatch:
         ],
         schema=SCORE_SCHEMA,
     )
+
+
+def _tuple_numbers(tuples: pa.Array) -> np.ndarray:
+    """Tuples numbered from 0; a row without one is a tuple of its own."""
+    codes = one_array(tuples).dictionary_encode().indices.cast(pa.int64())
+    alone = pa.array(np.arange(len(codes)) + len(codes))
+    return np.asarray(pc.coalesce(codes, alone).to_numpy(zero_copy_only=False))
 
 
 def score_records(

@@ -108,11 +108,11 @@ class Functions:
         with self.current.lock:
             _, choice = score_records(student, left, right, tuples)
         rows = np.searchsorted(tuples, np.arange(len(query) + 1))
-        empty = Records.from_arrow(query).empty
+        empty, copies = Records.from_arrow(query).empty, right.distinct[1]
         listed = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False)
         return pa.array(
             [
-                self._selected(student, choice[start:stop], bool(listed[i] and not empty[i]))
+                self._selected(student, choice[start:stop], copies[start:stop], bool(listed[i] and not empty[i]))
                 for i, (start, stop) in enumerate(pairwise(rows))
             ],
             CHOICE,
@@ -165,7 +165,7 @@ class Functions:
             raise RecordError(f"row {int(np.argmax(empty)) + 1} of this chunk: {EMPTY} (strict mode is on)")
         return empty
 
-    def _selected(self, student: Student, choice: np.ndarray, usable: bool) -> dict[str, Any]:
+    def _selected(self, student: Student, choice: np.ndarray, copies: np.ndarray, usable: bool) -> dict[str, Any]:
         result: dict[str, Any] = dict.fromkeys(("choice", "probability", "probabilities", "error"))
         result["student"] = student.info.version
         if not usable:
@@ -176,7 +176,7 @@ class Functions:
         best = int(np.argmax(known)) if len(known) else -1
         chosen = best >= 0 and known[best] >= student.info.choice_threshold
         result["choice"] = best + 1 if chosen else 0
-        result["probability"] = float(known[best] if chosen else 1 - known.max(initial=0.0))
+        result["probability"] = float(known[best] if chosen else _none(student, known, copies))
         result["probabilities"] = [None if np.isnan(p) else float(p) for p in choice]
         return result
 
@@ -194,6 +194,14 @@ class Functions:
         if self.strict:
             raise RecordError(f"er_label: {EMPTY}, or the candidates are NULL (strict mode is on)")
         return {"error": f"{EMPTY}, or the candidates are NULL"}
+
+
+def _none(student: Student, choice: np.ndarray, copies: np.ndarray) -> float:
+    """The probability that no candidate matches; those that share a number in `copies` are one."""
+    distinct = choice[np.unique(copies, return_index=True)[1]]
+    # Where several may match, candidates do not share what there is, and the likeliest says most.
+    taken = distinct.sum() if student.info.choice else distinct.max(initial=0.0)
+    return float(np.clip(1 - taken, 0.0, 1.0))
 
 
 def register(

@@ -8,6 +8,7 @@ def model(dbt, session):
     return pipeline.choices(
         session,
         scores=dbt.ref("er_scores"),
+        records=dbt.ref("er_records"),
         students=dbt.ref("er_student"),
         settings=dbt.config.meta_get("er"),
     )

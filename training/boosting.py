@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from distiller_udf.students.odds import sigmoid
 from distiller_udf.students.pair_model import Line, PairModel, Scale
 
 from .linear import fit_line, mean_line
 from .rows import Rows
+
+LEAST_SLOPE = 0.1
+"""How much of its scores a model keeps whose held-out scores say nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,10 @@ def cross_fit(
             known = rows.take(~outside)
             known = known if extra is None else known.joined(extra)
             line = fit_line(known, directions, scale, settings.ridge)
-            booster = _booster(known, line, directions, settings, settings.seed * 1000 + repeat * folds + k)
-            held_out[outside] += PairModel(line, [booster]).raw(rows.matrix[outside])
+            trees = _boosters(known, line, directions, settings, settings.seed * 1000 + repeat * folds + k)
+            held_out[outside] += PairModel(line, trees).raw(rows.matrix[outside])
             lines.append(line)
-            boosters.append(booster)
+            boosters += trees
     held_out /= settings.repeats
     slope, intercept = platt(held_out, rows.labels, rows.weights)
     return CrossFit(PairModel(mean_line(lines), boosters, slope, intercept), slope * held_out + intercept)
@@ -72,8 +76,19 @@ def platt(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[
     soft = np.concatenate([labels * weights, (1 - labels) * weights])
     model = LogisticRegression(C=10.0).fit(doubled, targets, sample_weight=soft)
     slope = float(model.coef_[0, 0])
-    # A falling curve means that the held-out scores say nothing; keep their order, let the intercept do the rest.
-    return (slope, float(model.intercept_[0])) if slope > 0.1 else (0.1, float(model.intercept_[0]))
+    if slope > LEAST_SLOPE:
+        return slope, float(model.intercept_[0])
+    # A falling curve means that the held-out scores say nothing: their order stays, the mean is that of the labels.
+    return LEAST_SLOPE, _intercept(LEAST_SLOPE * scores, labels, weights)
+
+
+def _intercept(log_odds: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """What must be added to log odds for their mean probability to be that of the labels."""
+    from scipy.optimize import brentq
+
+    share = np.clip(np.average(labels, weights=weights), 1e-4, 1 - 1e-4)
+    bound = float(np.abs(log_odds).max()) + 10.0
+    return float(brentq(lambda by: np.average(sigmoid(log_odds + by), weights=weights) - share, -bound, bound))
 
 
 def _folds(rows: Rows, folds: int, seed: int) -> np.ndarray:
@@ -87,8 +102,12 @@ def _folds(rows: Rows, folds: int, seed: int) -> np.ndarray:
     return np.asarray(fold[group])
 
 
-def _booster(rows: Rows, line: Line, directions: list[int], settings: Boosting, seed: int) -> Any:
+def _boosters(rows: Rows, line: Line, directions: list[int], settings: Boosting, seed: int) -> list[Any]:
+    """The trees that correct a line, as one booster; none without rounds."""
     import lightgbm
+
+    if settings.rounds == 0:
+        return []
 
     parameters = {
         "objective": "cross_entropy",
@@ -109,4 +128,4 @@ def _booster(rows: Rows, line: Line, directions: list[int], settings: Boosting, 
         "verbosity": -1,
     }
     data = lightgbm.Dataset(rows.matrix, rows.labels, weight=rows.weights, init_score=line(rows.matrix))
-    return lightgbm.train(parameters, data, num_boost_round=settings.rounds)
+    return [lightgbm.train(parameters, data, num_boost_round=settings.rounds)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from distiller_udf.records import Records
 NEEDED = ("left_source", "left_id", "choice", "query", "options")
 BESIDE_CHOSEN = 0.25
 """Weight of an unchosen candidate beside a chosen one where several candidates may match (`multi`)."""
+
+EVEN = 0.5
+"""No teacher says none of them and thinks more than this of one."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class LabelledPairs:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def with_columns(self, left: Sequence[str], right: Sequence[str]) -> LabelledPairs:
+        """The same pairs with exactly these columns: a label's records carry only those that they fill."""
+        return replace(self, left=self.left.with_columns(left), right=self.right.with_columns(right))
 
     @property
     def questions(self) -> int:
@@ -69,13 +76,15 @@ def labelled_pairs(labels: pa.Table, multi: bool = False) -> LabelledPairs:
 def _pairs(questions: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]], multi: bool) -> LabelledPairs:
     left, right, targets, weights, tuples = [], [], [], [], []
     for number, ((_, _, query, options), answers) in enumerate(questions.items()):
-        judged = [_judgement(answer, len(options), multi) for answer in answers]
+        distinct = list(dict.fromkeys(options))
+        copies = np.asarray([distinct.index(option) for option in options])
+        judged = [_judgement(answer, copies, multi) for answer in answers]
         labels, heard = np.asarray([j[0] for j in judged]), np.asarray([j[1] for j in judged])
         weight = heard.mean(axis=0)
         told = weight > 0
         target = np.average(labels[:, told], axis=0, weights=heard[:, told] > 0)
         left += [query] * int(told.sum())
-        right += [option for option, keep in zip(options, told, strict=True) if keep]
+        right += [option for option, keep in zip(distinct, told, strict=True) if keep]
         targets.append(target)
         weights.append(weight[told])
         tuples += [number] * int(told.sum())
@@ -88,25 +97,43 @@ def _pairs(questions: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]], mul
     )
 
 
-def _judgement(answer: Mapping[str, Any], options: int, multi: bool) -> tuple[np.ndarray, np.ndarray]:
-    """One teacher's labels and weights for the candidates of one tuple; a weight of 0 where it does not know."""
-    choice = int(answer["choice"])
+def _judgement(answer: Mapping[str, Any], copies: np.ndarray, multi: bool) -> tuple[np.ndarray, np.ndarray]:
+    """One teacher's labels and weights for the distinct candidates of a tuple; a weight of 0 where it does not know.
+
+    Options that share a number in `copies` are the same text: which of them was chosen says nothing, and what it
+    thinks of them adds up. What it did not choose from another source than that of its choice may match as well.
+    """
+    choice, options = int(answer["choice"]), len(copies)
     if not 0 <= choice <= options:
         raise TrainingError(
             f"the label of {answer['left_source']}:{answer['left_id']} chooses candidate {choice} of {options}; "
             "a choice is 1-based, 0 means none of them"
         )
-    probabilities = answer.get("probabilities")
-    if probabilities is not None and len(probabilities) == options:
-        soft = np.asarray([p if p is not None else math.nan for p in probabilities], dtype=np.float64)
-        known = np.isfinite(soft)
-        if known.any():
-            return np.clip(np.where(known, soft, 0.0), 0.0, 1.0), known.astype(np.float64)
-    hard = (np.arange(1, options + 1) == choice).astype(np.float64)
-    weights = np.ones(options)
-    if multi and choice:
-        weights[hard == 0] = BESIDE_CHOSEN
-    return hard, weights
+    chosen = np.arange(1, options + 1) == choice
+    soft = _probabilities(answer, chosen)
+    heard = np.isfinite(soft)
+    if choice:
+        sources = np.asarray([str(option.get("source")) for option in answer["options"]])
+        heard &= sources == sources[choice - 1]
+    labels = np.minimum(np.bincount(copies, np.where(heard, soft, 0.0)), 1.0)
+    weights = (np.bincount(copies, heard) > 0).astype(np.float64)
+    if multi and choice and answer.get("probabilities") is None:
+        weights[(labels == 0) & (weights > 0)] = BESIDE_CHOSEN
+    return labels, weights
+
+
+def _probabilities(answer: Mapping[str, Any], chosen: np.ndarray) -> np.ndarray:
+    """What a teacher thinks of each option: its probabilities (NaN: unknown) where its choice follows from them."""
+    given = answer.get("probabilities")
+    if given is None or len(given) != len(chosen):
+        return chosen.astype(np.float64)
+    soft = np.asarray([p if p is not None else math.nan for p in given], dtype=np.float64)
+    known = np.isfinite(soft)
+    # An answer that was corrected by hand keeps the probabilities of the one before.
+    most = np.nanmax(soft) if known.any() else math.nan
+    if not (soft[chosen][0] >= most if chosen.any() else most <= EVEN):
+        return chosen.astype(np.float64)
+    return np.clip(soft, 0.0, 1.0)
 
 
 def read_candidates(batches: Iterable[pa.RecordBatch], limit: int) -> tuple[Records, Records, np.ndarray | None] | None:
@@ -123,7 +150,7 @@ def read_candidates(batches: Iterable[pa.RecordBatch], limit: int) -> tuple[Reco
         lefts.append(part.column("left" if "left" in names else "left_record"))
         rights.append(part.column("right" if "right" in names else "right_record"))
         if "tuple" in names:
-            tuples.append(part.column("tuple").to_numpy(zero_copy_only=False))
+            tuples.append(part.column("tuple").cast(pa.int64()).to_numpy(zero_copy_only=False))
         rows += len(part)
     if rows == 0:
         return None

@@ -24,6 +24,9 @@ from .settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
 
+LITTLE = 0.1
+"""Below this recall a target precision is worth a warning."""
+
 
 @dataclass(frozen=True)
 class Decisions:
@@ -33,6 +36,20 @@ class Decisions:
     choice_threshold: float
     choice: dict[str, dict[str, float]]
     metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What students are judged by: the labelled pairs' probabilities from models that have not seen their tuples.
+
+    `pairs` are those of the pairs alone, `choices` among their rivals; `best` marks the likeliest of each tuple.
+    """
+
+    pairs: np.ndarray
+    choices: np.ndarray
+    best: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
 
 
 def decided(log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool, settings: TrainingSettings) -> Decisions:
@@ -48,35 +65,56 @@ def decided(log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool, settings: Tr
         }
         choices = fitted["linked"].probabilities(probabilities, pool.lefts, pool.rights)
         choice = {name: asdict(each) for name, each in fitted.items()}
-    heard, chosen = probabilities[:labelled], choices[:labelled]
+    chosen = choices[:labelled]
     best = np.ones(labelled, dtype=bool) if settings.multi else best_of(chosen, pairs.tuples)
+    heard = Heard(probabilities[:labelled], chosen, best, pairs.labels, pairs.weights)
     # All pairs speak here, labelled or not: the selection's share of matches is not the data's.
     thresholds = f1_threshold(probabilities), f1_threshold(choices)
-    if (target := settings.target_precision) is not None:
-        thresholds = (
-            max(thresholds[0], precision_threshold(heard, pairs.labels, target)),
-            max(thresholds[1], precision_threshold(chosen[best], pairs.labels[best], target)),
-        )
-        if not (best & (chosen >= thresholds[1])).any():
-            logger.warning(
-                "no threshold keeps a precision of %s on the %d labelled tuples, so hardly anything will match; "
-                "lower target_precision, or label more",
-                target,
-                pairs.questions,
-            )
-    judged = {
-        "pair": precision_recall_f1(heard >= thresholds[0], pairs.labels),
-        "choice": precision_recall_f1(best & (chosen >= thresholds[1]), pairs.labels),
-    }
-    metrics: dict[str, Any] = {
+    if settings.target_precision is not None:
+        thresholds = _for_precision(thresholds, heard, settings.target_precision, pairs.questions)
+    counts = {
         "labelled_tuples": pairs.questions,
         "labelled_pairs": labelled,
         "labelled_matches": int((pairs.labels >= 0.5).sum()),
         "unlabelled_pairs": len(log_odds) - labelled,
-        "pair_calibration_error": expected_calibration_error(heard, pairs.labels),
-        "choice_calibration_error": expected_calibration_error(chosen, pairs.labels),
     }
-    for kind, values in judged.items():
-        metrics |= {f"{kind}_{name}": v for name, v in zip(("precision", "recall", "f1"), values, strict=True)}
-    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in metrics.items()}
-    return Decisions(*thresholds, choice, rounded)
+    return Decisions(*thresholds, choice, {**counts, **_figures(heard, thresholds)})
+
+
+def _for_precision(thresholds: tuple[float, float], heard: Heard, target: float, questions: int) -> tuple[float, float]:
+    """The thresholds of pairs and of choices, raised to where what was labelled keeps a precision."""
+    best = heard.best
+    raised = (
+        max(thresholds[0], precision_threshold(heard.pairs, heard.labels, target, heard.weights)),
+        max(
+            thresholds[1],
+            precision_threshold(heard.choices[best], heard.labels[best], target, heard.weights[best]),
+        ),
+    )
+    _, recall, _ = precision_recall_f1(best & (heard.choices >= raised[1]), heard.labels, heard.weights)
+    if recall < LITTLE:
+        logger.warning(
+            "a precision of %s on the %d labelled tuples leaves %.0f %% of their matches; "
+            "lower target_precision, or label more",
+            target,
+            questions,
+            100 * recall,
+        )
+    return raised
+
+
+def _figures(heard: Heard, thresholds: tuple[float, float]) -> dict[str, float]:
+    """Precision, recall, F1 and calibration of pairs and of choices."""
+    labels, weights = heard.labels, heard.weights
+    judged = {
+        "pair": (heard.pairs, heard.pairs >= thresholds[0]),
+        "choice": (heard.choices, heard.best & (heard.choices >= thresholds[1])),
+    }
+    figures: dict[str, float] = {}
+    for kind, (probabilities, matched) in judged.items():
+        figures[f"{kind}_calibration_error"] = expected_calibration_error(probabilities, labels, weights)
+        for name, value in zip(
+            ("precision", "recall", "f1"), precision_recall_f1(matched, labels, weights), strict=True
+        ):
+            figures[f"{kind}_{name}"] = value
+    return {name: round(value, 4) for name, value in figures.items()}

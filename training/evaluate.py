@@ -6,23 +6,37 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+LARGEST = float(np.nextafter(1.0, 0.0))
+"""No threshold is 1: a student may be that sure, but not more."""
 
-def precision_recall_f1(chosen: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
-    """Precision, recall and F1 of boolean decisions against labels in [0, 1]; 0 where undefined."""
-    right = float(truth[chosen].sum())
-    precision = right / max(float(chosen.sum()), 1e-12)
-    recall = right / max(float(truth.sum()), 1e-12)
+
+def precision_recall_f1(
+    chosen: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, float, float]:
+    """Precision, recall and F1 of boolean decisions against labels in [0, 1]; 0 where undefined.
+
+    `weights` say how much each label counts, 1 without them.
+    """
+    weights = np.ones(len(truth)) if weights is None else weights
+    right = float((weights * truth)[chosen].sum())
+    precision = right / max(float(weights[chosen].sum()), 1e-12)
+    recall = right / max(float((weights * truth).sum()), 1e-12)
     return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
 
 
-def expected_calibration_error(probabilities: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
-    """Mean gap between probability and observed rate over equal-width bins, weighted by bin size."""
+def expected_calibration_error(
+    probabilities: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None, bins: int = 10
+) -> float:
+    """Mean gap between probability and observed rate over equal-width bins, weighted by bin size.
+
+    `weights` say how much each label counts, 1 without them.
+    """
     if len(probabilities) == 0:
         return 0.0
+    weights = np.ones(len(truth)) if weights is None else weights
     bucket = np.minimum((probabilities * bins).astype(int), bins - 1)
-    counts = np.bincount(bucket, minlength=bins)
-    gaps = np.abs(np.bincount(bucket, probabilities, minlength=bins) - np.bincount(bucket, truth, minlength=bins))
-    return float(gaps.sum() / counts.sum())
+    gaps = np.abs(np.bincount(bucket, weights * (probabilities - truth), minlength=bins))
+    return float(gaps.sum() / weights.sum())
 
 
 def f1_threshold(probabilities: np.ndarray) -> float:
@@ -38,19 +52,23 @@ def f1_threshold(probabilities: np.ndarray) -> float:
     return float(np.clip(f1.max() / 2, 0.05, 0.5))
 
 
-def precision_threshold(probabilities: np.ndarray, truth: np.ndarray, target: float) -> float:
+def precision_threshold(
+    probabilities: np.ndarray, truth: np.ndarray, target: float, weights: np.ndarray | None = None
+) -> float:
     """The lowest threshold from which on decisions keep the precision `target`, judged by held-out labels in [0, 1].
 
-    Where no threshold keeps it, the highest one that is left: only what is surer than all that was labelled matches.
+    `weights` say how much each label counts, 1 without them. Where no threshold keeps it, the highest one that is left:
+    only what is surer than all that was labelled matches.
     """
     order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order]
-    precision = np.cumsum(truth[order]) / np.arange(1, len(ranked) + 1)
+    weights = np.ones(len(truth)) if weights is None else weights
+    precision = np.cumsum((weights * truth)[order]) / np.cumsum(weights[order])
     # Pairs of equal probability are decided alike, so that only the last of them can be a threshold.
     last = np.append(ranked[1:] != ranked[:-1], True)
     kept = np.flatnonzero(last & (precision >= target))
     found = ranked[kept[-1]] if len(kept) else np.nextafter(ranked.max(initial=0.5), 1.0)
-    return float(np.clip(found, 1e-6, 1 - 1e-9))
+    return float(np.clip(found, 1e-6, LARGEST))
 
 
 def best_of(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from distiller_udf import __version__
 from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import LabelError, SettingsError, TrainingError, one_of
 from distiller_udf.pipeline.labels import imported_models
-from distiller_udf.pipeline.relations import PAIR_KEYS, TUPLE_KEYS, is_empty
+from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty
 from distiller_udf.pipeline.votes import imported_teachers
 from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
@@ -227,10 +227,20 @@ def _no_imported_labels(wanted: Sequence[str | None], store: Path) -> str:
 
 
 def sampled(session: duckdb.DuckDBPyConnection, pairs: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
-    """Candidate pairs in an order that is the same each time and arbitrary: training looks at the first of them."""
+    """The pairs of `shuffled`, read on a cursor of their own."""
+    return session.cursor().sql(shuffled(pairs).sql_query()).to_arrow_reader(BATCH_ROWS)
+
+
+def shuffled(pairs: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Candidate pairs in an order that is the same each time and arbitrary: training looks at the first of them.
+
+    Without the keys of `er_pairs`, by the records' content.
+    """
+    if not set(PAIR_KEYS) <= set(pairs.columns):
+        return pairs.select("left_record, right_record").order("md5(left_record::varchar), md5(right_record::varchar)")
     draw = f"md5(concat_ws(':', {', '.join(f'{key}::varchar' for key in TUPLE_KEYS)}))"
-    query = pairs.order(", ".join((draw, *PAIR_KEYS))).select("left_record, right_record").sql_query()
-    return session.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
+    rivals = f"dense_rank() over (order by {', '.join(RIVAL_KEYS)})"
+    return pairs.order(", ".join((draw, *PAIR_KEYS))).select(f"left_record, right_record, {rivals} as tuple")
 
 
 def record_columns(pairs: duckdb.DuckDBPyRelation) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -40,8 +41,39 @@ class TrainingSettings(Boosting):
             raise SettingsError(
                 f"unknown setting for training: {', '.join(unknown)}; allowed: {', '.join(sorted(known))}"
             )
-        chosen = cls(**(settings or {}))
-        target = chosen.target_precision
-        if target is not None and not 0 < target < 1:
-            raise SettingsError(f"target_precision is {target!r}; it must be a number between 0 and 1, such as 0.99")
-        return chosen
+        for name, value in (settings or {}).items():
+            _check(name, value)
+        return cls(**(settings or {}))
+
+
+WHOLE = {
+    "seed": 0,
+    "folds": 2,
+    "repeats": 1,
+    "rounds": 0,
+    "leaves": 2,
+    "leaf_size": 1,
+    "self_training": 0,
+    "max_candidates": 1,
+    "max_length": 3,
+}
+"""Settings that are whole numbers, and their least value."""
+
+POSITIVE = ("ridge", "learning_rate")
+
+
+def _check(name: str, value: Any) -> None:
+    """Raise SettingsError for a value that its setting cannot have."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if name in WHOLE:
+        fits, wanted = number and int(value) == value and value >= WHOLE[name], f"a whole number from {WHOLE[name]}"
+    elif name in POSITIVE:
+        fits, wanted = number and value > 0, "a number above 0"
+    elif name == "target_precision":
+        fits, wanted = value is None or (number and 0 < value < 1), "a number between 0 and 1, such as 0.99"
+    elif name == "encoder":
+        fits, wanted = isinstance(value, str) and bool(value), "a folder or a hub id"
+    else:
+        fits, wanted = isinstance(value, bool), "true or false"
+    if not fits:
+        raise SettingsError(f"{name} is {value!r}; it must be {wanted}")

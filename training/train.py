@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from distiller_udf.errors import TrainingError, one_of
+from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
 from distiller_udf.students.base import StudentInfo
 
@@ -64,7 +65,7 @@ def train(
         choice_threshold=decisions.choice_threshold,
         trained_from=dict(trained_from or {}),
         metrics=decisions.metrics,
-        settings=asdict(chosen),
+        settings=_shareable(chosen),
         choice=decisions.choice,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,13 +83,43 @@ def _material(
 ) -> Material:
     read = read_candidates(candidates, settings.max_candidates) if candidates is not None else None
     left, right, tuples = read if read is not None else (pairs.left, pairs.right, None)
-    # er_pairs has the columns of all sources on both sides; a side is compared by those that it fills.
-    left, right = left.with_values(), right.with_values()
+    left, right = _filled(left, right, settings.multi)
+    pairs = pairs.with_columns(left.names, right.names)
+    _check_columns(pairs)
     report("fitting similarity features", 0.1)
     similarity = PairFeatures.fit(left, right)
     # Nothing is learnt from unlabelled pairs where any number of them may match: no rival tells that one does not.
     pool = Pool.of(pairs, left, right, tuples, settings.seed)
     return Material(pairs, pool if not settings.multi else pool.labelled_only(), left, right, similarity, settings)
+
+
+def _shareable(settings: TrainingSettings) -> dict[str, Any]:
+    """The settings as a manifest keeps them: of an encoder's folder, whose weights are copied, the name alone."""
+    folder = Path(settings.encoder)
+    return {**asdict(settings), "encoder": folder.name if folder.is_dir() else settings.encoder}
+
+
+def _filled(left: Records, right: Records, multi: bool) -> tuple[Records, Records]:
+    """The columns that are compared: er_pairs has those of all sources on both sides, and a side fills its own.
+
+    In deduplication both sides are of one table, and what either fills belongs to both.
+    """
+    own = left.with_values(), right.with_values()
+    if not multi:
+        return own
+    filled = {name for side in own for name in side.names}
+    names = [name for name in left.names if name in filled] + [n for n in own[1].names if n not in left.names]
+    return left.with_columns(names), right.with_columns(names)
+
+
+def _check_columns(pairs: LabelledPairs) -> None:
+    """Raise TrainingError where the labelled records have none of the candidates' columns."""
+    for side, records in (("left", pairs.left), ("right", pairs.right)):
+        if records.empty.all():
+            raise TrainingError(
+                f"the labels' {side} records have none of the columns of the candidates' {side} records "
+                f"({', '.join(records.names) or 'none that is filled'}); give the pairs that the labels are about"
+            )
 
 
 def _check(pairs: LabelledPairs) -> None:

@@ -79,7 +79,7 @@ def blend(material: Material, report: Report) -> Trained:
     met = _seen(material, encoding.transform)
     both = Rows(np.column_stack([rows.matrix, met[0].matrix]), rows.labels, rows.weights, rows.tuples)
     guesses = None
-    if len(rest):
+    if len(rest) and material.settings.self_training:
         guesses = linked(first.log_odds, rows, material.pool)[1][len(rows.labels) :]
     # The first model has settled what the unlabelled pairs are; more turns would lead the second one away from it.
     once = replace(material.settings, self_training=min(1, material.settings.self_training))
@@ -103,9 +103,8 @@ VIEWS: dict[str, Callable[[Material, Report], Trained]] = {"lexical": lexical, "
 def _seen(material: Material, transform: Callable[[Records, Records], np.ndarray]) -> tuple[Rows, np.ndarray]:
     """The labelled pairs as rows, and the features of the pool's unlabelled pairs."""
     pairs, pool = material.pairs, material.pool
-    # A label's records carry their filled columns only; the candidates know all.
-    sides = (pairs.left.with_columns(material.left.names), pairs.right.with_columns(material.right.names))
-    return Rows(transform(*sides), pairs.labels, pairs.weights, pairs.tuples), transform(pool.left, pool.right)
+    rows = Rows(transform(pairs.left, pairs.right), pairs.labels, pairs.weights, pairs.tuples)
+    return rows, transform(pool.left, pool.right)
 
 
 def _encoding(material: Material) -> EncoderFeatures:

@@ -85,12 +85,21 @@ def check_project(folder: Path) -> Iterator[Check]:
     except DistillerError as error:
         yield Check("dbt project", False, str(error), "correct the file, then run `distiller doctor` again")
         return
-    yield Check("dbt package", bool(package), package or f"not in {project.packages_file.name}", "distiller init")
+    yield check_package(package, folder, project.packages_file.name)
     names = ", ".join(str(source.get("name")) for source in sources or [] if isinstance(source, dict))
     yield Check("er_sources", bool(sources), names or "no table is listed", "distiller init --source NAME=MODEL:ID")
     lacking = [name for name, plugged in outputs.items() if not plugged]
     found = f"missing in {', '.join(lacking)}" if lacking else ", ".join(outputs) or "no duckdb output in profiles.yml"
     yield Check("dbt plug-in", bool(outputs) and not lacking, found, "distiller init")
+
+
+def check_package(package: str | None, folder: Path, file: str) -> Check:
+    """The dbt package's entry, and whether its folder is still there: a new environment has its copy elsewhere."""
+    if not package:
+        return Check("dbt package", False, f"not in {file}", "distiller init")
+    local = package.startswith((".", "/"))
+    there = not local or (folder / package / "dbt_project.yml").is_file()
+    return Check("dbt package", there, package if there else f"no package at {package}", f"correct it in {file}")
 
 
 def check_student(root: Path, name: str) -> Check:

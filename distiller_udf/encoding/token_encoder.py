@@ -96,7 +96,7 @@ class TokenEncoder:
         """
         torch = torch_module()
         matrix = None if projection is None else torch.from_numpy(projection).to(self.device)
-        for positions, length in _batches([len(text.ids) for text in texts]):
+        for positions, length in _batches([len(text.ids) for text in texts], self.max_length):
             ids, mask = self._padded([texts[i].ids for i in positions], length)
             with torch.inference_mode():
                 hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
@@ -126,9 +126,13 @@ class TokenEncoder:
         return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[tuple[list[int], int]]:
-    """Positions of texts that are encoded together and the length they are padded to; the longest come first."""
+def _batches(lengths: Sequence[int], most: int) -> Iterator[tuple[list[int], int]]:
+    """Positions of texts that are encoded together, the longest first, and the length they are padded to.
+
+    That length is `most` where the next multiple is longer than the model reads.
+    """
     padded = -(-np.maximum(np.asarray(lengths, dtype=np.int64), 1) // _LENGTH_STEP) * _LENGTH_STEP
+    padded = np.minimum(padded, most)
     order = np.argsort(-padded, kind="stable")
     for length in np.unique(padded)[::-1]:
         alike = order[padded[order] == length].tolist()

@@ -11,42 +11,51 @@ import pyarrow as pa
 from distiller_udf.pipeline.relations import PAIR_KEYS, is_empty
 from distiller_udf.pipeline.scores import current_student_path
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.choice import choose
+from distiller_udf.students.choice import choose_linked
 
 if TYPE_CHECKING:
     import duckdb
 
 _NUMBERED, _CHOSEN, _RESULT = "er_numbered_scores", "er_choice_values", "er_chosen_scores"
 
+# Records of one source with the same content are one end: which of them was meant, nothing can tell.
 _NUMBERS = f"""
     row_number() over (order by {", ".join(PAIR_KEYS)}) as pair_number,
-    dense_rank() over (order by left_source, left_id, right_source) as left_end,
-    dense_rank() over (order by right_source, right_id, left_source) as right_end
+    dense_rank() over (order by left_source, left_content, right_source) as left_end,
+    dense_rank() over (order by right_source, right_content, left_source) as right_end
 """
 
 
 def choices(
     session: duckdb.DuckDBPyConnection,
     scores: duckdb.DuckDBPyRelation,
+    records: duckdb.DuckDBPyRelation,
     students: duckdb.DuckDBPyRelation,
     settings: Mapping[str, Any],
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_choices`: those of `er_scores`, `choice_probability` having seen the rivals of both records.
 
-    Only under the constraint one_to_one do records compete from both sides; otherwise the scores stay as they are.
-    `settings` are er_constraint, er_task and er_sources. Raises StudentNotFound, StudentDamaged.
+    Only under the constraint one_to_one do records compete from both sides; otherwise, and where the scores are not the
+    current student's, they stay as they are. `records` has the `fingerprint` of each record. `settings` are
+    er_constraint, er_task and er_sources. Raises StudentNotFound, StudentDamaged.
     """
     columns = f"{', '.join(PAIR_KEYS)}, probability, choice_probability, student"
     if not _one_to_one(settings) or is_empty(scores):
         return scores.select(columns)
     info = StudentInfo.read(current_student_path(students))
-    numbered = scores.select(f"{columns}, {_NUMBERS}").sql_query()
+    if info.version not in {name for (name,) in scores.select("student").distinct().fetchall()}:
+        return scores.select(columns)
+    ends = scores.select(columns)
+    for side in ("left", "right"):
+        known = records.select(f"source as {side}_source, id as {side}_id, fingerprint as {side}_content")
+        ends = ends.set_alias("pairs").join(known.set_alias("records"), f"{side}_source, {side}_id", how="left")
+    numbered = ends.select(f"{columns}, {_NUMBERS}").sql_query()
     session.execute(f"create or replace temp table {_NUMBERED} as {numbered}")
-    ends = session.table(_NUMBERED).select("pair_number, left_end, right_end, probability").fetchnumpy()
-    probabilities = np.ma.filled(ends["probability"].astype(np.float64), np.nan)
-    chosen = choose(info, probabilities, np.asarray(ends["left_end"]), np.asarray(ends["right_end"]))
+    pairs = session.table(_NUMBERED).select("pair_number, left_end, right_end, probability").fetchnumpy()
+    probabilities = np.ma.filled(pairs["probability"].astype(np.float64), np.nan)
+    chosen = choose_linked(info, probabilities, np.asarray(pairs["left_end"]), np.asarray(pairs["right_end"]))
     values = pa.array(chosen, pa.float64(), from_pandas=True)
-    session.register(_CHOSEN, pa.table({"pair_number": np.asarray(ends["pair_number"]), "chosen": values}))
+    session.register(_CHOSEN, pa.table({"pair_number": np.asarray(pairs["pair_number"]), "chosen": values}))
     try:
         session.execute(
             f"create or replace temp table {_RESULT} as "  # noqa: S608

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     import duckdb
 
 TUPLE_KEYS = ("left_source", "left_id")
-PAIR_KEYS = (*TUPLE_KEYS, "right_source", "right_id")
+RIVAL_KEYS = (*TUPLE_KEYS, "right_source")
+"""Candidates of the same source compete: a record may have a match in each of the others."""
+
+PAIR_KEYS = (*RIVAL_KEYS, "right_id")
 ARROW_ROWS, STAGED_ROWS = "er_arrow_rows", "er_staged_rows"
 
 

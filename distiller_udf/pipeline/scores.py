@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from distiller_udf.pipeline.relations import PAIR_KEYS, TUPLE_KEYS, is_empty, with_id_type
+from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty, with_id_type
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
 from distiller_udf.students import Student, load_student
 
@@ -43,7 +43,7 @@ def score(
         changed = _changed(pairs, scored, student.info.version)
         wanted = wanted.set_alias("pairs").join(changed.set_alias("changed"), ", ".join(TUPLE_KEYS), how="semi")
     # Read on a cursor of its own: a session cannot write while one of its results is still being read.
-    query = wanted.order(", ".join(TUPLE_KEYS)).sql_query()
+    query = wanted.order(", ".join(RIVAL_KEYS)).sql_query()
     reader = session.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
     schema = _score_schema(reader.schema)
     rows = pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema))
@@ -67,7 +67,7 @@ def current_student_path(students: duckdb.DuckDBPyRelation) -> Path:
 
 def _score_rows(student: Student, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     done = 0
-    for batch in score_pairs(student, reader, TUPLE_KEYS):
+    for batch in score_pairs(student, reader, RIVAL_KEYS):
         done += batch.num_rows
         logger.info("scored %d pairs", done)
         version = pa.array([student.info.version] * batch.num_rows, pa.string())

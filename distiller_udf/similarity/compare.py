@@ -13,6 +13,9 @@ from distiller_udf.similarity.text import parse_date, parse_number
 MAX_EDIT_CHARACTERS = 120
 """Edit distances look at this much of a text: they cost length times length."""
 
+AT_ONCE = 8_192
+"""Pairs whose sparse vectors are laid side by side: long texts take 36 kB a pair."""
+
 _VECTORS = {
     "token_cosine": 1,
     "contained_max": 1,
@@ -77,7 +80,8 @@ def _texts(
     used_right, b = np.unique(b, return_inverse=True)
     x = cache.rows([left.values[i] for i in used_left])[a]
     y = cache.rows([right.values[i] for i in used_right])[b]
-    result = _vectors(cache, x, y)
+    parts = [_vectors(cache, x[start:][:AT_ONCE], y[start:][:AT_ONCE]) for start in range(0, len(x), AT_ONCE)]
+    result = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if edits:
         result |= _edits(cache.texts, x, y, edits)
     return result

@@ -17,11 +17,11 @@ import numpy as np
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.odds import logit
 
-PASSES = 30
+PASSES = 300
 TOLERANCE = 1e-4
-"""Passes stop when no message changes by more."""
+"""Passes stop when no pair's log odds change by more; chains of strong equal rivals take the most passes."""
 
-_MAXIMUM = 25.0
+_MAXIMUM = 30.0
 
 
 @dataclass(frozen=True)
@@ -40,53 +40,69 @@ class Choice:
         """From the manifest's mapping."""
         return cls(float(state["sharpness"]), float(state["offset"]))
 
-    def probabilities(
-        self, probabilities: np.ndarray, lefts: np.ndarray, rights: np.ndarray | None = None
-    ) -> np.ndarray:
+    def probabilities(self, pairs: np.ndarray, lefts: np.ndarray, rights: np.ndarray | None = None) -> np.ndarray:
         """The probability that each pair is the match of its records, NaN where its own probability is.
 
-        `probabilities` are those of the pairs alone; pairs that share an integer in `lefts` have the left record in
-        common, likewise `rights`. Without `rights` only the candidates of one left record compete.
+        `pairs` are the probabilities of the pairs alone; those that share an integer in `lefts` have the left record in
+        common, likewise `rights` (without it, no pairs do). Pairs that share both are copies of one pair: they do not
+        compete, and have the same probability.
         """
-        result: np.ndarray = np.array(probabilities, dtype=np.float64)
+        result: np.ndarray = np.array(pairs, dtype=np.float64)
         known = np.flatnonzero(~np.isnan(result))
         if len(known):
-            log_odds = self.sharpness * logit(result[known]) + self.offset
-            right_ends = np.arange(len(known)) if rights is None else np.asarray(rights)[known]
-            result[known] = marginals(log_odds, np.asarray(lefts)[known], right_ends)
+            left_ends = np.unique(np.asarray(lefts)[known], return_inverse=True)[1]
+            right_ends = np.arange(len(known))
+            if rights is not None:
+                right_ends = np.unique(np.asarray(rights)[known], return_inverse=True)[1]
+            _, first, copies = np.unique(_both(left_ends, right_ends), return_index=True, return_inverse=True)
+            log_odds = self.sharpness * logit(result[known][first]) + self.offset
+            result[known] = marginals(log_odds, left_ends[first], right_ends[first])[copies]
         return result
 
 
-def choose(
-    info: StudentInfo, probabilities: np.ndarray, lefts: np.ndarray, rights: np.ndarray | None = None
-) -> np.ndarray:
-    """The choice probabilities of a student's pairs; see `Choice.probabilities`.
+def choose_alone(info: StudentInfo, pairs: np.ndarray, tuples: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    """The choice probabilities of pairs where only the candidates of the same tuple compete.
 
-    Where the student was trained for several matches a record, nothing competes and they are those of the pairs.
+    Pairs of a tuple that share an integer in `rights` are copies; see `Choice.probabilities`. Where the student was
+    trained for several matches a record, nothing competes and they are those of the pairs.
     """
-    state = info.choice.get("alone" if rights is None else "linked")
+    state = info.choice.get("alone")
     if state is None:
-        return np.array(probabilities, dtype=np.float64)
-    return Choice.read(state).probabilities(probabilities, lefts, rights)
+        return np.array(pairs, dtype=np.float64)
+    numbered = (np.unique(ends, return_inverse=True)[1] for ends in (tuples, rights))
+    return Choice.read(state).probabilities(pairs, tuples, _both(*numbered))
+
+
+def choose_linked(info: StudentInfo, pairs: np.ndarray, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    """The choice probabilities of pairs that compete from both sides; see `Choice.probabilities`, `choose_alone`."""
+    state = info.choice.get("linked")
+    if state is None:
+        return np.array(pairs, dtype=np.float64)
+    return Choice.read(state).probabilities(pairs, lefts, rights)
 
 
 def marginals(log_odds: np.ndarray, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
     """The probability of each pair where no record may be in two matches: shape as `log_odds`.
 
-    Exact where the pairs form no cycles, otherwise close.
+    No pair occurs twice. Exact, to `TOLERANCE`, where the pairs form no cycles, otherwise close.
     """
     odds = np.exp(np.clip(log_odds, -_MAXIMUM, _MAXIMUM))
     _, lefts = np.unique(lefts, return_inverse=True)
     _, rights = np.unique(rights, return_inverse=True)
-    to_right, to_left = np.ones(len(odds)), np.ones(len(odds))
+    to_left, joint = np.ones(len(odds)), odds
     for _ in range(PASSES):
-        before = to_left
+        before = joint
         to_right = _free(odds * to_left, lefts)
         to_left = _free(odds * to_right, rights)
-        if np.abs(to_left - before).max(initial=0.0) < TOLERANCE:
+        joint = odds * to_right * to_left
+        if np.abs(np.log(joint / before)).max(initial=0.0) < TOLERANCE:
             break
-    joint = odds * to_right * to_left
     return np.asarray(joint / (1.0 + joint))
+
+
+def _both(lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    """One number for each pair of numbers from 0."""
+    return np.asarray(lefts * (rights.max(initial=0) + 1) + rights)
 
 
 def _free(claims: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -74,8 +74,11 @@ class PairModel:
 
     def raw(self, features: np.ndarray) -> np.ndarray:
         """The score of each row before calibration."""
-        trees = [b.predict(features, raw_score=True, num_threads=THREADS) for b in self.boosters]
-        return np.asarray(self.line(features) + np.mean(trees, axis=0), dtype=np.float64)
+        score = self.line(features)
+        if self.boosters:
+            trees = [b.predict(features, raw_score=True, num_threads=THREADS) for b in self.boosters]
+            score = score + np.mean(trees, axis=0)
+        return np.asarray(score, dtype=np.float64)
 
     def log_odds(self, features: np.ndarray) -> np.ndarray:
         """Calibrated log odds of each row of `features`, shape (rows, features)."""

@@ -18,7 +18,7 @@ from distiller_udf.similarity import PairFeatures
 from distiller_udf.similarity.text import tokens
 from distiller_udf.students import explain
 from distiller_udf.students.base import StudentInfo, check_columns
-from distiller_udf.students.choice import choose
+from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.explain import Explanation, Group
 from distiller_udf.students.odds import sigmoid
 
@@ -85,7 +85,7 @@ class PairwiseStudent(ABC):
 
         `tuples` holds one integer a row; `probabilities` are those of `score`.
         """
-        return choose(self.info, probabilities, tuples)
+        return choose_alone(self.info, probabilities, tuples, right.distinct[1])
 
     def contributions(self, left: Records, right: Records) -> tuple[list[str], np.ndarray]:
         """What each column adds to a pair's log odds: (labels, array of shape (pairs, labels)).

@@ -235,7 +235,9 @@ class VLLMTeacher:
         """The model, loaded once. Raises TeacherRefused where vLLM cannot load it."""
         if self._llm is None:
             if find_spec("vllm") is None:
-                raise SettingsError("the teacher vllm needs vLLM; install it with: pip install 'distiller-udf[vllm]'")
+                raise SettingsError(
+                    "the teacher vllm needs vLLM; install the extra vllm, in a checkout `pip install '.[vllm]'`"
+                )
             _keep_here(self._local_only)
             vllm = importlib.import_module("vllm")
             logger.info("loading %s into vLLM", self._model)

@@ -58,10 +58,20 @@ accepted as (
     select scores.*
     from scores
     {% if threshold is none -%}
-    inner join students on scores.student = students.student
+    left join students on scores.student = students.student
     {% endif -%}
     where {{ 'scores.probability' if constraint == 'none' else 'coalesce(scores.choice_probability, scores.probability)' }}
-        >= {{ threshold if threshold is not none else 'students.threshold' if constraint == 'none' else 'students.choice_threshold' }}
+        >= {% if threshold is not none -%}
+        {{ threshold }}
+        {%- else -%}
+        coalesce(
+            {{ 'students.threshold' if constraint == 'none' else 'students.choice_threshold' }},
+            error(format(
+                'er_matches: er_student does not know the student {} of er_scores; set er_threshold for scores of your own',
+                scores.student
+            ))
+        )
+        {%- endif %}
 ),
 
 allowed as (

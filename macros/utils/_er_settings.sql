@@ -59,7 +59,8 @@
         {% endfor %}
     {% elif type in ('integer', 'number') %}
         {% set right = value is number and value is not boolean and (type == 'number' or value is integer) %}
-        {% set outside = right and (value < rule['from'] or value > rule['to']) %}
+        {#- not (value >= from): true of NaN as well -#}
+        {% set outside = right and not (value >= rule['from'] and value <= rule['to']) %}
         {% set at_an_end = right and rule.get('between') and value in (rule['from'], rule['to']) %}
         {% if not right or outside or at_an_end %}
             {% do distiller_udf._er_raise(

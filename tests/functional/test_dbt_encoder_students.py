@@ -54,7 +54,7 @@ def test_other_weights_in_the_same_folder_make_another_student(tmp_path: Path, t
 def test_without_torch_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     message = linked(tmp_path, er_student="blend").error("build", "--exclude", "by_function")
-    assert "pip install 'distiller-udf[encoder]'" in message
+    assert "pip install -c constraints.txt '.[encoder]'" in message
     assert_no_student(tmp_path)
 
 

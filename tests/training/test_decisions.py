@@ -78,6 +78,18 @@ def test_what_a_threshold_decides_has_the_precision_that_was_asked_for() -> None
         assert all(truth[probabilities >= t].mean() < target for t in lower)
 
 
+def test_labels_count_by_their_weight() -> None:
+    """In deduplication a candidate beside the chosen one may match as well: a quarter of a non-match, not a whole."""
+    probabilities, labels = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1.0, 0.0, 1.0, 0.0])
+    weights = np.array([1.0, 0.25, 1.0, 1.0])
+    assert precision_threshold(probabilities, labels, 0.85, weights) == 0.7
+    assert precision_threshold(probabilities, labels, 0.85) == 0.9
+    precision, recall, _ = precision_recall_f1(probabilities >= 0.7, labels, weights)
+    assert (precision, recall) == (pytest.approx(2 / 2.25), 1.0)
+    error = expected_calibration_error(np.array([0.8, 0.8]), np.array([1.0, 0.0]), np.array([1.0, 0.25]))
+    assert error == pytest.approx(0.0)
+
+
 def test_the_best_of_each_group_is_one_row() -> None:
     assert best_of(np.asarray([0.1, 0.9, 0.9, 0.3]), np.asarray([4, 4, 4, 1])).tolist() == [False, True, False, True]
     assert best_of(np.zeros(0), np.zeros(0)).tolist() == []

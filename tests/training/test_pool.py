@@ -45,6 +45,28 @@ def test_labelled_left_records_leave_the_unlabelled_pairs() -> None:
     assert len(pool.lefts) == len(pool.rights) == 3 + 4
 
 
+def test_columns_that_the_first_labels_lack_make_no_difference() -> None:
+    """A label's record has only the columns that it fills, in order of first sight; the candidates' are all there."""
+    people = [{"town": None, "name": "ann", "code": "1"}, {"town": "bonn", "name": "bob", "code": "2"}]
+    rows = [
+        {
+            "left_source": "l",
+            "left_id": i,
+            "choice": 1,
+            "query": record_text(person),
+            "options": [{"source": "r", "id": i, "record": record_text(person)}],
+        }
+        for i, person in enumerate(people)
+    ]
+    names = ["town", "name", "code"]
+    pairs = labelled_pairs(pa.Table.from_pylist(rows)).with_columns(names, names)
+    both = Records.from_dicts([*people, {"town": "celle", "name": "cid", "code": "3"}])
+    rights = both.take(np.array([0, 1, 1]))
+    pool = Pool.of(pairs, both, rights, None, 0)
+    assert [row["name"] for row in pool.left.to_dicts()] == ["cid"]
+    assert pool.rights.tolist() == [0, 1, 1]
+
+
 def test_records_are_numbered_by_tuple_and_by_content() -> None:
     pool = Pool.of(labelled([(0, [0, 1]), (2, [3])]), *candidates(PAIRS), None, 0)
     # Labelled: 0-0, 0-1, 2-3; unlabelled: 1-1, 1-2, 3-3, 3-4.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain, combinations
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.choice import Choice, choose, marginals
+from distiller_udf.students.choice import Choice, choose_alone, choose_linked, marginals
 from distiller_udf.students.odds import MAXIMUM_LOGIT, logit, sigmoid
 
 Pairs = list[tuple[int, int]]
@@ -186,16 +187,42 @@ def test_they_are_probabilities_whatever_comes(rows: list[tuple[float, int, int]
                 assert np.bincount(left, known).max() <= 1 + 1e-9
 
 
+def test_copies_of_a_pair_do_not_compete() -> None:
+    lefts, rights = np.array([0, 0, 0, 1, 1]), np.array([5, 5, 6, 5, 7])
+    probabilities = sigmoid(np.array([3.0, 3.0, -1.0, 1.0, 0.5]))
+    with_copies = Choice().probabilities(probabilities, lefts, rights)
+    without = Choice().probabilities(probabilities[1:], lefts[1:], rights[1:])
+    np.testing.assert_allclose(with_copies, [without[0], *without], atol=1e-9)
+    info = StudentInfo("lexical", "v", ("a",), ("a",), 0.5, 0.5, choice={"alone": {"sharpness": 1.0, "offset": 0.0}})
+    alone = choose_alone(info, probabilities, lefts, rights)
+    odds = np.exp([3.0, -1.0])
+    np.testing.assert_allclose(alone[:3], (odds / (1 + odds.sum()))[[0, 0, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("strength", [8.0, 10.0])
+def test_long_chains_of_strong_rivals_settle(strength: float) -> None:
+    """Against the sums over all matchings of a path: a pair more is left out, or its neighbour is."""
+    pairs, odds = 60, math.exp(strength)
+    sums = [1.0, 1.0 + odds]
+    while len(sums) <= pairs:
+        sums.append(sums[-1] + odds * sums[-2])
+    exact = [odds * sums[max(i - 1, 0)] * sums[max(pairs - i - 2, 0)] / sums[pairs] for i in range(pairs)]
+    order = np.arange(pairs)
+    found = marginals(np.full(pairs, strength), (order + 1) // 2, order // 2)
+    np.testing.assert_allclose(found, exact, atol=1e-3)
+
+
 def test_a_student_chooses_alone_linked_or_not_at_all() -> None:
     state = {"alone": {"sharpness": 1.0, "offset": 0.0}, "linked": {"sharpness": 2.0, "offset": -1.0}}
     info = StudentInfo("lexical", "v", ("a",), ("a",), 0.5, 0.5, choice=state)
     probabilities, lefts, rights = random_pairs(7, 20, 6)
-    np.testing.assert_array_equal(choose(info, probabilities, lefts), Choice().probabilities(probabilities, lefts))
+    alone = choose_alone(info, probabilities, lefts, np.arange(len(lefts)))
+    np.testing.assert_array_equal(alone, Choice().probabilities(probabilities, lefts))
     linked = Choice(2.0, -1.0).probabilities(probabilities, lefts, rights)
-    np.testing.assert_array_equal(choose(info, probabilities, lefts, rights), linked)
+    np.testing.assert_array_equal(choose_linked(info, probabilities, lefts, rights), linked)
     several = StudentInfo("lexical", "v", ("a",), ("a",), 0.5, 0.5)
-    for ends in (None, rights):
-        chosen = choose(several, probabilities, lefts, ends)
+    for choose in (choose_alone, choose_linked):
+        chosen = choose(several, probabilities, lefts, rights)
         np.testing.assert_array_equal(chosen, probabilities)
         assert chosen is not probabilities
 
@@ -204,5 +231,8 @@ def test_log_odds_and_probabilities_are_inverse_and_bounded() -> None:
     scores = np.linspace(-15, 15, 61)
     np.testing.assert_allclose(logit(sigmoid(scores)), scores, atol=1e-6)
     assert np.abs(logit(np.asarray([0.0, 1.0]))).max() <= MAXIMUM_LOGIT
-    assert sigmoid(np.asarray([-1e9, 0.0, 1e9])).tolist() == [pytest.approx(0.0, abs=1e-15), 0.5, 1.0]
+    least, even, most = sigmoid(np.asarray([-1e9, 0.0, 1e9])).tolist()
+    assert 0 < least < 1e-15
+    assert even == 0.5
+    assert 1 - 1e-15 < most < 1
     assert np.isnan(logit(np.asarray([np.nan]))).all()

@@ -328,7 +328,7 @@ except SettingsError as error:
     print(error)
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'distiller-udf[encoder]'" in ran.stdout
+    assert "pip install -c constraints.txt '.[encoder]'" in ran.stdout
 
 
 def test_a_record_is_read_as_columns_and_values() -> None:

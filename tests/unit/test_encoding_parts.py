@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from distiller_udf.encoding import DEFAULT_MODEL, EncoderFeatures
 from distiller_udf.encoding.cache import EncodedRecord, RecordCache
@@ -14,6 +17,7 @@ from distiller_udf.encoding.maxsim import LIKENESSES, WEIGHT_STEPS, Spans, Token
 from distiller_udf.encoding.reduction import Reduction, TokenWeights
 from distiller_udf.encoding.texts import layouts, record_texts, spans
 from distiller_udf.encoding.token_encoder import TokenEncoder
+from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
 from distiller_udf.similarity import Comparison, PairFeatures
 from tests.tiny_encoder import needs_encoder
@@ -165,6 +169,35 @@ def test_the_default_encoder_is_read_from_its_wheel(monkeypatch: pytest.MonkeyPa
     assert located("elsewhere/all-MiniLM-L6-v2") == "elsewhere/all-MiniLM-L6-v2"
     monkeypatch.setattr("distiller_udf.encoding.loading.find_spec", lambda name: None)
     assert located(DEFAULT_MODEL) == DEFAULT_MODEL
+
+
+def test_code_that_comes_with_an_encoder_is_never_run(
+    tiny_encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers asks on the terminal, unless it is told: the answer here would be yes."""
+    folder = tmp_path / "bert"
+    shutil.copytree(tiny_encoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "elsewhere", "auto_map": {"AutoConfig": "code.Config", "AutoModel": "code.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(SettingsError, match="cannot be loaded"):
+        TokenEncoder(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_texts_are_not_padded_beyond_what_the_model_reads(tiny_encoder: str, tmp_path: Path) -> None:
+    folder = tmp_path / "bert"
+    shutil.copytree(tiny_encoder, folder)
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("position_embeddings.weight"))
+    save_file({**weights, name: weights[name][:30].copy()}, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 30}))
+    encoder = TokenEncoder(str(folder), max_length=64)
+    ((_, vectors),) = encoder.encode(encoder.tokenise(["turntable model black " * 30]))
+    assert vectors.shape == (30, 32)
 
 
 def test_a_pretrained_encoder_finds_the_match() -> None:

@@ -97,7 +97,7 @@ def ask(n: int = 1, budget: Budget | None = None, kind: dict[str, Any] | None = 
 def test_without_vllm_it_says_how_to_install_it() -> None:
     teacher = VLLMTeacher("some/model")
     assert teacher.expect(questions(1)[0]).calls == 1
-    with pytest.raises(SettingsError, match=r"pip install 'distiller-udf\[vllm\]'"):
+    with pytest.raises(SettingsError, match=r"pip install '\.\[vllm\]'"):
         list(teacher.answer(questions(1)))
 
 

@@ -1,0 +1,35 @@
+"""Cross-fitted models: calibration where held-out scores say nothing, a line without trees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distiller_udf.students.odds import sigmoid
+from distiller_udf.students.pair_model import PairModel, Scale
+from distiller_udf.training.boosting import LEAST_SLOPE, Boosting, cross_fit, platt
+from distiller_udf.training.rows import Rows
+
+
+@pytest.mark.parametrize("share", [0.05, 0.12, 0.6])
+def test_scores_that_say_nothing_keep_their_order_and_the_share_of_matches(share: float) -> None:
+    rng = np.random.default_rng(1)
+    labels = (rng.random(400) < share).astype(float)
+    scores = 3 - 4 * labels + rng.normal(size=400)  # worse than nothing: matches score lower
+    slope, intercept = platt(scores, labels, np.ones(400))
+    assert slope == LEAST_SLOPE
+    assert sigmoid(slope * scores + intercept).mean() == pytest.approx(labels.mean(), abs=1e-6)
+
+
+def test_without_rounds_the_line_decides_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    matrix = rng.normal(size=(200, 3)).astype(np.float32)
+    labels = (matrix[:, 0] + 0.3 * rng.normal(size=200) > 0).astype(float)
+    rows = Rows(matrix, labels, np.ones(200), np.arange(200) // 4)
+    model = cross_fit(rows, [1, 0, 0], Boosting(rounds=0), Scale.fit(matrix)).model
+    assert model.boosters == []
+    assert np.mean((model.log_odds(matrix) > 0) == (labels > 0.5)) > 0.85
+    again = PairModel.load(tmp_path, "m", model.save(tmp_path, "m"))
+    np.testing.assert_array_equal(again.log_odds(matrix), model.log_odds(matrix))

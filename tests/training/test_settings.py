@@ -1,0 +1,37 @@
+"""Settings of training: what they may be, and the sentence for what they may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from distiller_udf.errors import SettingsError
+from distiller_udf.training.settings import TrainingSettings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("folds", 1, "a whole number from 2"),
+        ("repeats", 0, "a whole number from 1"),
+        ("rounds", -1, "a whole number from 0"),
+        ("seed", -1, "a whole number from 0"),
+        ("seed", 1.5, "a whole number from 0"),
+        ("self_training", True, "a whole number from 0"),
+        ("ridge", 0, "a number above 0"),
+        ("ridge", float("nan"), "a number above 0"),
+        ("learning_rate", "0.1", "a number above 0"),
+        ("multi", "false", "true or false"),
+        ("target_precision", "0.9", "a number between 0 and 1"),
+        ("encoder", "", "a folder or a hub id"),
+    ],
+)
+def test_an_impossible_setting_is_one_sentence(name: str, value: object, wanted: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} is .*; it must be {wanted}"):
+        TrainingSettings.of({name: value})
+
+
+def test_every_setting_can_be_given_its_default() -> None:
+    default = TrainingSettings()
+    assert TrainingSettings.of(vars(default)) == default
+    with pytest.raises(SettingsError, match="unknown setting for training: ridges; allowed: encoder, folds"):
+        TrainingSettings.of({"ridges": 1})
