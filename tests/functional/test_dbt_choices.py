@@ -49,6 +49,13 @@ def student(folder: Path, choice: dict[str, dict[str, float]]) -> str:
     return f"select 'v1' as student, true as is_current, 0.5 as threshold, 0.5 as choice_threshold, '{folder}' as path"
 
 
+# Records of different ids differ, unless a test says otherwise.
+RECORDS = """
+    select distinct left_source as source, left_id as id, concat('l', left_id) as fingerprint from {{ ref('scored') }}
+    union all
+    select distinct right_source, right_id, concat('r', right_id) from {{ ref('scored') }}
+"""
+
 LINKED = {"linked": {"sharpness": 1.0, "offset": 0.0}, "alone": {"sharpness": 1.0, "offset": 0.0}}
 
 
@@ -56,7 +63,7 @@ def project(
     folder: Path, rows: Sequence[Row] = SCORES, choice: dict[str, dict[str, float]] = LINKED, **parts: Any
 ) -> Project:
     """A project of which only `er_choices` is the package's own; what it reads is written here."""
-    own = {*FROM_TEACHERS, "er_candidates"} - {"er_choices"}
+    own = {*FROM_TEACHERS, "er_candidates", "er_records"} - {"er_choices"}
     return Project(
         folder,
         models={
@@ -64,6 +71,7 @@ def project(
             "er_student": student(folder / "student", choice),
             "scored": scores(rows),
             "er_scores": "{{ config(materialized='table') }} select * from {{ ref('scored') }}",
+            "er_records": RECORDS,
             # A hook of the package deletes the scores of pairs that are no candidates.
             "er_candidates": "select * from {{ ref('scored') }}",
         },
@@ -78,7 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project(tmp_path_factory.mktemp("choices"))
 
 
-BUILD = ("run", "--select", "scored", "er_candidates", "er_student", "er_scores", "er_choices")
+BUILD = ("run", "--select", "scored", "er_candidates", "er_records", "er_student", "er_scores", "er_choices")
 
 
 def build(made: Project, rows: Sequence[Row] = SCORES, **variables: object) -> None:
@@ -104,6 +112,27 @@ def test_records_that_claim_the_same_record_lower_each_other(made: Project) -> N
     chosen = {(left, right): choice for left, right, choice in made.query(CHOSEN)}
     expected = {(1, 1): 8 / 14, (2, 1): 4 / 14, (2, 2): 5 / 14, (3, 3): 0.6, (4, 4): 0.9}
     assert {pair: chosen[pair] for pair in expected} == pytest.approx(expected, abs=1e-3)
+
+
+def test_copies_of_a_record_are_one_rival(made: Project) -> None:
+    """a1 has three candidates of the same content, and a2 is a copy of it: nothing tells which of them is meant."""
+    made._write("models/er_records.sql", RECORDS.replace("concat('r', right_id)", "if(right_id < 4, 'r', 'r4')"))
+    build(made, [(1, 1, 0.8, 0.8), (1, 2, 0.8, 0.8), (1, 3, 0.8, 0.8), (1, 4, 0.5, 0.5)])
+    assert [row[2] for row in made.query(CHOSEN)] == pytest.approx([4 / 6, 4 / 6, 4 / 6, 1 / 6], abs=1e-3)
+    made._write("models/er_records.sql", RECORDS.replace("concat('l', left_id)", "'l'"))
+    build(made, [(1, 1, 0.8, 0.8), (2, 1, 0.8, 0.8)])
+    assert [row[2] for row in made.query(CHOSEN)] == pytest.approx([0.8, 0.8], abs=1e-3)
+    made._write("models/er_records.sql", RECORDS)
+
+
+def test_scores_of_someone_else_stay(made: Project) -> None:
+    made._write(
+        "models/er_scores.sql",
+        "{{ config(materialized='table') }} select * replace ('mine' as student) from {{ ref('scored') }}",
+    )
+    build(made)
+    assert made.query("select * from er_choices order by all") == made.query(PAIRS)
+    made._write("models/er_scores.sql", "{{ config(materialized='table') }} select * from {{ ref('scored') }}")
 
 
 def test_a_pair_without_a_probability_stays_without_and_is_nobodys_rival(made: Project) -> None:

@@ -171,6 +171,19 @@ def test_only_changed_tuples_are_scored_again(tmp_path: Path, monkeypatch: pytes
     )
 
 
+def test_a_copy_of_a_record_is_no_rival_and_only_one_of_them_matches(tmp_path: Path) -> None:
+    project = linked(tmp_path)
+    project.run("build", "--exclude", "by_function")
+    chosen = dict(project.query("select left_id, choice_probability from er_choices where left_id = right_id"))
+    copied = min(left for left, choice in chosen.items() if choice > 0.9)
+    project._write("seeds/people_left.csv", seed([*PEOPLE.left, PEOPLE.left[copied]]))
+    project.run("build", "--exclude", "by_function", "er_labels", "er_student")
+    claims = project.query(f"select choice_probability from er_choices where right_id = {copied} and probability > 0.9")
+    assert len(claims) == 2
+    assert all(choice > 0.9 for (choice,) in claims)
+    assert project.query(f"select count(*) from er_matches where right_id = {copied}") == [(1,)]
+
+
 def test_a_new_record_changes_its_rivals_choices_though_they_are_not_scored_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,10 +191,11 @@ def test_a_new_record_changes_its_rivals_choices_though_they_are_not_scored_agai
     project.run("build", "--exclude", "by_function")
     kept = project.query("select * from er_scores order by all")
     chosen = dict(project.query("select left_id, choice_probability from er_choices where left_id = right_id"))
-    # A second record of the very content of another that is sure of its match: both claim it now.
+    # A second record that is all but the same as one that is sure of its match: both claim it now.
     rival = min(left for left, choice in chosen.items() if choice > 0.9)
     newcomer = len(PEOPLE.left)
-    project._write("seeds/people_left.csv", seed([*PEOPLE.left, PEOPLE.left[rival]]))
+    shouted = {**PEOPLE.left[rival], "name": str(PEOPLE.left[rival]["name"]).upper()}
+    project._write("seeds/people_left.csv", seed([*PEOPLE.left, shouted]))
     with counted(monkeypatch) as counts:
         project.run("build", "--exclude", "by_function", "er_labels", "er_student")
     assert 0 < counts["scored"] < len(kept)
