@@ -108,6 +108,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
             **MODELS,
             "strict": "{{ config(enabled=var('strict', false)) }}"
             + _matches("few_scores", "threshold=0.5, must_links=ref('must'), strict=true"),
+            "other_students": "select 'v9' as student, 0.5 as threshold, 0.65 as choice_threshold",
+            "unknown_student": "{{ config(enabled=var('strict', false)) }}"
+            + _matches("few_scores", "student=ref('other_students')"),
             "contradiction": "{{ config(enabled=var('strict', false)) }}"
             + _matches("few_scores", "threshold=0.5, must_links=ref('cannot'), cannot_links=ref('cannot')"),
         },
@@ -180,6 +183,11 @@ def test_strict_refuses_links_to_nowhere_and_contradictions_are_errors(made: Pro
     message = made.error("run", "--select", "strict", "contradiction", variables={"strict": True})
     assert "the must-link 777 – 1 names a record that does not exist" in message
     assert "the must-link 1 – 1 is a cannot-link as well" in message
+
+
+def test_scores_of_a_student_that_nobody_knows_are_an_error(made: Project) -> None:
+    message = made.error("run", "--select", "other_students", "unknown_student", variables={"strict": True})
+    assert "er_student does not know the student v1 of er_scores; set er_threshold" in message
 
 
 def test_no_scores_are_no_matches_and_single_entities(made: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from conftest import make_people
 from dbt_harness import Project
 
+from distiller_udf.cli import main
 from distiller_udf.labels import LabelStore
 from distiller_udf.pipeline import scores
 from distiller_udf.registry import Registry
@@ -116,6 +119,19 @@ def test_two_tables_become_entities(project: Project) -> None:
     assert metrics["f1"] >= 0.95
     assert project.query("select max(entity_size) from er_entities") == [(2,)]
     assert project.query("select count(*) from er_entities") == [(300,)]
+
+
+def test_the_command_line_makes_the_same_student(project: Project, tmp_path: Path) -> None:
+    """From a copy of the warehouse: dbt's own connection to it is still open here."""
+    project.query("checkpoint")
+    shutil.copy(project.database, tmp_path)
+    students = project.folder / "distiller" / "students"
+    known = Registry(students).current_version()
+    arguments = ["--database", tmp_path / project.database.name, "--students", students, "--json"]
+    ran = CliRunner().invoke(main, ["train", *map(str, arguments)], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(ran.stdout)
+    assert (found["version"], found["trained"]) == (known, False)
 
 
 def test_columns_of_other_names_are_compared(project: Project) -> None:

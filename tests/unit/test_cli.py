@@ -219,6 +219,57 @@ def test_train_says_what_was_learned_and_what_to_expect(labels: pa.Table, tmp_pa
     assert "among its rivals" not in several
 
 
+def test_other_pairs_make_another_student_in_whatever_order_they_come(
+    labels: pa.Table, people: People, tmp_path: Path
+) -> None:
+    pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
+    rows = [(i, (i + k) % 60) for i in range(60) for k in (0, 1, 5)]
+    pairs = pa.table(
+        {"left_record": [people.left[i] for i, _ in rows], "right_record": [people.right[j] for _, j in rows]}
+    )
+    pq.write_table(pairs, tmp_path / "pairs.parquet")
+    pq.write_table(pairs.take(pa.array(range(len(rows) - 1, -1, -1))), tmp_path / "turned.parquet")
+    pq.write_table(pairs.slice(0, 100), tmp_path / "fewer.parquet")
+    arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
+    trained = [run_json(*arguments, *more) for more in ((), ("--pairs", tmp_path / "pairs.parquet"))]
+    assert [each["metrics"]["unlabelled_pairs"] > 0 for each in trained] == [False, True]
+    turned = run_json(*arguments, "--pairs", tmp_path / "turned.parquet")
+    assert (turned["trained"], turned["version"]) == (False, trained[1]["version"])
+    assert run_json(*arguments, "--pairs", tmp_path / "fewer.parquet")["trained"]
+
+
+def test_pairs_that_the_labels_are_not_about_are_refused(labels: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
+    pq.write_table(
+        pa.table({side: [{"zzz": "1"}] * 3 for side in ("left_record", "right_record")}), tmp_path / "p.parquet"
+    )
+    arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
+    refused = run(*arguments, "--pairs", tmp_path / "p.parquet", code=1).stderr
+    assert "have none of the columns of the candidates' left records (zzz)" in refused
+    assert Registry(tmp_path / "students").versions() == []
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "wanted"),
+    [
+        ("choice", [0.5] * 40, "a whole number"),
+        ("options", [["a"]] * 40, "a list of structs"),
+        ("options", [None] * 40, "a list of structs"),
+        ("probabilities", [["x"]] * 40, "a list of numbers"),
+    ],
+)
+def test_labels_of_another_shape_are_one_sentence(
+    labels: pa.Table, tmp_path: Path, column: str, values: list[object], wanted: str
+) -> None:
+    some = labels.slice(0, 40)
+    pq.write_table(some.set_column(some.column_names.index(column), column, [values]), tmp_path / "labels.parquet")
+    arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
+    said = run(*arguments, code=1).stderr
+    assert said.startswith(f"Error: the labels' column {column} is ")
+    assert f"it must be {wanted}" in said
+    assert len(said.splitlines()) == 1
+
+
 def test_train_takes_a_precision_between_0_and_1(labels: pa.Table, tmp_path: Path) -> None:
     pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
     arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]

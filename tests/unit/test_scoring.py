@@ -56,6 +56,15 @@ def test_without_keys_no_batch_is_held(student: Student, table: pa.Table) -> Non
         assert len(read) == done
 
 
+def test_rows_without_a_tuple_have_no_rivals(student: Student, table: pa.Table) -> None:
+    """Numbers that a float cannot tell apart stay apart beside a NULL."""
+    pairs = {"left": table["left_record"].combine_chunks(), "right": table["right_record"].combine_chunks()}
+    some = {name: column.slice(0, 5) for name, column in pairs.items()}
+    scored = score_batch(student, pa.record_batch({**some, "tuple": pa.array([None, None, 2**60, 2**60 + 1, 2**60])}))
+    alone = score_batch(student, pa.record_batch({**some, "tuple": pa.array([0, 1, 2, 3, 2])}))
+    assert scored.equals(alone)
+
+
 @pytest.mark.parametrize("rows", [1, 3, 7, 40])
 def test_tuples_stay_whole_however_the_batches_are_cut(student: Student, table: pa.Table, rows: int) -> None:
     whole = pa.Table.from_batches(score_pairs(student, table.to_batches(), ["left_id"]))

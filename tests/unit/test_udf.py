@@ -127,6 +127,18 @@ def test_select_chooses_the_match_or_none(connection: duckdb.DuckDBPyConnection)
     assert all(len(answer["probabilities"]) == 5 for _, answer in rows)
 
 
+def test_select_takes_one_of_several_copies(connection: duckdb.DuckDBPyConnection) -> None:
+    """Nothing tells which of them is meant, so they do not compete; what is left for none counts them once."""
+    for copies in ("[b]", "[b, b, b, b]"):
+        answer = one(connection, f"select er_select(a, {copies}) from l a, r b where a.id = 9 and b.id = 9")
+        assert answer["choice"] == 1
+        assert min(answer["probabilities"]) > 0.9
+    three = "select er_select(a, list(b order by b.id)) from l a, r b where a.id = 9 and b.id in (30, 31) group by a"
+    none = one(connection, three)
+    assert none["choice"] == 0
+    assert none["probability"] == pytest.approx(1 - sum(none["probabilities"]))
+
+
 def test_select_handles_no_candidates_and_null(connection: duckdb.DuckDBPyConnection) -> None:
     nothing = one(connection, "select er_select(a, []) from l a where a.id = 1")
     assert (nothing["choice"], nothing["probability"]) == (0, 1.0)
