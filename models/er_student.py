@@ -4,9 +4,9 @@
 def model(dbt, session):
     dbt.config(materialized="table")
     from distiller_udf.plugin import project_folder
-    from distiller_udf.training import retrain
+    from distiller_udf.training import er_student
 
-    return retrain.student_model(
+    return er_student.student_model(
         session,
         labels=dbt.ref("er_votes"),
         pairs=dbt.ref("er_pairs"),

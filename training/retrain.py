@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from distiller_udf import __version__
 from distiller_udf.encoding import DEFAULT_MODEL
-from distiller_udf.errors import LabelError, SettingsError, TrainingError, one_of
-from distiller_udf.pipeline.labels import imported_models
-from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty
-from distiller_udf.pipeline.votes import imported_teachers
+from distiller_udf.errors import LabelError, SettingsError, one_of
 from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
-from distiller_udf.scoring import BATCH_ROWS
 from distiller_udf.students import KINDS, load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.teachers.weights import model_identity
 
 from .train import RECIPE, train
 
-if TYPE_CHECKING:
-    import duckdb
-
 logger = logging.getLogger(__name__)
 
 Candidates = Iterable[pa.RecordBatch]
-
-STUDENT_SCHEMA = pa.schema(
-    [
-        ("student", pa.string()),
-        ("kind", pa.string()),
-        ("is_current", pa.bool_()),
-        ("threshold", pa.float64()),
-        ("choice_threshold", pa.float64()),
-        ("labels", pa.int64()),
-        ("label_fingerprint", pa.string()),
-        ("teachers", pa.list_(pa.string())),
-        ("metrics", pa.string()),
-        ("path", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -170,121 +148,6 @@ def teachers(labels: pa.Table) -> list[str]:
 def usable_labels(labels: pa.Table) -> int:
     """How many answers there are besides abstentions."""
     return int(labels.num_rows - labels["choice"].null_count)
-
-
-def student_model(
-    session: duckdb.DuckDBPyConnection,
-    labels: duckdb.DuckDBPyRelation,
-    pairs: duckdb.DuckDBPyRelation,
-    settings: Mapping[str, Any],
-    folder: Path,
-) -> pa.Table:
-    """The rows of the dbt model `er_student`; trains when the labels changed.
-
-    `labels` are the rows of `er_votes`. `settings` are its er_* variables, `folder` is the dbt project that their paths
-    are relative to. Without any candidate pair there is nothing to decide, so
-    no student is needed and none is trained.
-    """
-    if settings["student_path"]:
-        return single_student_table(folder / settings["student_path"])
-    registry = Registry(folder / settings["students_path"], settings["student_name"])
-    answered = labels.to_arrow_table()
-    if answered.num_rows == 0 and is_empty(pairs):
-        logger.warning("there are no candidate pairs, so there is nothing to train on and nothing to decide")
-        return student_table(registry)
-    wanted = imported_models(settings)
-    if answered.num_rows == 0 and wanted:
-        raise TrainingError(_no_imported_labels(wanted, folder / settings["label_store"]))
-    ensure_student(
-        answered,
-        registry,
-        kind=settings["student"],
-        settings=training_settings(settings, folder),
-        candidates=lambda: sampled(session, pairs),
-        columns=record_columns(pairs),
-    )
-    return student_table(registry)
-
-
-def training_settings(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings of training, from the er_* variables as dbt has them, without those of other kinds of student."""
-    chosen: dict[str, Any] = {"seed": settings["seed"], "multi": may_match_several(settings)}
-    if settings["target_precision"] is not None:
-        chosen["target_precision"] = settings["target_precision"]
-    if settings["student"] != "lexical":
-        local = folder / settings["student_encoder"]
-        chosen["encoder"] = str(local) if local.is_dir() else settings["student_encoder"]
-        chosen["local_only"] = settings["local_only"]
-    return chosen
-
-
-def _no_imported_labels(wanted: Sequence[str | None], store: Path) -> str:
-    known = ", ".join(imported_teachers(store))
-    if None not in wanted and known:
-        names = ", ".join(str(name) for name in wanted)
-        return f"no labels of {names} on these records; er_teacher_model can be: {known}"
-    return f"there are no imported labels on these records in {store}; bring some with `distiller labels import FILE`"
-
-
-def sampled(session: duckdb.DuckDBPyConnection, pairs: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
-    """The pairs of `shuffled`, read on a cursor of their own."""
-    return session.cursor().sql(shuffled(pairs).sql_query()).to_arrow_reader(BATCH_ROWS)
-
-
-def shuffled(pairs: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Candidate pairs in an order that is the same each time and arbitrary: training looks at the first of them.
-
-    Without the keys of `er_pairs`, by the records' content.
-    """
-    if not set(PAIR_KEYS) <= set(pairs.columns):
-        return pairs.select("left_record, right_record").order("md5(left_record::varchar), md5(right_record::varchar)")
-    draw = f"md5(concat_ws(':', {', '.join(f'{key}::varchar' for key in TUPLE_KEYS)}))"
-    rivals = f"dense_rank() over (order by {', '.join(RIVAL_KEYS)})"
-    return pairs.order(", ".join((draw, *PAIR_KEYS))).select(f"left_record, right_record, {rivals} as tuple")
-
-
-def record_columns(pairs: duckdb.DuckDBPyRelation) -> str:
-    """The names and types of the columns on both sides of the pairs."""
-    return ", ".join(str(pairs.types[pairs.columns.index(side)]) for side in ("left_record", "right_record"))
-
-
-def may_match_several(settings: Mapping[str, Any]) -> bool:
-    """Whether a left record may match several others, from er_constraint, er_task and er_sources as dbt has them."""
-    if settings["constraint"] != "auto":
-        return bool(settings["constraint"] == "none")
-    if settings["task"] != "auto":
-        return bool(settings["task"] != "link")
-    return len(settings["sources"]) < 2
-
-
-def student_table(registry: Registry) -> pa.Table:
-    """All versions of a registry as rows of `er_student`."""
-    current = registry.current_version()
-    return _table([(info, registry.path(info.version), info.version == current) for info in registry.versions()])
-
-
-def single_student_table(path: Path) -> pa.Table:
-    """A given student's folder as the one row of `er_student`. Raises StudentNotFound, StudentDamaged."""
-    return _table([(load_student(path).info, path, True)])
-
-
-def _table(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table:
-    rows = [
-        {
-            "student": info.version,
-            "kind": info.kind,
-            "is_current": is_current,
-            "threshold": info.threshold,
-            "choice_threshold": info.choice_threshold,
-            "labels": info.trained_from.get("labels"),
-            "label_fingerprint": info.trained_from.get("label_fingerprint"),
-            "teachers": info.trained_from.get("teachers"),
-            "metrics": json.dumps(dict(info.metrics), sort_keys=True),
-            "path": str(path),
-        }
-        for info, path, is_current in students
-    ]
-    return pa.Table.from_pylist(rows, schema=STUDENT_SCHEMA)
 
 
 def _said(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def train(
     """
     from distiller_udf.registry import Registry
     from distiller_udf.scoring import BATCH_ROWS
-    from distiller_udf.training.retrain import ensure_student, shuffled
+    from distiller_udf.training.er_student import shuffled
+    from distiller_udf.training.retrain import ensure_student
 
     if encoder and student == "lexical":
         raise click.UsageError("--encoder is for --student encoder and --student blend; the lexical student has none")
@@ -129,7 +130,7 @@ def described(pairs: duckdb.DuckDBPyRelation, whole: bool) -> str:
 
     The warehouse's pairs change every night; the student that dbt trained is not trained again for that.
     """
-    from distiller_udf.training.retrain import record_columns
+    from distiller_udf.training.er_student import record_columns
 
     columns: str = record_columns(pairs)
     if not whole:

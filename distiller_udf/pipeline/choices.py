@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from distiller_udf.pipeline.constraint import constraint
 from distiller_udf.pipeline.relations import PAIR_KEYS, is_empty
 from distiller_udf.pipeline.scores import current_student_path
 from distiller_udf.students.base import StudentInfo
@@ -40,7 +41,7 @@ def choices(
     er_constraint, er_task and er_sources. Raises StudentNotFound, StudentDamaged.
     """
     columns = f"{', '.join(PAIR_KEYS)}, probability, choice_probability, student"
-    if not _one_to_one(settings) or is_empty(scores):
+    if constraint(settings) != "one_to_one" or is_empty(scores):
         return scores.select(columns)
     info = StudentInfo.read(current_student_path(students))
     if info.version not in {name for (name,) in scores.select("student").distinct().fetchall()}:
@@ -66,9 +67,3 @@ def choices(
         session.unregister(_CHOSEN)
         session.execute(f"drop table {_NUMBERED}")
     return session.table(_RESULT)
-
-
-def _one_to_one(settings: Mapping[str, Any]) -> bool:
-    if settings["constraint"] != "auto":
-        return bool(settings["constraint"] == "one_to_one")
-    return bool(settings["task"] == "link" or (settings["task"] == "auto" and len(settings["sources"]) > 1))

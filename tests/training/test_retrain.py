@@ -13,7 +13,8 @@ import pytest
 from distiller_udf.errors import LabelError, SettingsError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
-from distiller_udf.training.retrain import ensure_student, label_fingerprint, may_match_several, student_table
+from distiller_udf.training.er_student import student_table, training_settings
+from distiller_udf.training.retrain import ensure_student, label_fingerprint
 
 SEED = {"seed": 1}
 
@@ -156,4 +157,5 @@ def test_several_matches_follow_from_task_and_constraint(
     constraint: str, task: str, sources: int, several: bool
 ) -> None:
     settings = {"constraint": constraint, "task": task, "sources": [{}] * sources}
-    assert may_match_several(settings) is several
+    settings |= {"seed": 1, "target_precision": None, "student": "lexical"}
+    assert training_settings(settings, Path())["multi"] is several
