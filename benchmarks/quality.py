@@ -27,6 +27,9 @@ from distiller_udf.students import KINDS
 __all__ = ["main", "measure", "run_task", "show", "summary"]
 
 
+PROGRESS = Console(stderr=True, highlight=False)
+
+
 def measure(
     tasks: Sequence[Task],
     teacher: str,
@@ -44,7 +47,11 @@ def measure(
             status = f"{task.name}, {training.label_share:g} of the labels, seed {seed}: {training.student} student"
             with console.status(status), tempfile.TemporaryDirectory() as staged:
                 folder = Path(staged) / training.student
-                by_seed[seed][task.name] = run_task(derived, teacher, selection, folder, seed, training)
+                result = run_task(derived, teacher, selection, folder, seed, training)
+            by_seed[seed][task.name] = result
+            PROGRESS.print(
+                f"{status}: {result.select_accuracy:.3f} / {result.pair_f1:.3f}, {result.train_seconds:.0f} s"
+            )
     return over_seeds(by_seed)
 
 

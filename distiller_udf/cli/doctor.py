@@ -13,7 +13,7 @@ import click
 from distiller_udf.cli.console import json_option, out, print_json
 from distiller_udf.cli.labels import store_option
 from distiller_udf.cli.students import name_option, students_option
-from distiller_udf.errors import DistillerError
+from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project
 
 CORE = ("duckdb", "dbt-core", "dbt-duckdb", "pyarrow", "lightgbm", "rapidfuzz", "scikit-learn", "openai")
@@ -86,11 +86,26 @@ def check_project(folder: Path) -> Iterator[Check]:
         yield Check("dbt project", False, str(error), "correct the file, then run `distiller doctor` again")
         return
     yield check_package(package, folder, project.packages_file.name)
+    yield from check_encoder(str(project.variables()["er_student"]))
     names = ", ".join(str(source.get("name")) for source in sources or [] if isinstance(source, dict))
     yield Check("er_sources", bool(sources), names or "no table is listed", "distiller init --source NAME=MODEL:ID")
     lacking = [name for name, plugged in outputs.items() if not plugged]
     found = f"missing in {', '.join(lacking)}" if lacking else ", ".join(outputs) or "no duckdb output in profiles.yml"
     yield Check("dbt plug-in", bool(outputs) and not lacking, found, "distiller init")
+
+
+def check_encoder(student: str) -> Iterator[Check]:
+    """Whether a student that uses an encoder can be trained and loaded here; nothing where it uses none."""
+    if student == "lexical":
+        return
+    from distiller_udf.encoding.loading import torch_module
+
+    try:
+        torch_module()
+    except SettingsError as error:
+        yield Check("encoder", False, f"er_student is {student}, and {error}")
+    else:
+        yield Check("encoder", True, f"er_student is {student}; torch and transformers are here")
 
 
 def check_package(package: str | None, folder: Path, file: str) -> Check:

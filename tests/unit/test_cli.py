@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import duckdb
@@ -411,6 +412,27 @@ def test_init_says_which_tables_it_did_not_add(project: Path) -> None:
     again = run_json(*arguments, "--source", "a=stg_a:key", "--source", "b=stg_b")
     assert "er_sources in dbt_project.yml: a" in again["kept"]
     assert any(line.startswith("add b to er_sources") for line in again["next"])
+
+
+def test_doctor_says_what_a_student_with_an_encoder_lacks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("init", "--project-dir", project, "--source", "crm=stg_crm:id")
+    file = project / "dbt_project.yml"
+    file.write_text(file.read_text().replace("er_sources:", "er_student: blend\n  er_sources:"))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (check,) = [each for each in doctor_checks(project) if each["name"] == "encoder"]
+    assert not check["ok"]
+    assert "er_student is blend, and the encoder needs torch and transformers" in check["found"]
+
+
+def test_doctor_says_that_the_package_is_gone(project: Path) -> None:
+    run("init", "--project-dir", project, "--source", "crm=stg_crm:id")
+    (project / "packages.yml").write_text("packages:\n  - local: ../gone/distiller_udf\n")
+    (check,) = [each for each in doctor_checks(project) if each["name"] == "dbt package"]
+    assert (check["ok"], check["found"]) == (False, "no package at ../gone/distiller_udf")
+
+
+def doctor_checks(project: Path) -> list[dict[str, Any]]:
+    return list(run_json("doctor", "--project-dir", project, code=1)["checks"])
 
 
 def test_doctor_never_shows_the_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
