@@ -101,7 +101,8 @@ def _judgement(answer: Mapping[str, Any], copies: np.ndarray, multi: bool) -> tu
     """One teacher's labels and weights for the distinct candidates of a tuple; a weight of 0 where it does not know.
 
     Options that share a number in `copies` are the same text: which of them was chosen says nothing, and what it
-    thinks of them adds up. What it did not choose from another source than that of its choice may match as well.
+    thinks of them adds up. Where a record has one match in each source, what it did not choose from another source than
+    that of its choice may match as well.
     """
     choice, options = int(answer["choice"]), len(copies)
     if not 0 <= choice <= options:
@@ -112,7 +113,7 @@ def _judgement(answer: Mapping[str, Any], copies: np.ndarray, multi: bool) -> tu
     chosen = np.arange(1, options + 1) == choice
     soft = _probabilities(answer, chosen)
     heard = np.isfinite(soft)
-    if choice:
+    if choice and not multi:
         sources = np.asarray([str(option.get("source")) for option in answer["options"]])
         heard &= sources == sources[choice - 1]
     labels = np.minimum(np.bincount(copies, np.where(heard, soft, 0.0)), 1.0)

@@ -53,8 +53,7 @@ def student_model(
     """The rows of the dbt model `er_student`; trains when the labels changed.
 
     `labels` are the rows of `er_votes`. `settings` are its er_* variables, `folder` is the dbt project that their paths
-    are relative to. Without any candidate pair there is nothing to decide, so
-    no student is needed and none is trained.
+    are relative to. Without any candidate pair there is nothing to decide, so no student is needed and none is trained.
     """
     if settings["student_path"]:
         return single_student_table(folder / settings["student_path"])

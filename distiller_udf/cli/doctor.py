@@ -82,11 +82,12 @@ def check_project(folder: Path) -> Iterator[Check]:
         return
     try:
         package, sources, outputs = project.package(), project.sources(), project.outputs()
+        student = str(project.variables()["er_student"])
     except DistillerError as error:
         yield Check("dbt project", False, str(error), "correct the file, then run `distiller doctor` again")
         return
     yield check_package(package, folder, project.packages_file.name)
-    yield from check_encoder(str(project.variables()["er_student"]))
+    yield from check_encoder(student)
     names = ", ".join(str(source.get("name")) for source in sources or [] if isinstance(source, dict))
     yield Check("er_sources", bool(sources), names or "no table is listed", "distiller init --source NAME=MODEL:ID")
     lacking = [name for name, plugged in outputs.items() if not plugged]

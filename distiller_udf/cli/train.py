@@ -84,12 +84,11 @@ def train(
 
     if encoder and student == "lexical":
         raise click.UsageError("--encoder is for --student encoder and --student blend; the lexical student has none")
-    given = {"encoder": encoder, "target_precision": target_precision}
+    model = None if student == "lexical" else encoder or DEFAULT_MODEL
+    given = {"encoder": model, "target_precision": target_precision}
     label_source, pair_source = read_sources(database, schema, labels, pairs)
     label_table = label_source.to_arrow_table()
     check_shape(label_table)
-    if student != "lexical":
-        given["encoder"] = encoder or DEFAULT_MODEL
     with progress("training", 100) as advance:
         outcome = ensure_student(
             voted(label_table, vote) if labels else label_table,

@@ -43,6 +43,7 @@ def test_a_choice_says_nothing_of_other_sources() -> None:
     assert said(pairs_of(options, 2)) == {"b1": 0.0, "b2": 1.0}
     assert said(pairs_of(options, 3)) == {"c1": 1.0}
     assert said(pairs_of(options, 0)) == {"b1": 0.0, "b2": 0.0, "c1": 0.0}
+    assert said(pairs_of(options, 2, [0.1, 0.9, 0.2], multi=True)) == {"b1": 0.1, "b2": 0.9, "c1": 0.2}
 
 
 @pytest.mark.parametrize(("choice", "expected"), [(1, {"a": 0.7, "b": 0.2}), (2, {"a": 0.0, "b": 1.0})])

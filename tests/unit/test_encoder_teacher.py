@@ -25,7 +25,7 @@ from distiller_udf.teachers.base import Learner
 from distiller_udf.teachers.encoder import MINIMUM_ANSWERS, EncoderTeacher
 from distiller_udf.teachers.pair_encoder import Example, PairEncoder, Training, readable
 from distiller_udf.teachers.weights import model_identity
-from tests.tiny_encoder import needs_encoder
+from tests.tiny_encoder import needs_encoder, save_bert
 
 pytestmark = [needs_encoder, pytest.mark.usefixtures("one_thread")]
 
@@ -86,34 +86,14 @@ def answered(count: int, seed: int = 1) -> Answered:
 
 def save_tiny_bert(folder: Path) -> None:
     """A BERT of random weights that knows every word of these tests."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from tokenizers import Tokenizer, models, pre_tokenizers
 
     signs = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "name", ":", ";"]
     words = {word: number for number, word in enumerate([*signs, *WORDS, *CODES])}
     bare = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     bare.pre_tokenizer = pre_tokenizers.Whitespace()
-    bare.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", words["[CLS]"]), ("[SEP]", words["[SEP]"])]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=bare, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-    tokenizer.save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=128,
-        max_position_embeddings=40,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    without_chance = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    save_bert(folder, bare, hidden_size=64, max_position_embeddings=40, **without_chance)
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +301,7 @@ import sys
 sys.modules["torch"] = None
 from distiller_udf.errors import SettingsError
 from distiller_udf.teachers.pair_encoder import PairEncoder, Training
-from tests.tiny_encoder import needs_encoder
+from tests.tiny_encoder import needs_encoder, save_bert
 try:
     PairEncoder("some/model", Training())
 except SettingsError as error:
