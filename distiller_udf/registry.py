@@ -24,8 +24,11 @@ from distiller_udf.students.base import StudentInfo
 CURRENT = "CURRENT"
 PINNED = "pinned"
 STAGING = ".staging-"
+WORK = ".work-"
 ABANDONED_SECONDS = 24 * 3600
 """No training takes that long: what was staged before is what a killed one left behind."""
+FORGOTTEN_SECONDS = 30 * 24 * 3600
+"""A training that was killed so long ago will not go on any more."""
 
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -115,11 +118,19 @@ class Registry:
             if staged is not None:
                 shutil.rmtree(staged, ignore_errors=True)
 
+    @contextmanager
+    def work(self, version: str) -> Iterator[Path]:
+        """A folder, not made yet, for what a training keeps in case it is killed; removed when it has succeeded."""
+        folder = self.folder / f"{WORK}{version}"
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+
     def _remove_abandoned(self) -> None:
-        """Remove the staging folders of trainings that were killed; a living one is younger."""
-        for folder in self.folder.glob(f"{STAGING}*"):
+        """Remove what trainings that were killed have left; a living one's is younger."""
+        kept = {STAGING: ABANDONED_SECONDS, WORK: FORGOTTEN_SECONDS}
+        for folder, seconds in ((f, seconds) for start, seconds in kept.items() for f in self.folder.glob(f"{start}*")):
             with suppress(OSError):
-                if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                if time.time() - folder.stat().st_mtime > seconds:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, staged: Path, version: str) -> Path:

@@ -41,6 +41,11 @@ class LabelledPairs:
         """The same pairs with exactly these columns: a label's records carry only those that they fill."""
         return replace(self, left=self.left.with_columns(left), right=self.right.with_columns(right))
 
+    def take(self, rows: np.ndarray) -> LabelledPairs:
+        """The pairs at the given positions."""
+        tuples = np.unique(self.tuples[rows], return_inverse=True)[1]
+        return LabelledPairs(self.left.take(rows), self.right.take(rows), self.labels[rows], self.weights[rows], tuples)
+
     @property
     def questions(self) -> int:
         """How many answered tuples there are."""

@@ -20,7 +20,7 @@ from .evaluate import (
     precision_threshold,
 )
 from .pool import Pool
-from .settings import TrainingSettings
+from .settings import CommonSettings
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Heard:
     weights: np.ndarray
 
 
-def decided(log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool, settings: TrainingSettings) -> Decisions:
+def decided(log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool, settings: CommonSettings) -> Decisions:
     """Calibrate, choose thresholds and measure. `log_odds` are the pool's, the labelled pairs' from unseeing models."""
     labelled = len(pairs)
     probabilities = sigmoid(log_odds)
@@ -72,13 +72,17 @@ def decided(log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool, settings: Tr
     thresholds = f1_threshold(probabilities), f1_threshold(choices)
     if settings.target_precision is not None:
         thresholds = _for_precision(thresholds, heard, settings.target_precision, pairs.questions)
-    counts = {
+    metrics = {**counts(pairs), "unlabelled_pairs": len(log_odds) - labelled, **_figures(heard, thresholds)}
+    return Decisions(*thresholds, choice, metrics)
+
+
+def counts(pairs: LabelledPairs) -> dict[str, int]:
+    """How much was labelled."""
+    return {
         "labelled_tuples": pairs.questions,
-        "labelled_pairs": labelled,
+        "labelled_pairs": len(pairs),
         "labelled_matches": int((pairs.labels >= 0.5).sum()),
-        "unlabelled_pairs": len(log_odds) - labelled,
     }
-    return Decisions(*thresholds, choice, {**counts, **_figures(heard, thresholds)})
 
 
 def _for_precision(thresholds: tuple[float, float], heard: Heard, target: float, questions: int) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from distiller_udf.scoring import BATCH_ROWS
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 
-from .retrain import ensure_student
+from .ensure import ensure_student
 
 if TYPE_CHECKING:
     import duckdb

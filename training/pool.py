@@ -44,10 +44,12 @@ class Pool:
 
     def labelled_only(self) -> Pool:
         """The pool without its unlabelled pairs."""
+        return self.of_labelled(np.arange(len(self.lefts) - len(self.left)))
+
+    def of_labelled(self, rows: np.ndarray) -> Pool:
+        """The labelled pairs at the given positions alone."""
         none = np.zeros(0, dtype=np.int64)
-        labelled = len(self.lefts) - len(self.left)
-        left, right = self.left.take(none), self.right.take(none)
-        return Pool(left, right, self.lefts[:labelled], self.rights[:labelled])
+        return Pool(self.left.take(none), self.right.take(none), self.lefts[rows], self.rights[rows])
 
 
 def _unlabelled(left: Records, groups: np.ndarray, labelled: Records, seed: int) -> np.ndarray:

@@ -1,39 +1,73 @@
-"""How a student is trained: every setting with a default that is meant for any data."""
+"""How students are trained: every setting with a default that is meant for any data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError
 
 from .boosting import Boosting
 
+Rule = tuple[Callable[[Any], bool], str]
+"""What a setting's value must be: a test, and the same in words."""
+
+Chosen = TypeVar("Chosen", bound="CommonSettings")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(least: int) -> Rule:
+    """A whole number that is not below `least`."""
+    return lambda v: _is_number(v) and int(v) == v and v >= least, f"a whole number from {least}"
+
+
+def optional(rule: Rule) -> Rule:
+    """What `rule` allows, or nothing at all."""
+    return lambda v: v is None or rule[0](v), rule[1]
+
+
+def choice(*allowed: str) -> Rule:
+    """One of a few words."""
+    return lambda v: v in allowed, f"one of {', '.join(allowed)}"
+
+
+POSITIVE: Rule = (lambda v: _is_number(v) and v > 0, "a number above 0")
+NOT_NEGATIVE: Rule = (lambda v: _is_number(v) and v >= 0, "a number from 0")
+SHARE: Rule = (lambda v: _is_number(v) and 0 < v < 1, "a number between 0 and 1, such as 0.99")
+TEXT: Rule = (lambda v: isinstance(v, str) and bool(v), "a folder or a hub id")
+FLAG: Rule = (lambda v: isinstance(v, bool), "true or false")
+
 
 @dataclass(frozen=True)
-class TrainingSettings(Boosting):
-    """How a student is trained.
+class CommonSettings:
+    """What holds for every kind of student.
 
-    `multi`: several candidates of a tuple may match, as in deduplication. `self_training`: how many times the
-    student learns from its own decisions on unlabelled tuples (0 = labels only; unused with `multi`).
-    `max_candidates` bounds the unlabelled pairs that are read. `target_precision` in (0, 1): thresholds are the lowest
-    that keep it on held-out labels, if these are above those for the best F1. `encoder` is a local folder or a hub id
-    (`local_only`: the hub is never asked), `max_length` the tokens of a record that it reads.
+    `multi`: several candidates of a tuple may match, as in deduplication. `max_candidates` bounds the unlabelled pairs
+    that are read. `target_precision` in (0, 1): thresholds are the lowest that keep it on held-out labels, if these are
+    above those for the best F1.
     """
 
+    seed: int = 0
     multi: bool = False
-    self_training: int = 3
     max_candidates: int = 200_000
     target_precision: float | None = None
-    encoder: str = DEFAULT_MODEL
-    local_only: bool = False
-    max_length: int = 64
+
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "seed": whole(0),
+        "multi": FLAG,
+        "max_candidates": whole(1),
+        "target_precision": optional(SHARE),
+    }
+    """What the value of each setting must be."""
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any] | None) -> TrainingSettings:
+    def of(cls: type[Chosen], settings: Mapping[str, Any] | None) -> Chosen:
         """Check settings by name and value; raises SettingsError for one that is unknown or impossible."""
         known = {f.name for f in fields(cls)}
         unknown = sorted(set(settings or {}) - known)
@@ -42,38 +76,37 @@ class TrainingSettings(Boosting):
                 f"unknown setting for training: {', '.join(unknown)}; allowed: {', '.join(sorted(known))}"
             )
         for name, value in (settings or {}).items():
-            _check(name, value)
+            fits, wanted = cls.RULES[name]
+            if not fits(value):
+                raise SettingsError(f"{name} is {value!r}; it must be {wanted}")
         return cls(**(settings or {}))
 
 
-WHOLE = {
-    "seed": 0,
-    "folds": 2,
-    "repeats": 1,
-    "rounds": 0,
-    "leaves": 2,
-    "leaf_size": 1,
-    "self_training": 0,
-    "max_candidates": 1,
-    "max_length": 3,
-}
-"""Settings that are whole numbers, and their least value."""
+@dataclass(frozen=True)
+class TrainingSettings(CommonSettings, Boosting):
+    """How a student is trained that is a pair model over features: lexical, encoder, blend.
 
-POSITIVE = ("ridge", "learning_rate")
+    `self_training`: how many times the student learns from its own decisions on unlabelled tuples (0 = labels only;
+    unused with `multi`). `encoder` is a local folder or a hub id (`local_only`: the hub is never asked), `max_length`
+    the tokens of a record that it reads.
+    """
 
+    self_training: int = 3
+    encoder: str = DEFAULT_MODEL
+    local_only: bool = False
+    max_length: int = 64
 
-def _check(name: str, value: Any) -> None:
-    """Raise SettingsError for a value that its setting cannot have."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if name in WHOLE:
-        fits, wanted = number and int(value) == value and value >= WHOLE[name], f"a whole number from {WHOLE[name]}"
-    elif name in POSITIVE:
-        fits, wanted = number and value > 0, "a number above 0"
-    elif name == "target_precision":
-        fits, wanted = value is None or (number and 0 < value < 1), "a number between 0 and 1, such as 0.99"
-    elif name == "encoder":
-        fits, wanted = isinstance(value, str) and bool(value), "a folder or a hub id"
-    else:
-        fits, wanted = isinstance(value, bool), "true or false"
-    if not fits:
-        raise SettingsError(f"{name} is {value!r}; it must be {wanted}")
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        **CommonSettings.RULES,
+        "folds": whole(2),
+        "repeats": whole(1),
+        "rounds": whole(0),
+        "leaves": whole(2),
+        "leaf_size": whole(1),
+        "ridge": POSITIVE,
+        "learning_rate": POSITIVE,
+        "self_training": whole(0),
+        "encoder": TEXT,
+        "local_only": FLAG,
+        "max_length": whole(3),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,24 @@ import pyarrow as pa
 
 from distiller_udf.errors import TrainingError, one_of
 from distiller_udf.records import Records
-from distiller_udf.similarity import PairFeatures
 from distiller_udf.students.base import StudentInfo
 
 from .data import LabelledPairs, labelled_pairs, read_candidates
-from .decisions import decided
+from .decisions import Decisions, counts, decided
+from .fingerprint import label_hashes
+from .kinds import KINDS
+from .material import Material, Report, Trained
 from .pool import Pool
-from .settings import TrainingSettings
-from .views import VIEWS, Material, Report
+from .settings import CommonSettings
 
 logger = logging.getLogger(__name__)
 
 MINIMUM_TUPLES = 4
 
-RECIPE = 3
+LABELS_FILE = "labels.txt"
+"""What a student was trained on: a hash of each label, one a line."""
+
+RECIPE = 4
 """Raised when the same labels and settings give another student than before."""
 
 
@@ -38,24 +42,27 @@ def train(
     version: str | None = None,
     trained_from: Mapping[str, Any] | None = None,
     progress: Report | None = None,
+    work: Path | None = None,
 ) -> StudentInfo:
-    """Train a student of a kind (`lexical`, `encoder`, `blend`) into the empty `folder` and return its manifest.
+    """Train a student of a kind (see `KINDS`) into the empty `folder` and return its manifest.
 
     `labels` has the shape of `er_labels`. `candidates` are batches of unlabelled pairs (`left`, `right`, optional
     integer `tuple`): they tell how rare words are, which columns belong together, and what the unlabelled rest looks
-    like. `progress` is called with a step's name and the share done.
+    like. `progress` is called with a step's name and the share done. `work` is a folder for what a long training
+    keeps in case it is killed; the caller removes it.
     Raises TrainingError when the labels cannot carry a student, SettingsError for an unknown kind or setting.
     """
-    one_of("student", kind, VIEWS)
-    chosen = TrainingSettings.of(settings)
+    one_of("student", kind, KINDS)
+    chosen = KINDS[kind].settings.of(settings)
     report = progress or (lambda step, share: logger.info("%s (%.0f %%)", step, 100 * share))
     report("reading labels", 0.0)
     pairs = labelled_pairs(labels, chosen.multi)
     _check(pairs)
-    material = _material(pairs, candidates, chosen, report)
-    trained = VIEWS[kind](material, report)
+    material = _material(labels, pairs, candidates, chosen, work or folder.with_name(f"{folder.name}.work"))
+    report("reading candidates", 0.1)
+    trained = KINDS[kind].train(material, report)
     report("writing the student", 0.95)
-    decisions = decided(trained.log_odds, pairs, material.pool, chosen)
+    decisions = _decided(trained, material)
     info = StudentInfo(
         kind=kind,
         version=version or kind,
@@ -70,33 +77,45 @@ def train(
     )
     folder.mkdir(parents=True, exist_ok=True)
     trained.student(info).save(folder)
+    (folder / LABELS_FILE).write_text("".join(f"{said}\n" for said in sorted(label_hashes(labels))), encoding="utf-8")
     info = info.write(folder)
     report("done", 1.0)
     return info
 
 
+def _decided(trained: Trained, material: Material[CommonSettings]) -> Decisions:
+    """The decisions by what `trained` says of pairs that it has not seen."""
+    pairs, pool, judged = material.pairs, material.pool, trained.judged
+    if judged is None:
+        return decided(trained.log_odds, pairs, pool, material.settings)
+    decisions = decided(trained.log_odds[judged], pairs.take(judged), pool.of_labelled(judged), material.settings)
+    metrics = {**decisions.metrics, "judged_tuples": decisions.metrics["labelled_tuples"], **counts(pairs)}
+    return replace(decisions, metrics=metrics)
+
+
 def _material(
+    labels: pa.Table,
     pairs: LabelledPairs,
     candidates: Iterable[pa.RecordBatch] | None,
-    settings: TrainingSettings,
-    report: Report,
-) -> Material:
+    settings: CommonSettings,
+    work: Path,
+) -> Material[CommonSettings]:
     read = read_candidates(candidates, settings.max_candidates) if candidates is not None else None
     left, right, tuples = read if read is not None else (pairs.left, pairs.right, None)
     left, right = _filled(left, right, settings.multi)
     pairs = pairs.with_columns(left.names, right.names)
     _check_columns(pairs)
-    report("fitting similarity features", 0.1)
-    similarity = PairFeatures.fit(left, right)
     # Nothing is learnt from unlabelled pairs where any number of them may match: no rival tells that one does not.
     pool = Pool.of(pairs, left, right, tuples, settings.seed)
-    return Material(pairs, pool if not settings.multi else pool.labelled_only(), left, right, similarity, settings)
+    return Material(labels, pairs, pool.labelled_only() if settings.multi else pool, left, right, settings, work)
 
 
-def _shareable(settings: TrainingSettings) -> dict[str, Any]:
+def _shareable(settings: CommonSettings) -> dict[str, Any]:
     """The settings as a manifest keeps them: of an encoder's folder, whose weights are copied, the name alone."""
-    folder = Path(settings.encoder)
-    return {**asdict(settings), "encoder": folder.name if folder.is_dir() else settings.encoder}
+    known = asdict(settings)
+    if "encoder" in known and (folder := Path(known["encoder"])).is_dir():
+        known["encoder"] = folder.name
+    return known
 
 
 def _filled(left: Records, right: Records, multi: bool) -> tuple[Records, Records]:

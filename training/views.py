@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from distiller_udf.records import Records
-from distiller_udf.similarity import PairFeatures
-from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.pairwise import PairwiseStudent
 
-from .data import LabelledPairs
-from .pool import Pool
+from .material import Material, Report, Trained
 from .rows import Rows
 from .self_training import fit_pairs, linked
 from .settings import TrainingSettings
@@ -22,30 +18,10 @@ from .settings import TrainingSettings
 if TYPE_CHECKING:
     from distiller_udf.encoding import EncoderFeatures
 
-Report = Callable[[str, float], None]
+Featured: TypeAlias = "Material[TrainingSettings]"
 
 
-@dataclass(frozen=True)
-class Material:
-    """What students are trained from: labelled pairs, the pool, and all candidates (row i of both sides is a pair)."""
-
-    pairs: LabelledPairs
-    pool: Pool
-    left: Records
-    right: Records
-    similarity: PairFeatures
-    settings: TrainingSettings
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Log odds of the pool (of labelled pairs by models that have not seen them), and the student for a manifest."""
-
-    log_odds: np.ndarray
-    student: Callable[[StudentInfo], PairwiseStudent]
-
-
-def lexical(material: Material, report: Report) -> Trained:
+def lexical(material: Featured, report: Report) -> Trained:
     """The lexical student: similarities alone."""
     from distiller_udf.students.lexical import LexicalStudent
 
@@ -55,7 +31,7 @@ def lexical(material: Material, report: Report) -> Trained:
     return Trained(fitted.log_odds, lambda info: LexicalStudent(info, material.similarity, fitted.model))
 
 
-def encoder(material: Material, report: Report) -> Trained:
+def encoder(material: Featured, report: Report) -> Trained:
     """The encoder student: what a pretrained encoder makes of the records' tokens."""
     from distiller_udf.students.encoder import EncoderStudent
 
@@ -67,7 +43,7 @@ def encoder(material: Material, report: Report) -> Trained:
     return Trained(fitted.log_odds, lambda info: EncoderStudent(info, material.similarity, encoding, fitted.model))
 
 
-def blend(material: Material, report: Report) -> Trained:
+def blend(material: Featured, report: Report) -> Trained:
     """The blend: a lexical model, and where it is unsure a second one that also sees the encoder's features."""
     from distiller_udf.students.blend import CLEAR, BlendStudent
 
@@ -96,18 +72,14 @@ def blend(material: Material, report: Report) -> Trained:
     return Trained(log_odds, lambda info: BlendStudent(info, material.similarity, encoding, first.model, second.model))
 
 
-VIEWS: dict[str, Callable[[Material, Report], Trained]] = {"lexical": lexical, "encoder": encoder, "blend": blend}
-"""Every kind of student that compares records pair by pair."""
-
-
-def _seen(material: Material, transform: Callable[[Records, Records], np.ndarray]) -> tuple[Rows, np.ndarray]:
+def _seen(material: Featured, transform: Callable[[Records, Records], np.ndarray]) -> tuple[Rows, np.ndarray]:
     """The labelled pairs as rows, and the features of the pool's unlabelled pairs."""
     pairs, pool = material.pairs, material.pool
     rows = Rows(transform(pairs.left, pairs.right), pairs.labels, pairs.weights, pairs.tuples)
     return rows, transform(pool.left, pool.right)
 
 
-def _encoding(material: Material) -> EncoderFeatures:
+def _encoding(material: Featured) -> EncoderFeatures:
     from distiller_udf.encoding import EncoderFeatures
 
     settings = material.settings

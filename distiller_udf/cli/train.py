@@ -79,8 +79,8 @@ def train(
     """
     from distiller_udf.registry import Registry
     from distiller_udf.scoring import BATCH_ROWS
+    from distiller_udf.training.ensure import ensure_student
     from distiller_udf.training.er_student import shuffled
-    from distiller_udf.training.retrain import ensure_student
 
     if encoder and student == "lexical":
         raise click.UsageError("--encoder is for --student encoder and --student blend; the lexical student has none")

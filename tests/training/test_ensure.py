@@ -13,8 +13,9 @@ import pytest
 from distiller_udf.errors import LabelError, SettingsError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
+from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.er_student import student_table, training_settings
-from distiller_udf.training.retrain import ensure_student, label_fingerprint
+from distiller_udf.training.fingerprint import label_fingerprint
 
 SEED = {"seed": 1}
 
@@ -128,7 +129,7 @@ def test_a_disk_that_fills_up_leaves_the_current_student(few: pa.Table, tmp_path
 import resource, signal, pyarrow.parquet as pq
 from pathlib import Path
 from distiller_udf.registry import Registry
-from distiller_udf.training.retrain import ensure_student
+from distiller_udf.training.ensure import ensure_student
 labels = pq.read_table({str(tmp_path / "labels.parquet")!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

@@ -1,0 +1,26 @@
+"""Every kind of student: what can be set, and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import views
+from .material import Material, Report, Trained
+from .settings import CommonSettings, TrainingSettings
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The settings of a kind of student, and the function that trains one."""
+
+    settings: type[CommonSettings]
+    train: Callable[[Material[Any], Report], Trained]
+
+
+KINDS: Mapping[str, Kind] = {
+    "lexical": Kind(TrainingSettings, views.lexical),
+    "encoder": Kind(TrainingSettings, views.encoder),
+    "blend": Kind(TrainingSettings, views.blend),
+}
