@@ -67,8 +67,11 @@ def score_records(
     """Pair and choice probabilities of row i of both sides; NaN where a record is empty or no tuple is known."""
     probability = np.full(len(left), np.nan)
     choice = np.full(len(left), np.nan)
-    for rows, *pair in comparable(student.info, left, right):
-        probability[rows] = student.score(*pair)
+    for rows, first, second in comparable(student.info, left, right):
+        known_tuples = None if tuples is None else tuples[rows]
+        probability[rows] = (
+            student.score(first, second) if known_tuples is None else student.score_tuples(first, second, known_tuples)
+        )
     known = np.flatnonzero(~np.isnan(probability))
     if tuples is not None and len(known):
         choice[known] = student.choose(left.take(known), right.take(known), tuples[known], probability[known])

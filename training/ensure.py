@@ -19,6 +19,7 @@ from distiller_udf.students import KINDS, load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.teachers.weights import model_identity
 
+from . import kinds
 from .fingerprint import canonical, in_order, label_fingerprint, teachers, usable_labels
 from .material import Report
 from .train import RECIPE, train
@@ -88,7 +89,7 @@ def publish_student(
     path = registry.path(version)
     if registry.exists(version):
         return Outcome(StudentInfo.read(path), path, trained=False)
-    if kind != "lexical":
+    if kind != "lexical" and hasattr(kinds.KINDS[kind].settings, "encoder"):
         _check_encoder((settings or {}).get("encoder", DEFAULT_MODEL))
     origin = {"label_fingerprint": fingerprint, "teachers": teachers(labels), "code_version": __version__}
     with registry.staging() as folder, registry.work(version) as work:
@@ -108,14 +109,13 @@ def publish_student(
 
 
 def _identified(settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings with the encoder named by its weights: other weights in the same folder make another student.
+    """The settings with models named by their weights: other weights in the same folder make another student.
 
     Whether the hub may be asked for them does not change what is learned.
     """
     known = {name: value for name, value in (settings or {}).items() if name != "local_only"}
-    if "encoder" in known:
-        known["encoder"] = model_identity(known["encoder"])
-    return known
+    models = {name: model_identity(known[name]) for name in ("encoder", "model", "start") if known.get(name)}
+    return {**known, **models}
 
 
 def _check_encoder(encoder: str) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import views
+from .cross_encoder import CrossEncoderSettings, cross_encoder
+from .llm.fit import fine_tune
+from .llm.settings import LLMSettings
 from .material import Material, Report, Trained
 from .settings import CommonSettings, TrainingSettings
 
@@ -23,4 +26,6 @@ KINDS: Mapping[str, Kind] = {
     "lexical": Kind(TrainingSettings, views.lexical),
     "encoder": Kind(TrainingSettings, views.encoder),
     "blend": Kind(TrainingSettings, views.blend),
+    "cross_encoder": Kind(CrossEncoderSettings, cross_encoder),
+    "llm": Kind(LLMSettings, fine_tune),
 }

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 out = Console(width=None if sys.stdout.isatty() else 160)
@@ -18,6 +28,9 @@ out = Console(width=None if sys.stdout.isatty() else 160)
 
 err = Console(stderr=True)
 """Progress and remarks go to standard error, so that output can be piped."""
+
+LINE_SECONDS = 30.0
+"""How often long work tells how far it is where there is no terminal."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 
@@ -71,3 +84,31 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[i
             bar.advance(task, steps)
 
         yield advance
+
+
+@contextmanager
+def reporting(description: str) -> Iterator[Callable[[str, float], None]]:
+    """Shows a training's steps: the yielded function is called with a step's name and the share of the work done.
+
+    A bar with the time left on a terminal; elsewhere, as in a scheduler's log, a line every half a minute.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    said = time.monotonic()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(description, total=1.0)
+
+        def report(step: str, share: float) -> None:
+            nonlocal said
+            bar.update(task, description=f"{description}: {step}", completed=share)
+            if not err.is_terminal and time.monotonic() - said >= LINE_SECONDS:
+                said = time.monotonic()
+                say(f"{description}: {step} ({share:.0%})")
+
+        yield report

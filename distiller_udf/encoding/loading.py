@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,14 +85,16 @@ def longest_input(tokenizer: Any, encoder: Any, max_length: int) -> int:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without progress bars and reports of weights that are not needed here."""
+    """Without progress bars, reports of weights that are not needed here, and what the libraries tell each other."""
     from transformers.utils import logging as their_logging
 
     verbosity, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
     their_logging.set_verbosity_error()
     their_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         their_logging.set_verbosity(verbosity)
         if bars:

@@ -3,7 +3,7 @@
 from distiller_udf.prompts.asking import Asking, Posed, with_costs
 from distiller_udf.prompts.choices import parse_answer
 from distiller_udf.prompts.question import ASKS, PROMPT_VERSIONS, REPLIES, Answer, Ask, Asked, Question, Reply
-from distiller_udf.prompts.replies import read_reply
+from distiller_udf.prompts.replies import read_reply, reply_of_reason
 from distiller_udf.prompts.token import MAX_TOKEN_CANDIDATES, read_token, token_labels
 from distiller_udf.prompts.wording import messages, reply_schema
 
@@ -23,6 +23,7 @@ __all__ = [
     "parse_answer",
     "read_reply",
     "read_token",
+    "reply_of_reason",
     "reply_schema",
     "token_labels",
     "with_costs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -19,6 +20,11 @@ def read_reply(text: str | None, question: Question) -> Answer:
     if question.reply == "token":
         return read_token(text, None, question)
     return parse_match(text) if question.ask == "match" else parse_answer(text, len(question.candidates))
+
+
+def reply_of_reason(explanation: str) -> str:
+    """The reply to a justify question that gives this explanation."""
+    return json.dumps({"explanation": explanation}, ensure_ascii=False)
 
 
 _CUT_REASON = re.compile(r'"explanation"\s{0,9}:\s{0,9}"((?:[^"\\]|\\.){0,2000})', re.DOTALL)

@@ -141,7 +141,12 @@ class ChatEndpoint:
                 )
             )
 
-    def post(self, body: Mapping[str, Any], slot: AbstractContextManager[Any] | None = None) -> dict[str, Any]:
+    def post(
+        self,
+        body: Mapping[str, Any],
+        slot: AbstractContextManager[Any] | None = None,
+        path: str = "/chat/completions",
+    ) -> dict[str, Any]:
         """Send one request and return the response body.
 
         `slot` is entered when all is ready to go out, and left when all has come back. Raises Passing, Rejected, or
@@ -153,7 +158,7 @@ class ChatEndpoint:
                 # Not chat.completions.create: its walk through typed messages costs more than all the rest of a call,
                 # and it knows none of the settings that other servers have.
                 response = self._own_client().post(
-                    "/chat/completions", body=dict(body), cast_to=self._response_type, stream=True, stream_cls=object
+                    path, body=dict(body), cast_to=self._response_type, stream=True, stream_cls=object
                 )
                 with closing(response):
                     data = self._read(response)

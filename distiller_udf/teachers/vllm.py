@@ -238,7 +238,7 @@ class VLLMTeacher:
                 raise SettingsError(
                     "the teacher vllm needs vLLM; install the extra vllm, in a checkout `pip install '.[vllm]'`"
                 )
-            _keep_here(self._local_only)
+            keep_here(self._local_only)
             vllm = importlib.import_module("vllm")
             logger.info("loading %s into vLLM", self._model)
             try:
@@ -257,7 +257,7 @@ def _logprobs(reply: Any) -> dict[str, float] | None:
     return summed((p.decoded_token, p.logprob) for p in first.values() if p.decoded_token is not None) or None
 
 
-def _keep_here(local_only: bool) -> None:
+def keep_here(local_only: bool) -> None:
     """Have vLLM, before it is imported, report its use to nobody; with `local_only` it asks no hub for files either.
 
     Its processes read that from the environment.

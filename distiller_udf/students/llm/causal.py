@@ -1,0 +1,85 @@
+"""Loading language models and tokenizers with transformers: safetensors alone, and no code of the model's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from distiller_udf.encoding.loading import quiet
+from distiller_udf.errors import SettingsError
+
+INSTALL = "install the extra train, in a checkout `pip install -c constraints.txt '.[train]'`"
+
+
+def modules() -> tuple[Any, Any]:
+    """torch and transformers; raises SettingsError where one of them is missing."""
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise SettingsError(f"an LLM student needs torch and transformers; {INSTALL}") from error
+    return torch, transformers
+
+
+def load_tokenizer(model: str, local_only: bool = False) -> Any:
+    """The tokenizer of a folder or a hub id. Raises SettingsError where there is none."""
+    _, transformers = modules()
+    try:
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                model, local_files_only=local_only, trust_remote_code=False
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingsError(_cannot_load(model, local_only, error)) from error
+    if tokenizer.eos_token_id is None:
+        raise SettingsError(f"the tokenizer of {model!r} has no token that ends a text; take another base model")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_causal(model: str, local_only: bool = False, **settings: Any) -> Any:
+    """The language model of a folder or a hub id; `settings` go to `from_pretrained`. Raises SettingsError."""
+    _, transformers = modules()
+    from safetensors import SafetensorError
+
+    try:
+        with quiet():
+            return transformers.AutoModelForCausalLM.from_pretrained(
+                model, local_files_only=local_only, trust_remote_code=False, use_safetensors=True, **settings
+            )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise SettingsError(_cannot_load(model, local_only, error)) from error
+
+
+def merged(loaded: Any, adapter: Path) -> Any:
+    """A base model with an adapter's weights added to its own. Raises SettingsError where it cannot be read."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise SettingsError(f"this LLM student is an adapter, which needs peft; {INSTALL}") from error
+    try:
+        with quiet():
+            return PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise SettingsError(
+            f"the adapter {adapter} does not fit its base model: {str(error).strip().splitlines()[0]}"
+        ) from error
+
+
+def context_length(config: Any) -> int:
+    """How many tokens a model can read."""
+    known = getattr(config, "get_text_config", lambda: config)()
+    return int(getattr(known, "max_position_embeddings", None) or 10**9)
+
+
+def _cannot_load(model: str, local_only: bool, error: Exception) -> str:
+    where = "a folder on this machine" if local_only else "a folder or the id of a model on the hub"
+    missing = "" if Path(model).is_dir() or not looks_like_a_path(model) else " (there is no such folder)"
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"the language model {model!r} cannot be loaded{missing}; give {where} with safetensors: {reason}"
+
+
+def looks_like_a_path(model: str) -> bool:
+    """Whether a name can only be a folder's: a hub id is one word, or two with a slash between them."""
+    return model.startswith((".", "~", "/")) or model.count("/") > 1 or "\\" in model

@@ -1,0 +1,89 @@
+"""Where a language model runs: in transformers, in vLLM in this process, or behind a vLLM server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from distiller_udf.errors import SettingsError, one_of
+
+if TYPE_CHECKING:
+    from distiller_udf.students.llm.prompting import Prompt
+
+ENGINES = {
+    "transformers": ("distiller_udf.students.llm.transformers_engine", "TransformersEngine"),
+    "vllm": ("distiller_udf.students.llm.vllm_engine", "VLLMEngine"),
+    "server": ("distiller_udf.students.llm.server_engine", "ServerEngine"),
+}
+"""Every engine: the module and the class, imported only when used."""
+
+MOST_ORDERS = 19
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How an LLM student is served; other students pass over it.
+
+    `engine`: one of `ENGINES`. `base_model`: where the base model is now, a folder or a hub id, if not where it was
+    when the student was trained. `orders`: in how many orders of the candidates a tuple is asked, the answers averaged.
+    `batch_tokens`: so many tokens go through the model at once. For `server`: `base_url`, the name `served_as` under
+    which it has the student (default: the student's version), the environment variable `api_key_env` with the key, the
+    seconds `timeout`. `local_only`: nothing is downloaded, and a server must be on this machine.
+    Raises SettingsError for a value that is not allowed.
+    """
+
+    engine: str = "transformers"
+    base_model: str | None = None
+    orders: int = 1
+    batch_tokens: int = 16_384
+    base_url: str | None = None
+    served_as: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    timeout: float = 120.0
+    local_only: bool = False
+
+    def __post_init__(self) -> None:
+        one_of("llm_engine", self.engine, ENGINES)
+        if isinstance(self.orders, bool) or not isinstance(self.orders, int) or not 1 <= self.orders <= MOST_ORDERS:
+            raise SettingsError(f"llm_orders is {self.orders!r}; it must be a whole number from 1 to {MOST_ORDERS}")
+        if self.engine == "server" and not self.base_url:
+            raise SettingsError("the engine server needs llm_base_url, such as http://localhost:8000/v1")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The weights of a student: a base model, and the adapter on it where it has one.
+
+    `tokenizer` is a folder, `max_length` the tokens of a prompt with its answer, `rank` that of the adapter.
+    """
+
+    base: str
+    tokenizer: Path
+    adapter: Path | None
+    rank: int
+    max_length: int
+    name: str
+
+
+class Engine(Protocol):
+    """Runs a language model. Made from `(model: Model, serving: Serving)`, which loads nothing yet."""
+
+    def label_log_probabilities(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
+        """For each prompt the natural log-probabilities of its labels as the next token, over the whole vocabulary."""
+        ...
+
+    def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+        """For each prompt what the model writes, its likeliest tokens, up to its end or so many tokens."""
+        ...
+
+
+def make_engine(model: Model, serving: Serving) -> Engine:
+    """The engine that `serving` names, for a model that is loaded when it is first asked."""
+    module, name = ENGINES[serving.engine]
+    engine: Engine = getattr(import_module(module), name)(model, serving)
+    return engine

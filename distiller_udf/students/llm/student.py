@@ -1,0 +1,186 @@
+"""The LLM student: scores a tuple by the probabilities of one constrained token, and explains when it is asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from distiller_udf.errors import StudentDamaged, StudentError
+from distiller_udf.prompts import Asking, Question, read_reply
+from distiller_udf.records import Records
+from distiller_udf.students.base import StudentInfo, check_columns
+from distiller_udf.students.choice import choose_alone
+from distiller_udf.students.llm.causal import load_tokenizer, looks_like_a_path
+from distiller_udf.students.llm.contests import log_odds
+from distiller_udf.students.llm.engine import Engine, Model, Serving, make_engine
+from distiller_udf.students.llm.prompting import Prompter
+from distiller_udf.students.odds import sigmoid
+
+MODEL_FILE = "model.json"
+ADAPTER_FOLDER, WHOLE_FOLDER, TOKENIZER_FOLDER = "adapter", "model", "tokenizer"
+EXPLANATION_TOKENS = 160
+EMPTY = "A record is empty, so there is nothing to compare."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a student's `model.json` says.
+
+    `base_model` is a folder or a hub id, empty where the student's own folder has all weights; `base_identity` tells
+    whether the base is still the same. `rank` is the adapter's. `ask`: `select`, or `match` where several candidates
+    may match. `slope` and `offset` calibrate log odds; `explains`: it was taught to give reasons.
+    """
+
+    base_model: str
+    base_identity: str
+    rank: int
+    max_length: int
+    ask: str
+    slope: float
+    offset: float
+    explains: bool
+
+
+class LLMStudent:
+    """A language model, its adapter or all of its weights in `folder`, and how its answers become probabilities."""
+
+    kind = "llm"
+
+    def __init__(
+        self, info: StudentInfo, folder: Path, weights: Weights, serving: Serving, engine: Engine | None = None
+    ) -> None:
+        self.info = info
+        self.folder = folder
+        self.weights = weights
+        self.serving = serving
+        if engine is not None:
+            self.__dict__["engine"] = engine
+
+    @classmethod
+    def load(cls, folder: Path, info: StudentInfo, serving: Serving | None = None) -> LLMStudent:
+        """Read what is beside an already checked manifest; the model itself is loaded when it is first asked.
+
+        Raises StudentDamaged when it cannot be read.
+        """
+        try:
+            state = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+            weights = Weights(**{field.name: state[field.name] for field in fields(Weights)})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StudentDamaged(
+                f"the llm student at {folder} cannot be read ({type(error).__name__}: {error}); train it again"
+            ) from error
+        return cls(info, folder, weights, serving or Serving())
+
+    def save(self, folder: Path) -> None:
+        """Write the weights; the manifest is written by whoever calls."""
+        for name in (ADAPTER_FOLDER, WHOLE_FOLDER, TOKENIZER_FOLDER):
+            if (self.folder / name).is_dir():
+                shutil.copytree(self.folder / name, folder / name, copy_function=shutil.copyfile)
+        (folder / MODEL_FILE).write_text(json.dumps(asdict(self.weights), indent=1), encoding="utf-8")
+
+    @cached_property
+    def prompter(self) -> Prompter:
+        return Prompter(load_tokenizer(str(self.folder / TOKENIZER_FOLDER), local_only=True), self.weights.max_length)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Where the model runs. Raises StudentError where its base model is not there."""
+        return make_engine(self.model(), self.serving)
+
+    def model(self) -> Model:
+        """The weights, found. Raises StudentError where the base model is a folder that is gone."""
+        whole = self.folder / WHOLE_FOLDER
+        base = str(whole) if whole.is_dir() else self.serving.base_model or self.weights.base_model
+        if looks_like_a_path(base) and not Path(base).is_dir() and self.serving.engine != "server":
+            raise StudentError(
+                f"student {self.info.version} is an adapter on the base model {base}, which is not there; set "
+                "llm_base_model (er_llm_base_model) to the folder or hub id where it is now"
+            )
+        adapter = self.folder / ADAPTER_FOLDER
+        return Model(
+            base=base,
+            tokenizer=self.folder / TOKENIZER_FOLDER,
+            adapter=adapter if adapter.is_dir() else None,
+            rank=self.weights.rank,
+            max_length=self.weights.max_length,
+            name=self.info.version,
+        )
+
+    def score(self, left: Records, right: Records) -> np.ndarray:
+        """The calibrated probability that row i of both sides is the same entity, each pair asked by itself."""
+        return self.score_tuples(left, right, np.arange(len(left)))
+
+    def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
+        """The same where rows that share an integer in `tuples` are asked together, in one question.
+
+        A candidate's probability is then that against none alone: what rivals take from it, `choose` says.
+        """
+        left, right = check_columns(self.info, left, right)
+        probabilities = sigmoid(self.weights.slope * self.raw_log_odds(left, right, tuples) + self.weights.offset)
+        probabilities[left.empty | right.empty] = np.nan
+        return np.asarray(probabilities)
+
+    def raw_log_odds(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
+        """The model's own log odds of each row against none, before calibration; 0 where a record is empty."""
+        known = np.flatnonzero(~(left.empty | right.empty))
+        queries, candidates = left.texts(), right.texts()
+        # The same question is asked once, and a candidate that stands twice in a tuple is one.
+        members: dict[tuple[int, str], dict[str, list[int]]] = {}
+        for i in known.tolist():
+            members.setdefault((int(tuples[i]), queries[i]), {}).setdefault(candidates[i], []).append(i)
+        asked = {(query, tuple(rows)): None for (_, query), rows in members.items()}
+        found = dict(zip(asked, log_odds(list(asked), self.engine, self.prompter, self._asking), strict=True))
+        result = np.zeros(len(left))
+        for (_, query), rows in members.items():
+            for odds, positions in zip(found[query, tuple(rows)], rows.values(), strict=True):
+                result[positions] = odds
+        return result
+
+    def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        """The probability of each row given the other rows of its tuple; rows without a probability stay without."""
+        return choose_alone(self.info, probabilities, tuples, right.distinct[1])
+
+    def explain(self, left: Records, right: Records) -> list[str]:
+        """One sentence a pair: the decision, its probability and, of a student that was taught to, the reason."""
+        probabilities = self.score(left, right)
+        left, right = check_columns(self.info, left, right)
+        known = np.flatnonzero(~np.isnan(probabilities)).tolist()
+        matched = {i: bool(probabilities[i] >= self.info.threshold) for i in known}
+        reasons = dict(zip(known, self._reasons(left, right, matched), strict=True))
+        return [
+            _sentence(float(probabilities[i]), matched[i], reasons[i]) if i in matched else EMPTY
+            for i in range(len(left))
+        ]
+
+    def _reasons(self, left: Records, right: Records, matched: Mapping[int, bool]) -> list[str | None]:
+        if not self.weights.explains:
+            return [None] * len(matched)
+        queries, candidates = left.texts(), right.texts()
+        questions = [
+            self.prompter.fitting(
+                Question(queries[i], (candidates[i],), "justify", "explanation", chosen=int(is_match)),
+                EXPLANATION_TOKENS,
+            )
+            for i, is_match in matched.items()
+        ]
+        written = self.engine.write([self.prompter.unanswered(q) for q in questions], EXPLANATION_TOKENS)
+        return [read_reply(text, question).explanation for text, question in zip(written, questions, strict=True)]
+
+    @property
+    def _asking(self) -> Asking:
+        if self.weights.ask == "match":
+            return Asking("match", "token", orders=min(2, self.serving.orders))
+        return Asking("select", "token", orders=self.serving.orders)
+
+
+def _sentence(probability: float, matched: bool, reason: str | None) -> str:
+    said = f"{'Match' if matched else 'No match'} (probability {probability:.3f})"
+    if reason is None:
+        return f"{said}; this student was not trained with explanations."
+    return f"{said}: {reason}"

@@ -1,0 +1,106 @@
+"""A language model in transformers, in this process: one forward pass for a batch of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from distiller_udf.students.llm.causal import load_causal, load_tokenizer, merged, modules
+from distiller_udf.students.llm.engine import Model, Serving
+from distiller_udf.students.llm.prompting import Prompt
+
+
+class TransformersEngine:
+    """Runs on a GPU where there is one, in the model's own precision there and in float32 on a CPU."""
+
+    def __init__(self, model: Model, serving: Serving) -> None:
+        self._model = model
+        self._serving = serving
+
+    @classmethod
+    def of_loaded(cls, loaded: Any, tokenizer: Any, serving: Serving) -> TransformersEngine:
+        """An engine for a model that is in memory already."""
+        engine = cls.__new__(cls)
+        engine._serving = serving
+        engine.__dict__ |= {"loaded": loaded, "tokenizer": tokenizer}
+        return engine
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return load_tokenizer(str(self._model.tokenizer), local_only=True)
+
+    @cached_property
+    def loaded(self) -> Any:
+        """The model with its adapter merged into it: one matrix product instead of three."""
+        torch, _ = modules()
+        on_gpu = torch.cuda.is_available()
+        settings = {"device_map": "auto"} if on_gpu else {}
+        precision = "auto" if on_gpu else torch.float32
+        loaded = load_causal(self._model.base, self._serving.local_only, dtype=precision, **settings)
+        if self._model.adapter is not None:
+            loaded = merged(loaded, self._model.adapter)
+        return loaded.eval()
+
+    def label_log_probabilities(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
+        torch, _ = modules()
+        result: list[np.ndarray] = [np.zeros(0)] * len(prompts)
+        for rows in self._batches(prompts, 0):
+            inputs = self._padded([prompts[i].tokens for i in rows])
+            with torch.inference_mode():
+                logits = self.loaded(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+                known = torch.log_softmax(logits, 1).double().cpu().numpy()
+            for row, scores in zip(rows, known, strict=True):
+                result[row] = scores[list(prompts[row].labels)]
+        return result
+
+    def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+        torch, _ = modules()
+        result = [""] * len(prompts)
+        for rows in self._batches(prompts, max_tokens):
+            inputs = self._padded([prompts[i].tokens for i in rows])
+            with torch.inference_mode():
+                written = self.loaded.generate(
+                    input_ids=inputs["input_ids"],
+                    attention_mask=inputs["attention_mask"],
+                    max_new_tokens=max_tokens,
+                    do_sample=False,
+                    pad_token_id=self.tokenizer.pad_token_id,
+                    eos_token_id=self.tokenizer.eos_token_id,
+                )
+            texts = self.tokenizer.batch_decode(written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            for row, text in zip(rows, texts, strict=True):
+                result[row] = text
+        return result
+
+    def _batches(self, prompts: Sequence[Prompt], answer: int) -> Iterator[list[int]]:
+        """Positions of prompts of similar length, together within the tokens that go through the model at once."""
+        by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].tokens), i))
+        batch: list[int] = []
+        for position in by_length:
+            longest = len(prompts[position].tokens) + answer
+            if batch and longest * (len(batch) + 1) > self._serving.batch_tokens:
+                yield batch
+                batch = []
+            batch.append(position)
+        if batch:
+            yield batch
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """Token rows of one length, filled up on the left: the next token follows the last column in all of them."""
+        torch, _ = modules()
+        width = max(map(len, rows))
+        tokens = torch.full((len(rows), width), int(self.tokenizer.pad_token_id))
+        seen = torch.zeros((len(rows), width), dtype=torch.long)
+        for i, row in enumerate(rows):
+            tokens[i, width - len(row) :] = torch.tensor(row)
+            seen[i, width - len(row) :] = 1
+        places = (seen.cumsum(1) - 1).clamp(min=0)
+        device = self.loaded.device
+        return {
+            "input_ids": tokens.to(device),
+            "attention_mask": seen.to(device),
+            "position_ids": places.to(device),
+        }

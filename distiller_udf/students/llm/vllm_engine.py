@@ -1,0 +1,87 @@
+"""A language model in vLLM, in this process."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from distiller_udf.errors import SettingsError, StudentError
+from distiller_udf.students.llm.engine import Model, Serving
+from distiller_udf.students.llm.prompting import Prompt
+from distiller_udf.teachers.vllm import keep_here
+
+_RANKS = (8, 16, 32, 64, 128, 256, 512)
+"""The ranks that vLLM makes room for."""
+
+
+class VLLMEngine:
+    """The adapter is a LoRARequest on the base model; prompts that begin alike share what vLLM has read of them."""
+
+    def __init__(self, model: Model, serving: Serving) -> None:
+        self._model = model
+        self._serving = serving
+
+    @cached_property
+    def _vllm(self) -> Any:
+        if find_spec("vllm") is None:
+            raise SettingsError(
+                "the engine vllm needs vLLM; install the extra vllm, in a checkout `pip install '.[vllm]'`"
+            )
+        keep_here(self._serving.local_only)
+        return importlib.import_module("vllm")
+
+    @cached_property
+    def _llm(self) -> Any:
+        settings: dict[str, Any] = {"max_model_len": self._model.max_length, "enable_prefix_caching": True, "seed": 0}
+        if self._model.adapter is not None:
+            room = next((rank for rank in _RANKS if rank >= self._model.rank), _RANKS[-1])
+            settings |= {"enable_lora": True, "max_lora_rank": room, "max_loras": 1}
+        try:
+            return self._vllm.LLM(model=self._model.base, tokenizer=str(self._model.tokenizer), **settings)
+        except Exception as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise StudentError(f"vLLM cannot load {self._model.base} ({said})") from error
+
+    @cached_property
+    def _lora(self) -> Any:
+        if self._model.adapter is None:
+            return None
+        request = importlib.import_module("vllm.lora.request").LoRARequest
+        return request(self._model.name, 1, str(self._model.adapter))
+
+    def label_log_probabilities(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
+        sampling = [
+            self._sampling(max_tokens=1, temperature=0.0, logprob_token_ids=list(prompt.labels)) for prompt in prompts
+        ]
+        found = []
+        for prompt, output in zip(prompts, self._generate(prompts, sampling), strict=True):
+            known = output.outputs[0].logprobs[0]
+            found.append(np.asarray([known[label].logprob for label in prompt.labels], dtype=np.float64))
+        return found
+
+    def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+        sampling = [self._sampling(max_tokens=max_tokens, temperature=0.0)] * len(prompts)
+        return [output.outputs[0].text for output in self._generate(prompts, sampling)]
+
+    def _generate(self, prompts: Sequence[Prompt], sampling: Sequence[Any]) -> Any:
+        inputs = [{"prompt_token_ids": list(prompt.tokens)} for prompt in prompts]
+        try:
+            return self._llm.generate(inputs, list(sampling), lora_request=self._lora, use_tqdm=False)
+        except StudentError:
+            raise
+        except Exception as error:
+            said = " ".join(f"{error}".split())[:300] or type(error).__name__
+            raise StudentError(f"vLLM does not answer for student {self._model.name}: {said}") from error
+
+    def _sampling(self, **settings: Any) -> Any:
+        try:
+            return self._vllm.SamplingParams(**settings)
+        except TypeError as error:
+            raise SettingsError(
+                f"this vLLM cannot give the probabilities of single tokens ({error}); install a newer one"
+            ) from None

@@ -1,0 +1,285 @@
+"""Fine-tuning a language model for real: what is learned, what stays, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.typo_task import label_table, save_small_llm
+from distiller_udf.errors import SettingsError
+from distiller_udf.registry import Registry
+from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.llm.causal import load_causal, merged
+from distiller_udf.training.ensure import Outcome, publish_student
+from distiller_udf.training.llm import dpo, grpo, sft
+from distiller_udf.training.llm.adapters import join_adapters
+from tests.small_llm import QUICK, needs_llm, small_prompter, weights_of
+
+pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
+
+METHODS = {"sft": sft, "dpo": dpo, "grpo": grpo}
+OWN: dict[str, dict[str, Any]] = {
+    "sft": {},
+    "dpo": {"steps": 3},
+    "grpo": {"steps": 3, "generations": 4, "reply_tokens": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("base") / "model"
+    save_small_llm(folder, width=64, layers=2)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def taught() -> pa.Table:
+    return label_table(24, seed=1)
+
+
+@pytest.fixture(scope="module")
+def supervised(base: str, taught: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A student that was fine-tuned a little, with explanations."""
+    settings = {**QUICK, "model": base, "rank": 4, "explanations": True}
+    return publish_student(taught, Registry(tmp_path_factory.mktemp("students")), kind="llm", settings=settings)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """What a trainer was given, and its weights before and after."""
+    seen: dict[str, Any] = {}
+    for module in METHODS.values():
+        run = module.run
+
+        def watching(trainer: Any, *args: Any, run: Any = run, **given: Any) -> Any:
+            seen["trainer"] = trainer
+            seen["before"] = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+            seen["trainable"] = {name for name, p in trainer.model.named_parameters() if p.requires_grad}
+            seen["batch"] = next(iter(trainer.get_train_dataloader()))
+            model = run(trainer, *args, **given)
+            seen["after"] = {name: p.detach().clone() for name, p in model.named_parameters()}
+            return model
+
+        monkeypatch.setattr(module, "run", watching)
+    yield seen
+
+
+def moved(seen: dict[str, Any]) -> set[str]:
+    return {name for name, before in seen["before"].items() if not before.equal(seen["after"][name])}
+
+
+@pytest.mark.parametrize("rank", [4, 0])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_trainable_parameter_moves_and_no_frozen_one(
+    method: str, rank: int, base: str, taught: pa.Table, tmp_path: Path, watched: dict[str, Any]
+) -> None:
+    settings = {**QUICK, "model": base, "method": method, "rank": rank, **OWN[method]}
+    if method == "grpo":  # replies of a model that knows nothing are all worth the same
+        settings |= {"temperature": 4.0, "steps": 4}
+    publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+    assert moved(watched) == watched["trainable"]
+    assert len(watched["trainable"]) == (2 * 7 * 2 if rank else len(watched["before"]))
+
+
+def test_the_loss_is_on_the_answer_and_the_end_alone(
+    base: str, taught: pa.Table, tmp_path: Path, watched: dict[str, Any]
+) -> None:
+    publish_student(taught, Registry(tmp_path), kind="llm", settings={**QUICK, "model": base, "explanations": True})
+    tokenizer = small_prompter().tokenizer
+    learned, prompts = [], []
+    for tokens, labels in zip(watched["batch"]["input_ids"], watched["batch"]["labels"], strict=True):
+        learned.append(tokenizer.decode(labels[labels != sft.UNLEARNED]))
+        prompts.append(tokenizer.decode(tokens[labels == sft.UNLEARNED]))
+    for said, prompt in zip(learned, prompts, strict=True):
+        assert said.endswith("<|im_end|>")
+        assert said[0] in "0ABCD" if "letter of that candidate" in prompt else said.startswith('{"explanation": "')
+        assert prompt.replace("<|endoftext|>", "").rstrip().endswith("<|im_start|>assistant")
+
+
+def test_every_lesson_is_the_right_answer(taught: pa.Table) -> None:
+    """Whatever the order of the candidates, the letter names the one that the teacher chose."""
+    from distiller_udf.training.llm.examples import examples
+    from distiller_udf.training.llm.settings import SFTSettings
+
+    prompter = small_prompter()
+    found = examples(taught, ["name"], ["name"])
+    rows = sft.lessons(found, prompter, SFTSettings(epochs=2))
+    assert len(rows) == 2 * taught.num_rows
+    answers = {(e.query, frozenset(e.candidates)): (*e.candidates, "none")[e.choice - 1] for e in found}
+    for row in rows:
+        text = prompter.tokenizer.decode(row["input_ids"])
+        query = text.split("<query>\n")[1].split("\n")[0]
+        shown = dict(line[1:].split("] ", 1) for line in text.split("<candidates>\n")[1].split("\n</")[0].split("\n"))
+        answer = prompter.tokenizer.decode([row["input_ids"][-2]])
+        assert shown.get(answer, "none") == answers[query, frozenset(shown.values())]
+
+
+def test_dpo_sees_our_tokens(base: str, taught: pa.Table, tmp_path: Path, watched: dict[str, Any]) -> None:
+    settings = {**QUICK, "model": base, "method": "dpo", "steps": 1}
+    publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+    tokenizer = small_prompter().tokenizer
+    texts = [tokenizer.decode(row) for row in watched["batch"]["input_ids"]]
+    for chosen, rejected in zip(texts[: len(texts) // 2], texts[len(texts) // 2 :], strict=True):
+        (prompt, right), (same, wrong) = (text.replace("<|endoftext|>", "").rsplit("\n", 1) for text in (chosen, rejected))
+        assert prompt == same
+        assert prompt.endswith("<|im_start|>assistant")
+        assert {right[1:], wrong[1:]} == {"<|im_end|>"}
+        assert right[0] != wrong[0]
+
+
+def test_training_is_deterministic(base: str, taught: pa.Table, tmp_path: Path) -> None:
+    settings = {**QUICK, "model": base, "rank": 4}
+    one, two = (publish_student(taught, Registry(tmp_path / n), kind="llm", settings=settings) for n in "ab")
+    assert one.info == two.info  # the manifest holds a digest of every file
+
+
+def test_a_second_training_of_the_same_is_none(supervised: Outcome, taught: pa.Table, base: str) -> None:
+    registry = Registry(supervised.path.parents[1])
+    settings = {**QUICK, "model": base, "rank": 4, "explanations": True}
+    assert not publish_student(taught, registry, kind="llm", settings=settings).trained
+    assert not list(registry.folder.glob(".work-*"))
+
+
+def test_an_adapter_is_one_that_anyone_can_load(supervised: Outcome, base: str) -> None:
+    """With transformers and peft alone, nothing of ours."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    config = json.loads((supervised.path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == base
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), supervised.path / "adapter")
+    assert {"adapter_config.json", "adapter_model.safetensors"} == {p.name for p in (supervised.path / "adapter").iterdir()}
+    assert sum(p.numel() for n, p in loaded.named_parameters() if "lora" in n) == sum(
+        t.numel() for t in weights_of(supervised.path / "adapter").values()
+    )
+
+
+def test_two_adapters_joined_are_one_after_the_other(supervised: Outcome, base: str, tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(5)
+    stepwise = merged(load_causal(base), supervised.path / "adapter")
+    second = get_peft_model(stepwise, LoraConfig(r=3, lora_alpha=7, target_modules="all-linear", init_lora_weights=False))
+    second.save_pretrained(tmp_path / "second")
+    tokens = torch.arange(20)[None]
+    with torch.no_grad():
+        expected = second.merge_and_unload()(tokens).logits
+        join_adapters(supervised.path / "adapter", tmp_path / "second")
+        joined = merged(load_causal(base), tmp_path / "second")(tokens).logits
+    torch.testing.assert_close(joined, expected, atol=2e-4, rtol=1e-3)
+    assert json.loads((tmp_path / "second" / "adapter_config.json").read_text())["r"] == 7
+
+
+@pytest.mark.parametrize("method", ["dpo", "grpo"])
+def test_going_on_from_a_student_starts_where_it_is(
+    method: str, supervised: Outcome, taught: pa.Table, tmp_path: Path, watched: dict[str, Any], base: str
+) -> None:
+    settings = {**QUICK, "method": method, "start": str(supervised.path), "rank": 2, **OWN[method]}
+    outcome = publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+    state = json.loads((outcome.path / "model.json").read_text())
+    assert (state["base_model"], state["rank"], state["explains"]) == (base, 4 + 2, True)
+    expected = merged(load_causal(base), supervised.path / "adapter").state_dict()
+    started = {n: t for n, t in watched["before"].items() if "lora" not in n}
+    for name, tensor in started.items():
+        plain = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        assert tensor.equal(expected[plain]), name
+
+
+def test_a_student_of_whole_weights_stays_whole(base: str, taught: pa.Table, tmp_path: Path) -> None:
+    first = publish_student(taught, Registry(tmp_path), kind="llm", settings={**QUICK, "model": base, "rank": 0})
+    settings = {**QUICK, "method": "dpo", "start": str(first.path), "steps": 2, "learning_rate": 1e-2}
+    second = publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+    assert json.loads((second.path / "model.json").read_text())["base_model"] == ""
+    one, two = weights_of(first.path / "model"), weights_of(second.path / "model")
+    assert one.keys() == two.keys()
+    assert any(not one[name].equal(two[name]) for name in one)
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(base: str, taught: pa.Table, tmp_path: Path) -> None:
+    settings = {**QUICK, "model": base, "rank": 4, "checkpoint_steps": 2, "epochs": 4}
+    whole = publish_student(taught, Registry(tmp_path / "whole"), kind="llm", settings=settings)
+    pq.write_table(taught, tmp_path / "labels.parquet")
+    script = f"""
+import pyarrow.parquet as pq, torch
+from pathlib import Path
+from distiller_udf.registry import Registry
+from distiller_udf.training.ensure import publish_student
+torch.set_num_threads(1)
+publish_student(pq.read_table({str(tmp_path / "labels.parquet")!r}), Registry(Path({str(tmp_path / "killed")!r})),
+                kind="llm", settings={settings!r})
+"""
+    registry = Registry(tmp_path / "killed")
+    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not list(registry.folder.glob(".work-*/checkpoints/checkpoint-*/whole")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert registry.names() == []
+    steps: list[str] = []
+    resumed = publish_student(
+        taught, registry, kind="llm", settings=settings, progress=lambda step, share: steps.append(step)
+    )
+    assert not any(step.startswith("fine-tuning, step 1 of") for step in steps)
+    assert any(step.startswith("fine-tuning, step") for step in steps)
+    assert resumed.info == whole.info
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "name the base model"),
+        ({"model": "./nowhere"}, "there is no such folder"),
+        ({"model": "x", "rank": -1}, "rank is -1; it must be a whole number from 0"),
+        ({"model": "x", "beta": 0.1}, "unknown setting for training: beta"),
+        ({"model": "x", "method": "ppo"}, "method is 'ppo'; allowed: sft, dpo, grpo"),
+        ({"model": "x", "trust_remote_code": True}, "unknown setting"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(
+    settings: dict[str, Any], message: str, taught: pa.Table, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+
+
+def test_batches_must_fit_together(base: str, taught: pa.Table, tmp_path: Path) -> None:
+    for own, message in (
+        ({"batch": 6, "micro_batch": 4}, "a multiple of micro_batch, which is 4"),
+        ({"method": "grpo", "batch": 4, "generations": 3}, "a multiple of generations, which is 3"),
+        ({"max_length": 4096}, "the model reads 1024 tokens"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            publish_student(taught, Registry(tmp_path), kind="llm", settings={**QUICK, "model": base, **own})
+
+
+def test_the_paper_is_the_default() -> None:
+    from distiller_udf.training.llm.settings import DPOSettings, GRPOSettings, SFTSettings
+
+    supervised = SFTSettings()
+    assert (supervised.rank, supervised.alpha, supervised.dropout, supervised.learning_rate) == (16, 16, 0.0, 2e-4)
+    assert (supervised.schedule, supervised.warmup_steps, supervised.weight_decay) == ("linear", 5, 0.01)
+    assert (supervised.batch, supervised.epochs, supervised.max_length) == (8, 3, 2048)
+    assert (DPOSettings().beta, DPOSettings().rank, DPOSettings().alpha) == (0.1, 8, 16)
+    rewarded = GRPOSettings()
+    assert (rewarded.rank, rewarded.alpha, rewarded.learning_rate, rewarded.schedule) == (8, 16, 5e-6, "cosine")
+
+
+def test_a_student_that_is_no_llm_is_no_start(students: Registry, taught: pa.Table, tmp_path: Path) -> None:
+    info = StudentInfo.read(students.current())
+    with pytest.raises(SettingsError, match=f"{info.version} is a student of kind lexical"):
+        publish_student(taught, Registry(tmp_path), kind="llm", settings={"start": str(students.current())})

@@ -1,0 +1,166 @@
+"""The model that a fine-tuning starts from, and the weights that it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from distiller_udf.errors import SettingsError, TrainingError
+from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.llm import LLMStudent
+from distiller_udf.students.llm.causal import INSTALL, context_length, load_causal, load_tokenizer, merged, modules
+from distiller_udf.students.llm.student import ADAPTER_FOLDER, TOKENIZER_FOLDER, WHOLE_FOLDER
+
+from .adapters import join_adapters
+from .settings import LLMSettings
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Base:
+    """Where a fine-tuning starts.
+
+    `model` is the base model's folder or hub id; `whole` the folder of a student that has all weights, `adapter` that
+    of one on the base model.
+    """
+
+    model: str
+    settings: LLMSettings
+    tokenizer_place: str
+    whole: Path | None = None
+    adapter: Path | None = None
+
+    @classmethod
+    def of(cls, settings: LLMSettings) -> Base:
+        """From the settings `model` and `start`. Raises SettingsError, StudentNotFound, StudentDamaged."""
+        check_installed()
+        if settings.start is None:
+            if settings.model is None:
+                raise SettingsError("name the base model (--model): a folder, or the id of a model on the hub")
+            return cls(settings.model, settings, settings.model)
+        folder = Path(settings.start)
+        info = StudentInfo.read(folder)
+        if info.kind != LLMStudent.kind:
+            raise SettingsError(f"{info.version} is a student of kind {info.kind}; a fine-tuning goes on from an llm")
+        found = LLMStudent.load(folder, info).model()
+        whole = folder / WHOLE_FOLDER
+        return cls(
+            settings.model or found.base,
+            settings,
+            str(folder / TOKENIZER_FOLDER),
+            whole if whole.is_dir() else None,
+            found.adapter,
+        )
+
+    @property
+    def shown(self) -> str:
+        """The base model's name in an adapter's files; empty where the student will have all weights itself."""
+        return "" if self.keeps_all else self.model
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether the student will have all weights itself: they were all trained, now or before."""
+        return self.whole is not None or self.settings.rank == 0
+
+    def tokenizer(self) -> Any:
+        """The tokenizer, its padding to the left as generation needs it."""
+        tokenizer = load_tokenizer(self.tokenizer_place, self.settings.local_only)
+        tokenizer.padding_side = "left"
+        return tokenizer
+
+    def load(self) -> Any:
+        """The model to fine-tune, what was learned before merged into it."""
+        torch, _ = modules()
+        on_gpu = torch.cuda.is_available()
+        precision = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32
+        more = self._in_four_bits(precision) if on_gpu else {}
+        place = str(self.whole) if self.whole else self.model
+        loaded = load_causal(place, self.settings.local_only, dtype=precision, **more)
+        if self.adapter is not None:
+            loaded = merged(loaded, self.adapter)
+        if self.settings.max_length > context_length(loaded.config):
+            raise SettingsError(
+                f"max_length is {self.settings.max_length}, and the model reads {context_length(loaded.config)} tokens"
+            )
+        return loaded
+
+    def lora(self) -> Any:
+        """The adapter that is trained, on all linear layers; None where all weights are."""
+        from peft import LoraConfig
+
+        if self.settings.rank == 0:
+            return None
+        return LoraConfig(
+            r=self.settings.rank,
+            lora_alpha=self.settings.alpha,
+            lora_dropout=self.settings.dropout,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+
+    def save(self, trained: Any, tokenizer: Any, folder: Path) -> int:
+        """Write what was trained into `folder`, as a student has it; the adapter's rank, 0 where there is none."""
+        tokenizer.save_pretrained(folder / TOKENIZER_FOLDER)
+        if self.keeps_all:
+            model = trained.merge_and_unload() if self.settings.rank else trained
+            model.save_pretrained(folder / WHOLE_FOLDER)
+            return 0
+        trained.save_pretrained(folder / ADAPTER_FOLDER)
+        (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)  # the student has a card of its own
+        if self.adapter is not None:
+            join_adapters(self.adapter, folder / ADAPTER_FOLDER)
+        return name_base(folder / ADAPTER_FOLDER, self.model)
+
+    def _in_four_bits(self, precision: Any) -> dict[str, Any]:
+        """The arguments that load the base model in 4 bits (QLoRA: Dettmers et al. 2023, arXiv 2305.14314)."""
+        possible = find_spec("bitsandbytes") is not None and self.settings.rank > 0 and self.adapter is None
+        if self.settings.four_bit and not possible:
+            raise SettingsError("four_bit needs bitsandbytes, a rank above 0, and a start without an adapter")
+        if self.settings.four_bit is False or not possible:
+            return {}
+        from transformers import BitsAndBytesConfig
+
+        return {
+            "quantization_config": BitsAndBytesConfig(
+                load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision
+            )
+        }
+
+
+def name_base(adapter: Path, model: str) -> int:
+    """Write the base model's name into an adapter's configuration, and return the adapter's rank."""
+    file = adapter / "adapter_config.json"
+    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = model
+    file.write_text(json.dumps(_ordered(config), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return int(config["r"])
+
+
+def _ordered(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same whatever the order of the sets in it, which differs between processes."""
+    return {
+        k: sorted(v) if isinstance(v, list) and all(isinstance(x, str) for x in v) else v for k, v in config.items()
+    }
+
+
+def check_installed() -> None:
+    """Raise SettingsError where something that fine-tuning needs is missing."""
+    missing = [name for name in ("torch", "transformers", "trl", "peft", "datasets") if find_spec(name) is None]
+    if missing:
+        raise SettingsError(f"fine-tuning a language model needs {', '.join(missing)}; {INSTALL}")
+
+
+def empty_folder(folder: Path) -> Path:
+    """The folder, new and empty. Raises TrainingError where it cannot be made."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise TrainingError(f"{folder} could not be made: {error.strerror or error}") from error
+    return folder

@@ -1,0 +1,102 @@
+"""Labels as examples for a language model: a question, the right answer and, where there is one, the reason for it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from distiller_udf.errors import TrainingError
+from distiller_udf.prompts import Question
+from distiller_udf.records import Records
+from distiller_udf.students.llm.prompting import match, select
+
+from ..fingerprint import label_hashes
+
+ALIKE = 0.5
+"""A pair question is answered with yes where teachers hold it for likelier than this."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A labelled tuple with distinct candidates: `choice` is 1-based, 0 = none of them.
+
+    `yes` are the candidates (0-based) that are a match each by itself; `teacher` is who answered.
+    """
+
+    query: str
+    candidates: tuple[str, ...]
+    choice: int
+    teacher: str = ""
+    explanation: str | None = None
+    yes: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as a student is asked it, and the position of the right answer among its labels."""
+
+    question: Question
+    answer: int
+
+
+def examples(labels: pa.Table, left: Sequence[str], right: Sequence[str]) -> list[Example]:
+    """The usable labels, their records with the columns `left` and `right`, in an order that their content gives.
+
+    Raises TrainingError where a choice is out of range.
+    """
+    rows = [
+        row for _, row in sorted(zip(label_hashes(labels), labels.to_pylist(), strict=True), key=lambda pair: pair[0])
+    ]
+    found = [_example(row) for row in rows if row["choice"] is not None and row["options"] and row["query"]]
+    queries = Records.from_texts([e.query for e in found]).with_columns(left).texts()
+    texts = Records.from_texts([text for e in found for text in e.candidates]).with_columns(right).texts()
+    shown = iter(texts)
+    return [_distinct(e, query, [next(shown) for _ in e.candidates]) for e, query in zip(found, queries, strict=True)]
+
+
+def _example(row: Mapping[str, Any]) -> Example:
+    options = tuple(str(option["record"]) for option in row["options"])
+    choice = int(row["choice"])
+    if not 0 <= choice <= len(options):
+        raise TrainingError(f"a label chooses candidate {choice} of {len(options)}; a choice is 1-based, 0 means none")
+    probabilities = row.get("probabilities")
+    likely = {i for i, p in enumerate(probabilities or ()) if p is not None and p > ALIKE}
+    yes = frozenset(likely | ({choice - 1} if choice else set()))
+    return Example(str(row["query"]), options, choice, str(row["teacher"]), row.get("explanation"), yes)
+
+
+def _distinct(example: Example, query: str, candidates: Sequence[str]) -> Example:
+    """The example with each candidate once: which of two equal ones was meant, nobody can tell."""
+    kept = list(dict.fromkeys(candidates))
+    choice = kept.index(candidates[example.choice - 1]) + 1 if example.choice else 0
+    yes = frozenset(kept.index(candidates[i]) for i in example.yes)
+    return Example(query, tuple(kept), choice, example.teacher, example.explanation, yes)
+
+
+def asked(example: Example, heats: Sequence[range], multi: bool, rng: random.Random) -> list[Asked]:
+    """The questions of a tuple, its candidates in an order that `rng` draws; `heats` say how many fit into one.
+
+    In an order that means something a student would learn the positions. Where several may match (`multi`), every pair
+    is a question, asked from either side.
+    """
+    if multi:
+        return [_pair(example, i, rng) for i in range(len(example.candidates))]
+    order = rng.sample(range(len(example.candidates)), len(example.candidates))
+    parts = [[order[i] for i in heat] for heat in heats]
+    return [_asked(example, part) for part in parts]
+
+
+def _asked(example: Example, part: Sequence[int]) -> Asked:
+    chosen = example.choice - 1
+    question = select(example.query, [example.candidates[i] for i in part])
+    return Asked(question, part.index(chosen) + 1 if chosen in part else 0)
+
+
+def _pair(example: Example, position: int, rng: random.Random) -> Asked:
+    sides = [example.query, example.candidates[position]]
+    rng.shuffle(sides)
+    return Asked(match(*sides), int(position in example.yes))

@@ -1,0 +1,91 @@
+"""An LLM student from labels: fine-tuned on most of them, calibrated and judged by the rest."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.llm import LLMStudent, Serving, Weights
+from distiller_udf.students.llm.causal import modules
+from distiller_udf.students.llm.prompting import Prompter
+from distiller_udf.teachers.weights import model_identity
+
+from ..calibration import calibration
+from ..holdout import held_out
+from ..material import Material, Report, Trained
+from .base import Base, empty_folder
+from .examples import examples
+from .settings import LLMSettings, SFTSettings
+from .trainer import quietly
+
+Generated: TypeAlias = "Material[LLMSettings]"
+
+
+def fine_tune(material: Generated, report: Report) -> Trained:
+    """Fine-tune by the method of the settings. Raises TrainingError, SettingsError."""
+    settings = material.settings
+    base = Base.of(settings)
+    tokenizer = base.tokenizer()
+    prompter = Prompter(tokenizer, settings.max_length)
+    found = examples(material.labels, material.left.names, material.right.names)
+    judged = held_out(material.pairs, settings.held_out, settings.seed)
+    unseen = {text for text, kept in zip(material.pairs.left.texts(), judged, strict=True) if kept}
+    learned = [example for example in found if example.query not in unseen]
+    report("loading the model", 0.1)
+    method = import_module(f"{__package__}.{settings.method}")
+    with quietly():
+        trained = method.fine_tune(base, learned, prompter, material.work, report)
+        folder = empty_folder(material.work / "student")
+        rank = base.save(trained, tokenizer, folder)
+    del trained
+    _free_memory()
+    report("asking about what was held out", 0.8)
+    return _judged(material, base, np.flatnonzero(judged), folder, rank)
+
+
+def _judged(material: Generated, base: Base, judged: np.ndarray, folder: Path, rank: int) -> Trained:
+    """The student in `folder`, calibrated by what it says of the labelled pairs `judged`, which were held out."""
+    settings, pairs = material.settings, material.pairs
+    weights = Weights(
+        base_model=base.shown,
+        base_identity=model_identity(base.shown) if base.shown else "",
+        rank=rank,
+        max_length=settings.max_length,
+        ask="match" if settings.multi else "select",
+        slope=1.0,
+        offset=0.0,
+        explains=_explains(settings),
+    )
+    info = StudentInfo("llm", "untried", material.left.names, material.right.names, 0.5, 0.5)
+    student = LLMStudent(info, folder, weights, Serving(local_only=settings.local_only))
+    seen = pairs.take(judged)
+    raw = student.raw_log_odds(seen.left, seen.right, seen.tuples)
+    slope, offset = calibration(raw, seen.labels, seen.weights)
+    log_odds = np.zeros(len(pairs))
+    log_odds[judged] = slope * raw + offset
+    calibrated = replace(weights, slope=slope, offset=offset)
+    return Trained(log_odds, lambda info: LLMStudent(info, folder, calibrated, Serving()), judged)
+
+
+def _explains(settings: LLMSettings) -> bool:
+    """Whether the student was taught to give reasons, now or by what it goes on from."""
+    if isinstance(settings, SFTSettings) and settings.explanations:
+        return True
+    if settings.start is None:
+        return False
+    folder = Path(settings.start)
+    return LLMStudent.load(folder, StudentInfo.read(folder)).weights.explains
+
+
+def _free_memory() -> None:
+    """Give back what the training held before the student is loaded again."""
+    torch, _ = modules()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,97 @@
+"""Pairs of answers to one question, the better one first, from labels: pure functions of examples."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from distiller_udf.errors import TrainingError
+from distiller_udf.prompts import Question
+
+from .examples import Example, asked
+
+
+@dataclass(frozen=True)
+class Preference:
+    """A question and two positions among its labels (0 = none, 1 = the first candidate, …): `chosen` is the better."""
+
+    question: Question
+    chosen: int
+    rejected: int
+
+
+def against_every_other(question: Question, answer: int, choices: int) -> list[Preference]:
+    """The right answer against every other one of `choices` labels, none among them."""
+    return [Preference(question, answer, other) for other in range(choices) if other != answer]
+
+
+def from_answers(
+    examples: Sequence[Example], heats: Sequence[Sequence[range]], multi: bool, rng: random.Random
+) -> list[Preference]:
+    """Every label against what it is not; `heats` say for each example how many candidates fit into a question."""
+    found = []
+    for example, groups in zip(examples, heats, strict=True):
+        for each in asked(example, groups, multi, rng):
+            choices = 2 if multi else len(each.question.candidates) + 1
+            found += against_every_other(each.question, each.answer, choices)
+    return found
+
+
+def majority(answers: Sequence[Example]) -> Example | None:
+    """The answer that more than half of the teachers give; None where there is none."""
+    votes = Counter(example.choice for example in answers)
+    choice, count = votes.most_common(1)[0]
+    return next(e for e in answers if e.choice == choice) if 2 * count > len(answers) else None
+
+
+def contested(examples: Sequence[Example], corrected_by: str | None) -> list[tuple[Example, int]]:
+    """Tuples that teachers answered differently: the answer that counts, and one that it is better than.
+
+    The answer of `corrected_by` counts where there is one, and no other; without it that of the majority. The other is
+    1-based, 0 = none of them. Raises TrainingError where nobody was contradicted.
+    """
+    tuples: dict[tuple[str, tuple[str, ...]], list[Example]] = {}
+    for example in examples:
+        tuples.setdefault((example.query, example.candidates), []).append(example)
+    found = []
+    for answers in tuples.values():
+        if corrected_by is None:
+            right = majority(answers)
+        else:
+            right = next((e for e in answers if e.teacher == corrected_by), None)
+        if right is not None:
+            others = sorted({e.choice for e in answers} - {right.choice})
+            found += [(right, other) for other in others]
+    if not found:
+        whom = "teachers answered differently" if corrected_by is None else f"{corrected_by} answered otherwise"
+        raise TrainingError(
+            f"there is no tuple that {whom}, so there are no preferences; give er_labels of several teachers, not votes"
+        )
+    return found
+
+
+def from_contested(
+    examples: Sequence[Example], corrected_by: str | None, largest: int, rng: random.Random
+) -> list[Preference]:
+    """What counts against what was contradicted, each in one question of at most `largest` candidates.
+
+    Both answers are in it, and as many of the other candidates as there is room for.
+    """
+    found = []
+    for example, other in contested(examples, corrected_by):
+        named = [choice - 1 for choice in (example.choice, other) if choice]
+        rest = [i for i in range(len(example.candidates)) if i not in named]
+        shown = named + rng.sample(rest, min(len(rest), largest - len(named)))
+        rng.shuffle(shown)
+        question = _of(example, shown)
+        positions = [shown.index(choice - 1) + 1 if choice else 0 for choice in (example.choice, other)]
+        found.append(Preference(question, *positions))
+    return found
+
+
+def _of(example: Example, shown: Sequence[int]) -> Question:
+    from distiller_udf.students.llm.prompting import select
+
+    return select(example.query, [example.candidates[i] for i in shown])
