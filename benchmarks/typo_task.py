@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from distiller_udf.encoding.loading import quiet
 from distiller_udf.prompts import Question, messages
 from distiller_udf.records import record_text
 
@@ -22,6 +23,7 @@ SYLLABLES = tuple(consonant + vowel for consonant in "bdfgklmnprstvz" for vowel 
 LENGTH = 6
 CANDIDATES = (2, 4)
 CONTEXT = 1024
+SEED = 0
 
 _START, _END, _PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 _TEMPLATE = (
@@ -88,14 +90,14 @@ def misspelt(name: str, rng: random.Random) -> str:
     )
 
 
-def save_small_llm(folder: Path, width: int = 128, layers: int = 4, seed: int = 0) -> None:
-    """Write a Qwen2 of random weights, the same each time, and its tokenizer; its heads are 64 wide, as vLLM needs."""
+def save_small_llm(folder: Path, width: int = 128, layers: int = 4, head: int = 32) -> None:
+    """Write a Qwen2 of random weights, the same each time, and its tokenizer. vLLM takes no `head` narrower than 64."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = small_tokenizer()
     tokenizer.save_pretrained(folder)
-    heads = max(1, width // 64)
+    heads = width // head
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -109,8 +111,8 @@ def save_small_llm(folder: Path, width: int = 128, layers: int = 4, seed: int = 
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(), quiet():
+        torch.manual_seed(SEED)
         Qwen2ForCausalLM(config).save_pretrained(folder)
 
 
@@ -139,7 +141,7 @@ def small_tokenizer() -> Any:
 def _pieces() -> list[str]:
     """What is always the same in prompts about names: instructions, the lines around the records, their columns."""
     pieces: dict[str, None] = {}
-    for ask, reply, chosen in (("select", "token", None), ("justify", "explanation", 0)):
+    for ask, reply, chosen in (("select", "token", None), ("match", "token", None), ("justify", "explanation", 0)):
         shown = [_asked(ask, reply, chosen, first) for first in "ab"]
         pieces |= dict.fromkeys([shown[0][0]["content"], shown[0][0]["role"], shown[0][1]["role"]])
         lines = [set(each[1]["content"].split("\n")) for each in shown]
@@ -148,5 +150,5 @@ def _pieces() -> list[str]:
 
 
 def _asked(ask: Any, reply: Any, chosen: int | None, first: str) -> Sequence[dict[str, str]]:
-    candidates = tuple(record_text({"name": first + SYLLABLES[i]}) for i in range(2))
+    candidates = tuple(record_text({"name": first + SYLLABLES[i]}) for i in range(1 if ask == "match" else 2))
     return messages(Question(record_text({"name": first}), candidates, ask, reply, chosen))

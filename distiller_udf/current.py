@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from distiller_udf.labelling.panel import Texts
     from distiller_udf.labelling.run import Run
     from distiller_udf.prompts import Answer
+    from distiller_udf.students.llm import Serving
 
 
 @dataclass
 class CurrentStudent:
-    """The student that answers: loaded on first use, one call at a time (DuckDB calls from several threads)."""
+    """The student that answers: loaded on first use, one call at a time (DuckDB calls from several threads).
+
+    `serving` says where a language model runs.
+    """
 
     source: str | Path | Student | None
     name: str = "default"
+    serving: Serving | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     _loaded: Student | None = None
 
@@ -44,7 +49,7 @@ class CurrentStudent:
         if not isinstance(self.source, (str, Path)):
             return self.source
         folder = Path(self.source)
-        return load_student(folder if (folder / MANIFEST).exists() else self._registered(folder))
+        return load_student(folder if (folder / MANIFEST).exists() else self._registered(folder), self.serving)
 
     def _registered(self, folder: Path) -> Path:
         """The current version, where `folder` is a registry's root (`students`) or one of its names."""

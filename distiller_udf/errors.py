@@ -7,6 +7,7 @@ DistillerError
 │   ├── StudentNotFound        no student has been trained or the pointer leads nowhere
 │   ├── StudentDamaged         the folder is incomplete, altered or of a foreign kind
 │   └── ColumnsMismatch        the records lack columns that the student was trained on
+├── Busy                   another process is doing what may be done by one at a time
 ├── TrainingError          a student cannot be trained from these labels
 ├── LabelError             labels cannot be read, imported or stored
 └── TeacherError           a teacher cannot be asked
@@ -47,6 +48,10 @@ class StudentDamaged(StudentError):
 
 class ColumnsMismatch(StudentError):
     """The records lack columns that the student was trained on."""
+
+
+class Busy(DistillerError):
+    """Another process is doing what may be done by one at a time; the message says which."""
 
 
 class TrainingError(DistillerError):

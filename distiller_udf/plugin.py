@@ -27,6 +27,8 @@ from distiller_udf.errors import SettingsError, TeacherError, check_names
 from distiller_udf.labelling.run import SETTINGS as RUN_SETTINGS
 from distiller_udf.labelling.run import check_run_settings, make_run
 from distiller_udf.project import Project
+from distiller_udf.students.llm import SETTINGS as SERVING_SETTINGS
+from distiller_udf.students.llm import serving_of
 from distiller_udf.teachers import check_text
 from distiller_udf.udf import NO_TEACHER, Functions, register_functions
 
@@ -40,6 +42,7 @@ DEFAULTS: Mapping[str, Any] = {
     "student_name": "default",
     "student_path": None,
     "strict": False,
+    **SERVING_SETTINGS,
     **RUN_SETTINGS,
 }
 """Every setting of the plug-in, with its default. Paths are relative to the dbt project.
@@ -103,6 +106,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         for name in ("students_path", "student_name", "student_path"):
             check_text(name, self.own.get(name))
         check_run_settings({**DEFAULTS, **self.own})
+        serving_of(self.own, project_folder())
 
     def settings(self) -> dict[str, Any]:
         """The settings of the dbt command that is running: the config's, else the project's, else the defaults."""
@@ -112,7 +116,8 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         """Register the functions; dbt calls this once, and every thread's cursor sees them."""
         settings = self.settings()
         source = settings["student_path"] or settings["students_path"]
-        student = CurrentStudent(project_folder() / source, str(settings["student_name"]))
+        serving = serving_of(settings, project_folder())
+        student = CurrentStudent(project_folder() / source, str(settings["student_name"]), serving)
         teacher = CurrentTeacher(self._ask, invocation)
         register_functions(conn, Functions(student, teacher, settings["strict"]))
 

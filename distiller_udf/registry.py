@@ -1,36 +1,40 @@
 """The registry of students: immutable version folders and one pointer to the current one.
 
     students/<name>/<version>/     a student, written once
-    students/<name>/CURRENT        the version that answers now, and whether someone pinned it; replaced atomically
+    students/<name>/CURRENT        the version that answers now, and its history (see `pointer.py`); replaced atomically
+    students/.locks/<name>.*       one process at a time changes something here, and another one retrains
 
-A reader sees either the old pointer or the new one; a version folder appears only when it is complete.
+A reader takes no lock: it sees either the old pointer or the new one, and a version's folder appears only when it is
+complete.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from distiller_udf.errors import DistillerError, SettingsError, StudentDamaged, StudentError, StudentNotFound
+from distiller_udf.locks import FOREVER, locked
+from distiller_udf.pointer import VERSION, Pointer, Promotion, promoted, sync
+from distiller_udf.students import KINDS
 from distiller_udf.students.base import StudentInfo
 
 CURRENT = "CURRENT"
-PINNED = "pinned"
+LOCKS = ".locks"
 STAGING = ".staging-"
 WORK = ".work-"
 ABANDONED_SECONDS = 24 * 3600
 """No training takes that long: what was staged before is what a killed one left behind."""
 FORGOTTEN_SECONDS = 30 * 24 * 3600
 """A training that was killed so long ago will not go on any more."""
-
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+CHANGE_SECONDS = 60.0
+"""A change takes an instant; only a check of large weights, or a disk that hangs, makes others wait."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Registry:
     name: str = "default"
 
     def __post_init__(self) -> None:
-        if not _VERSION.fullmatch(self.name):
+        if not VERSION.fullmatch(self.name):
             raise SettingsError(f"the student's name is {self.name!r}; it may have letters, digits, '.', '_' and '-'")
 
     @property
@@ -50,40 +54,95 @@ class Registry:
 
     def path(self, version: str) -> Path:
         """The folder of a version, which need not exist. Raises StudentError for no version's name."""
-        if not _VERSION.fullmatch(version):
+        if not VERSION.fullmatch(version):
             raise StudentError(f"{version!r} is not a student version; `distiller students list` shows them")
         return self.folder / version
+
+    def names(self) -> list[str]:
+        """The names of all versions, damaged ones too, the oldest folder first."""
+        folders = [p for p in self.folder.glob("*") if p.is_dir() and VERSION.fullmatch(p.name)]
+        return [p.name for p in sorted(folders, key=lambda p: (p.stat().st_mtime_ns, p.name))]
+
+    def find(self, start: str) -> str:
+        """The version of this name, or the only one whose name begins so.
+
+        Raises StudentNotFound with the versions that are spelt alike, StudentError where several begin so.
+        """
+        wanted, names = self.path(start).name, self.names()
+        beginning = [wanted] if wanted in names else [name for name in names if name.startswith(wanted)]
+        if len(beginning) == 1:
+            return beginning[0]
+        if beginning:
+            raise StudentError(f"{start} may be {_some(beginning)}; give more of the version's name")
+        close = get_close_matches(start, names, n=3, cutoff=0.5)
+        hint = f"did you mean {_some(close)}? " if close else ""
+        raise StudentNotFound(f"{self.folder} has no version {start}; {hint}`distiller students list` shows all")
+
+    def read(self, version: str) -> StudentInfo:
+        """The manifest of a version, when all of it was checked.
+
+        Raises StudentNotFound, and StudentDamaged with the reason why it cannot be used.
+        """
+        self._check_folder(version)
+        return StudentInfo.read(self.path(version))
 
     def exists(self, version: str) -> bool:
         """Whether a complete student of this version is here."""
         try:
-            StudentInfo.read(self.path(version))
+            self.read(version)
         except StudentError:
             return False
         return True
 
     def versions(self) -> list[StudentInfo]:
-        """The manifests of all readable versions, the oldest folder first."""
-        folders = [p for p in self.folder.glob("*") if p.is_dir() and _VERSION.fullmatch(p.name)]
+        """The manifests of all usable versions, the oldest folder first."""
         found = []
-        for folder in sorted(folders, key=lambda p: (p.stat().st_mtime_ns, p.name)):
-            try:
-                found.append(StudentInfo.read(folder))
-            except StudentDamaged:
-                continue
+        for name in self.names():
+            with suppress(StudentError):
+                found.append(self.read(name))
         return found
+
+    def _check_folder(self, version: str) -> None:
+        """Raise StudentDamaged where a version's folder is not the student that was published under this name."""
+        folder = self.path(version)
+        if folder.is_symlink():
+            raise StudentDamaged(f"{folder} is a link; a version is a folder of its own: put a copy in its place")
+        info = StudentInfo.manifest(folder)
+        if info.version != version:
+            raise StudentDamaged(
+                f"{folder} holds the student {info.version}, renamed or copied; rename the folder to that, or delete it"
+            )
+        if info.kind not in KINDS:
+            raise StudentDamaged(
+                f"{folder} is a student of kind {info.kind!r}, which this version of distiller-udf does not know "
+                f"(it knows {', '.join(KINDS)}); upgrade distiller-udf"
+            )
+
+    def pointer(self) -> Pointer | None:
+        """The current version, its pin and the history as of one moment; None when nothing was ever promoted."""
+        return Pointer.read(self.folder / CURRENT)
 
     def current_version(self) -> str | None:
         """The version that the pointer names; None when nothing was ever promoted."""
-        return next(iter(self._pointer()), None)
+        pointer = self.pointer()
+        return pointer.version if pointer else None
 
     @property
     def pinned(self) -> bool:
         """Whether the current version was set to stay: training then publishes versions without promoting them."""
-        return PINNED in self._pointer()[1:]
+        pointer = self.pointer()
+        return pointer is not None and pointer.pinned
+
+    def history(self) -> list[Promotion]:
+        """Every change of the current version that is remembered, the newest, which is in force, first."""
+        pointer = self.pointer()
+        return list(pointer.history) if pointer else []
 
     def current(self) -> Path:
-        """The folder of the current student. Raises StudentNotFound when there is none."""
+        """The folder of the current student.
+
+        Raises StudentNotFound when there is none, StudentDamaged when it cannot be the one that was promoted.
+        """
         version = self.current_version()
         if version is None:
             raise StudentNotFound(
@@ -93,8 +152,9 @@ class Registry:
         if not path.is_dir():
             raise StudentNotFound(
                 f"{self.folder / CURRENT} names {version}, which is not there; `dbt build` or `distiller train` "
-                "makes a student and points to it"
+                "makes a student and points to it, `distiller students rollback` points to an earlier one"
             )
+        self._check_folder(version)
         return path
 
     @contextmanager
@@ -134,68 +194,100 @@ class Registry:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, staged: Path, version: str) -> Path:
-        """Make a staged folder a version, whole or not at all. A version that exists already is kept."""
-        StudentInfo.read(staged)
+        """Make a staged folder a version, whole or not at all. A version that exists already is kept.
+
+        Raises StudentDamaged where the folder is not a complete student of this version.
+        """
+        info = StudentInfo.read(staged)
+        if info.version != version:
+            raise StudentDamaged(f"the student to be published as {version} says that it is {info.version}")
         target = self.path(version)
-        if self.exists(version):
-            return target
-        if target.exists():  # damaged remains of this very version: its replacement is complete
-            shutil.rmtree(target)
+        staged.chmod(0o755)
         _sync_tree(staged)
-        try:
-            staged.rename(target)
-        except OSError:
-            if self.exists(version):  # another process published the same version meanwhile
+        with self._changing():
+            if self.exists(version):
                 return target
-            raise
-        target.chmod(0o755)
-        _sync(target.parent)
+            self._discard(target)  # damaged remains of this very version: its replacement is complete
+            staged.rename(target)
+        sync(target.parent)
         return target
+
+    def _discard(self, folder: Path) -> None:
+        """Take a folder away at once, so that nobody meets half of it; a link goes, what it leads to stays."""
+        if folder.exists() or folder.is_symlink():
+            aside = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
+            folder.rename(aside / folder.name)
+            shutil.rmtree(aside, ignore_errors=True)
 
     def promote(self, version: str, *, pin: bool = False) -> None:
         """Point to a version; readers see the old pointer or the new one. `pin` keeps it there when others are trained.
 
         Raises StudentNotFound, StudentDamaged where the version cannot be used.
         """
+        self.read(version)
+        with self._changing():
+            self._point(promoted(self.pointer(), version, pin=pin))
+
+    def rollback(self, *, pin: bool = True) -> str:
+        """Point to the version that was current before, or the last before it that is still usable, and return it.
+
+        A second rollback goes one step further back. Unless it is pinned, the next `dbt build` trains from the same
+        labels again and promotes what was rolled back. Raises StudentNotFound when no earlier version is left.
+        """
+        if self.pointer() is None:
+            raise StudentNotFound(f"nothing has been promoted in {self.folder}, so there is nothing to go back to")
+        with self._changing():
+            pointer = self.pointer()
+            version = self._usable(pointer.earlier() if pointer else [])
+            self._point(promoted(pointer, version, pin=pin, rollback=True))
+        return version
+
+    def _usable(self, earlier: Sequence[str]) -> str:
+        """The first of these versions that can be used. Raises StudentNotFound when there is none."""
+        for version in earlier:
+            if self.exists(version):
+                return version
+        gone = f": {_some(earlier)} cannot be used any more" if earlier else ""
+        raise StudentNotFound(
+            f"{self.folder} has no earlier version to go back to{gone}; "
+            "`distiller students list` shows what can be promoted instead"
+        )
+
+    @contextmanager
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """One retraining at a time: a second one is refused, or waits. The lock of a process that dies is free at once.
+
+        Students can be promoted meanwhile. Raises Busy, which says who holds the lock.
+        """
+        with suppress(OSError):  # a registry that has a lock alone is to be known as an empty one
+            self.folder.mkdir(parents=True, exist_ok=True)
+        what, seconds = f"a retraining of {self.folder}", FOREVER if wait else 0
+        with locked(self._lock("retraining"), what, seconds=seconds, signed=True):
+            yield
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """What is seen of the pointer and the versions in here is still so when it is changed."""
+        with locked(self._lock("change"), f"a change of {self.folder}", seconds=CHANGE_SECONDS):
+            yield
+
+    def _lock(self, name: str) -> Path:
+        return self.root / LOCKS / f"{self.name}.{name}"
+
+    def _point(self, pointer: Pointer) -> None:
         try:
-            StudentInfo.read(self.path(version))
-            self._write_pointer([version, PINNED] if pin else [version])
+            pointer.write(self.folder / CURRENT)
         except OSError as error:
             raise DistillerError(f"{self.folder / CURRENT} could not be written: {error.strerror or error}") from error
 
-    def _pointer(self) -> list[str]:
-        path = self.folder / CURRENT
-        try:
-            return path.read_text(encoding="utf-8").split()
-        except FileNotFoundError:
-            return []
-        except (OSError, UnicodeDecodeError) as error:
-            raise StudentDamaged(f"{path} cannot be read ({error}); delete it, then run `dbt build`") from error
 
-    def _write_pointer(self, lines: list[str]) -> None:
-        handle, temporary = tempfile.mkstemp(prefix=".current-", dir=self.folder)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(self.folder / CURRENT)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        _sync(self.folder)
+def _some(versions: Sequence[str]) -> str:
+    """The first few versions, for a message."""
+    return ", ".join(versions[:5]) + (", …" if len(versions) > 5 else "")
 
 
 def _sync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
-            _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            sync(path)
+    sync(folder)

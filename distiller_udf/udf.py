@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from distiller_udf.labels import LabelStore
     from distiller_udf.privacy import Privacy
     from distiller_udf.prompts import Answer
+    from distiller_udf.students.llm import Serving
     from distiller_udf.teachers.base import Teacher
 
 DECISION = pa.struct(
@@ -213,15 +214,16 @@ def register(
     store: LabelStore | str | Path | None = None,
     budget: Budget | None = None,
     privacy: Privacy | None = None,
+    serving: Serving | None = None,
     strict: bool = False,
 ) -> None:
     """Register `er_score`, `er_match`, `er_decide`, `er_select`, `er_label`, `er_explain` and `er_version`.
 
     `student`: a student's folder, a registry's folder (its current version under `name` answers), or a loaded student;
     it is loaded at the first call. `teacher` (or several, who vote), `store`, `budget` and `privacy` are for `er_label`
-    alone; without a budget it asks without limit. `strict`: an empty record raises instead of giving NULL. Registering
-    again on the same connection replaces the functions; all its cursors share them. Raises SettingsError for a cursor
-    of a connection that has them.
+    alone; without a budget it asks without limit. `serving` says where a student runs that is a language model.
+    `strict`: an empty record raises instead of giving NULL. Registering again on the same connection replaces the
+    functions; all its cursors share them. Raises SettingsError for a cursor of a connection that has them.
     """
 
     def ask() -> Run:
@@ -237,7 +239,7 @@ def register(
         return Run(teachers, opened, budget or Budget(), privacy or Privacy())
 
     wanted = CurrentTeacher(ask) if teacher is not None or store is not None else None
-    register_functions(connection, Functions(CurrentStudent(student, name), wanted, strict))
+    register_functions(connection, Functions(CurrentStudent(student, name, serving), wanted, strict))
 
 
 def register_functions(connection: duckdb.DuckDBPyConnection, functions: Functions) -> None:

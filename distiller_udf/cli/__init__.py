@@ -15,9 +15,10 @@ COMMANDS = {
     "label": "Ask the teachers now, outside dbt, and watch it; or see what it will cost.",
     "labels": "Import, export, show and delete the teachers' labels.",
     "train": "Train a student from labels and make it the current one.",
+    "retrain": "Train a student from new labels; promote it only where it is not worse.",
     "evaluate": "Measure matches against known pairs: precision, recall, F1.",
     "score": "Score pairs of records: Parquet in, Parquet out.",
-    "students": "List and show trained students.",
+    "students": "List, show, promote and roll back trained students.",
     "doctor": "Say what is missing, and the command that fixes it.",
 }
 

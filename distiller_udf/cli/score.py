@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from distiller_udf.cli.console import err, json_option, print_json, progress
+from distiller_udf.cli.serving import serving_options
 
 existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -20,6 +22,7 @@ existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--right-id", "right_id_column", help="The id column of the right records, if it is another one.")
 @click.option("--student", type=click.Path(path_type=Path), default=Path("distiller/students"), show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@serving_options
 @json_option
 def score(
     left: Path | None,
@@ -31,6 +34,7 @@ def score(
     student: Path,
     output: Path,
     as_json: bool,
+    **served: Any,
 ) -> None:
     """Score pairs of records: Parquet in, Parquet out.
 
@@ -40,6 +44,7 @@ def score(
     """
     from distiller_udf.current import CurrentStudent
     from distiller_udf.parquet import pairs_from_file, pairs_from_tables, write_scores
+    from distiller_udf.students.llm import serving_of
 
     inputs = [path.resolve() for path in (left, right, candidates, pairs) if path]
     if output.resolve() in inputs:
@@ -53,7 +58,7 @@ def score(
     if source.unknown:
         given = source.rows + source.unknown
         err.print(f"{source.unknown:,} of {given:,} candidates name unknown records; they are left out")
-    scorer = CurrentStudent(student).get()
+    scorer = CurrentStudent(student, serving=serving_of(served, Path())).get()
     with progress("scoring pairs", source.rows) as advance:
         rows, matches = write_scores(scorer, source, output, advance)
     if as_json:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table
+from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table, say
+from distiller_udf.cli.students_compare import compare
+from distiller_udf.errors import StudentError
 from distiller_udf.registry import Registry
 
 if TYPE_CHECKING:
+    from distiller_udf.pointer import Pointer, Promotion
     from distiller_udf.students.base import StudentInfo
 
 students_option = click.option(
@@ -27,7 +31,14 @@ name_option = click.option("--name", default="default", show_default=True, help=
 
 @click.group()
 def students() -> None:
-    """List and show trained students."""
+    """List and show trained students, and choose which one answers.
+
+    A version may be named by its beginning, where no other one begins so. Whoever has loaded a student keeps it until
+    it connects again.
+    """
+
+
+students.add_command(compare)
 
 
 @students.command("list")
@@ -35,27 +46,57 @@ def students() -> None:
 @name_option
 @json_option
 def list_students(root: Path, name: str, as_json: bool) -> None:
-    """List all versions, the oldest first; the current one is marked."""
+    """List all versions, the oldest first.
+
+    It says which one answers, whether that is pinned, when each last became the current one, and which are damaged.
+    """
     registry = Registry(root, name)
-    current = registry.current_version()
-    rows = [
-        {
-            "version": info.version,
-            "kind": info.kind,
-            "current": info.version == current,
-            "labels": info.trained_from.get("labels"),
-            "expected_f1": info.metrics.get("choice_f1"),
-            "path": str(registry.path(info.version)),
-        }
-        for info in registry.versions()
-    ]
+    pointer = registry.pointer()
+    rows = [described(registry, pointer, version) for version in registry.names()]
     if as_json:
-        print_json({"current": current, "students": rows})
-    elif rows:
-        cells = [[v if not isinstance(v, bool) else "current" if v else "" for v in row.values()] for row in rows]
-        print_table(f"Students in {registry.folder}", list(rows[0]), cells)
+        changes = pointer.history if pointer else ()
+        history = [asdict(change) | {"promoted_at": written(change)} for change in changes]
+        print_json({"current": pointer.version if pointer else None, "students": rows, "history": history})
+        return
+    if rows:
+        columns = ["version", "kind", "state", "promoted (UTC)", "labels", "expected F1", "path"]
+        print_table(f"Students in {registry.folder}", columns, [cells(row) for row in rows])
     else:
         out.print(f"No student in {registry.folder}; `dbt build` or `distiller train` makes one.")
+    if pointer and pointer.version not in registry.names():
+        say(f"The current student, {pointer.version}, is not there; `distiller students promote` makes another that.")
+
+
+def described(registry: Registry, pointer: Pointer | None, version: str) -> dict[str, Any]:
+    """What the list says of a version; of a damaged one little more than why it cannot be used."""
+    kind, labels, expected_f1, damaged = None, None, None, None
+    try:
+        info = registry.read(version)
+        kind, labels, expected_f1 = info.kind, info.trained_from.get("labels"), info.metrics.get("choice_f1")
+    except StudentError as error:
+        damaged = str(error)
+    changes = pointer.history if pointer else ()
+    return {
+        "version": version,
+        "kind": kind,
+        "current": pointer is not None and pointer.version == version,
+        "pinned": pointer is not None and pointer.version == version and pointer.pinned,
+        "promoted_at": next((written(change) for change in changes if change.version == version), None),
+        "labels": labels,
+        "expected_f1": expected_f1,
+        "damaged": damaged,
+        "path": str(registry.path(version)),
+    }
+
+
+def cells(row: Mapping[str, Any]) -> list[Any]:
+    state = ", ".join(name for name in ("current", "pinned", "damaged") if row[name])
+    promoted = (row["promoted_at"] or "").replace("T", " ")[:16]
+    return [row["version"], row["kind"], state, promoted, row["labels"], row["expected_f1"], row["path"]]
+
+
+def written(promotion: Promotion) -> str:
+    return promotion.promoted_at.isoformat(timespec="seconds")
 
 
 @students.command()
@@ -64,12 +105,13 @@ def list_students(root: Path, name: str, as_json: bool) -> None:
 @name_option
 @json_option
 def show(version: str | None, root: Path, name: str, as_json: bool) -> None:
-    """Show one version's manifest; without VERSION the current one's."""
-    from distiller_udf.students import load_student
+    """Show what a version is made of.
 
+    Without VERSION it is the current one; of a damaged one it says why it cannot be used.
+    """
     registry = Registry(root, name)
-    folder = registry.path(version) if version else registry.current()
-    info = load_student(folder).info
+    folder = registry.path(registry.find(version)) if version else registry.current()
+    info = registry.read(folder.name)
     if as_json:
         print_json({"path": str(folder), **asdict(info)})
         return
@@ -82,6 +124,56 @@ def show(version: str | None, root: Path, name: str, as_json: bool) -> None:
         "fingerprint of the labels": info.trained_from.get("label_fingerprint"),
     }
     print_facts("Made of", made_of)
+
+
+@students.command()
+@click.argument("version")
+@click.option("--pin", is_flag=True, help="It stays when `dbt build` trains others.")
+@students_option
+@name_option
+@json_option
+def promote(version: str, pin: bool, root: Path, name: str, as_json: bool) -> None:
+    """Make VERSION the one that answers.
+
+    The next student that is trained takes its place unless it is pinned. Promoting the current version again, with or
+    without --pin, pins it or releases it.
+    """
+    registry = Registry(root, name)
+    version = registry.find(version)
+    before = registry.current_version()
+    registry.promote(version, pin=pin)
+    report(version, before, pin, as_json)
+
+
+@students.command()
+@click.option("--pin/--no-pin", default=True, show_default=True, help="It stays when `dbt build` trains others.")
+@students_option
+@name_option
+@json_option
+def rollback(pin: bool, root: Path, name: str, as_json: bool) -> None:
+    """Go back to the version that answered before.
+
+    Once more, and it is the one before that; versions that are gone or damaged are passed over. The version is pinned,
+    because the next `dbt build` has the same labels and would promote again what was rolled back;
+    `distiller students promote VERSION` releases it.
+    """
+    registry = Registry(root, name)
+    before = registry.current_version()
+    report(registry.rollback(pin=pin), before, pin, as_json)
+
+
+def report(version: str, before: str | None, pinned: bool, as_json: bool) -> None:
+    """Say which student answers now, which one did, and what the next training will change."""
+    if as_json:
+        print_json({"current": version, "previous": before, "pinned": pinned})
+        return
+    was = f"; it was {before}" if before and before != version else ""
+    if pinned:
+        then = f"It stays that when others are trained, until `distiller students promote {version}` releases it."
+    else:
+        then = "The next student that is trained takes its place."
+    for line in (f"{version} is the current student{was}.", then):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_student(info: StudentInfo, folder: Path) -> None:

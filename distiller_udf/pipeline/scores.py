@@ -16,6 +16,8 @@ from distiller_udf.students import Student, load_student
 if TYPE_CHECKING:
     import duckdb
 
+    from distiller_udf.students.llm import Serving
+
 logger = logging.getLogger(__name__)
 
 _CONTENT = (
@@ -28,17 +30,19 @@ def score(
     pairs: duckdb.DuckDBPyRelation,
     students: duckdb.DuckDBPyRelation,
     scored: duckdb.DuckDBPyRelation | None = None,
+    serving: Serving | None = None,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_scores`: the pairs of new or changed tuples, scored by the current student.
 
     `scored` are the scores that are there already; a tuple is scored again when its candidates, their records or
-    the student changed. Raises StudentNotFound, StudentDamaged, ColumnsMismatch.
+    the student changed. `serving` says where a language model runs. Raises StudentNotFound, StudentDamaged,
+    ColumnsMismatch.
     """
     wanted = pairs.select(", ".join((*PAIR_KEYS, "left_record", "right_record", "pair_fingerprint")))
     if is_empty(students) and is_empty(pairs):
         nothing = pa.RecordBatchReader.from_batches(_score_schema(wanted.to_arrow_table().schema), [])
         return with_id_type(session, nothing, pairs)
-    student = current_student(students)
+    student = current_student(students, serving)
     if scored is not None:
         changed = _changed(pairs, scored, student.info.version)
         wanted = wanted.set_alias("pairs").join(changed.set_alias("changed"), ", ".join(TUPLE_KEYS), how="semi")
@@ -50,9 +54,9 @@ def score(
     return with_id_type(session, rows, pairs)
 
 
-def current_student(students: duckdb.DuckDBPyRelation) -> Student:
+def current_student(students: duckdb.DuckDBPyRelation, serving: Serving | None = None) -> Student:
     """The student that `er_student` names as the current one. Raises StudentNotFound when it names none."""
-    return load_student(current_student_path(students))
+    return load_student(current_student_path(students), serving)
 
 
 def current_student_path(students: duckdb.DuckDBPyRelation) -> Path:

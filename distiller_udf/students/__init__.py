@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distiller_udf.errors import StudentDamaged
 from distiller_udf.students.base import Student, StudentInfo, check_columns
@@ -12,14 +13,22 @@ KINDS = {
     "lexical": ("distiller_udf.students.lexical", "LexicalStudent"),
     "encoder": ("distiller_udf.students.encoder", "EncoderStudent"),
     "blend": ("distiller_udf.students.blend", "BlendStudent"),
+    "cross_encoder": ("distiller_udf.students.cross_encoder", "CrossEncoderStudent"),
+    "llm": ("distiller_udf.students.llm", "LLMStudent"),
 }
 """Every kind of student: the module and the class that loads it, imported only when used."""
+
+SERVED = {"llm"}
+"""Kinds that can run elsewhere than in this process, as a `Serving` says."""
+
+if TYPE_CHECKING:
+    from distiller_udf.students.llm import Serving
 
 __all__ = ["KINDS", "Student", "StudentInfo", "check_columns", "load_student"]
 
 
-def load_student(path: str | Path) -> Student:
-    """Load a student from its folder.
+def load_student(path: str | Path, serving: Serving | None = None) -> Student:
+    """Load a student from its folder; `serving` says where a language model runs.
 
     Raises StudentNotFound when there is no folder, StudentDamaged when it is incomplete, altered or foreign.
     """
@@ -31,5 +40,6 @@ def load_student(path: str | Path) -> Student:
             f"(it knows {', '.join(KINDS)}); upgrade distiller-udf"
         )
     module, name = KINDS[info.kind]
-    student: Student = getattr(import_module(module), name).load(folder, info)
+    loader = getattr(import_module(module), name)
+    student: Student = loader.load(folder, info, serving) if info.kind in SERVED else loader.load(folder, info)
     return student

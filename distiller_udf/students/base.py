@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,8 +43,7 @@ class StudentInfo:
 
     def write(self, folder: Path) -> StudentInfo:
         """Write the manifest last, over the weight files already in `folder`, and return it complete."""
-        weights = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
-        files = {p.relative_to(folder).as_posix(): _digest(p) for p in weights}
+        files = {name: _digest(folder / name) for name in sorted(_contents(folder))}
         complete = StudentInfo(**{**_shallow(self), "files": files})
         text = json.dumps(asdict(complete), indent=2, sort_keys=True, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
@@ -60,14 +59,17 @@ class StudentInfo:
                 raise ValueError(f"{name} is not a list of names")
         if not isinstance(self.files, Mapping):
             raise ValueError("files is not a mapping")
+        for name in self.files:
+            if not _is_inside(name):
+                raise ValueError(f"files names {name!r}, which is not a path within the folder")
         if not isinstance(self.choice, Mapping):
             raise ValueError("choice is not a mapping")
 
     @classmethod
-    def read(cls, folder: Path) -> StudentInfo:
-        """Read and check a student's folder.
+    def manifest(cls, folder: Path) -> StudentInfo:
+        """Read and check `student.json` alone.
 
-        Raises StudentNotFound when there is none, StudentDamaged when a file is missing, altered or foreign.
+        Raises StudentNotFound when there is no folder, StudentDamaged when it is not the folder of a student.
         """
         if not folder.is_dir():
             raise StudentNotFound(f"no student at {folder}; train one with `distiller train` or `dbt build`")
@@ -84,11 +86,24 @@ class StudentInfo:
                 f"the student at {folder} has no readable {MANIFEST} ({type(error).__name__}: {error}); "
                 "train it again or point to another version"
             ) from error
+        return info
+
+    @classmethod
+    def read(cls, folder: Path) -> StudentInfo:
+        """Read and check a student's folder: its manifest, that all files are as this says, and that there are no more.
+
+        Raises StudentNotFound when there is none, StudentDamaged when a file is missing, altered or foreign.
+        """
+        info = cls.manifest(folder)
         for name, digest in info.files.items():
-            path = folder / name
-            if not path.is_file() or _digest(path) != digest:
-                state = "altered" if path.is_file() else "missing"
-                raise StudentDamaged(f"the student at {folder} is damaged: {name} is {state}; train it again")
+            if wrong := _wrong(folder / name, digest):
+                raise StudentDamaged(f"the student at {folder} is damaged: {name} is {wrong}; train it again")
+        foreign = _contents(folder) - set(info.files)
+        if foreign:
+            raise StudentDamaged(
+                f"the student at {folder} is damaged: {min(foreign)} is not in its {MANIFEST}; "
+                "take it out of the folder, or train the student again"
+            )
         return info
 
 
@@ -99,6 +114,10 @@ class Student(Protocol):
 
     def score(self, left: Records, right: Records) -> np.ndarray:
         """The calibrated probability, in [0, 1], that row i of both sides is the same entity."""
+        ...
+
+    def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
+        """The same for pairs of tuples that may be looked at as a whole; see `choose` for `tuples`."""
         ...
 
     def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -150,8 +169,37 @@ def _in_known_case(records: Records, known: Sequence[str]) -> Records:
     return replace(records, columns={spelling.get(n.casefold(), n): c for n, c in records.columns.items()})
 
 
+def _contents(folder: Path) -> set[str]:
+    """What lies in a student's folder beside its manifest, links included.
+
+    Hidden files are nobody's: file managers and network disks leave them, and no student reads them.
+    """
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    visible = {path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)}
+    return visible - {MANIFEST}
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    plain = path.as_posix() == name and "\\" not in name
+    return plain and not path.is_absolute() and not {"..", "."} & set(path.parts)
+
+
+def _wrong(path: Path, digest: str) -> str | None:
+    """What is wrong with a file that is to have this hash."""
+    if path.is_symlink():
+        return "a link, which may lead elsewhere tomorrow"
+    if not path.is_file():
+        return "missing"
+    return None if _digest(path) == digest else "altered"
+
+
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _shallow(info: StudentInfo) -> dict[str, Any]:

@@ -80,6 +80,10 @@ class PairwiseStudent(ABC):
         probabilities[left.empty | right.empty] = np.nan
         return probabilities
 
+    def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
+        """The same as `score`: every pair is judged by itself."""
+        return self.score(left, right)
+
     def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         """The probability of each row given the other rows of its tuple; rows without a probability stay without.
 

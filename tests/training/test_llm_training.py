@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def supervised(base: str, taught: pa.Table, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a trainer was given, and its weights before and after."""
     seen: dict[str, Any] = {}
     for module in METHODS.values():
@@ -72,7 +71,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
             return model
 
         monkeypatch.setattr(module, "run", watching)
-    yield seen
+    return seen
 
 
 def moved(seen: dict[str, Any]) -> set[str]:
@@ -131,7 +130,8 @@ def test_dpo_sees_our_tokens(base: str, taught: pa.Table, tmp_path: Path, watche
     tokenizer = small_prompter().tokenizer
     texts = [tokenizer.decode(row) for row in watched["batch"]["input_ids"]]
     for chosen, rejected in zip(texts[: len(texts) // 2], texts[len(texts) // 2 :], strict=True):
-        (prompt, right), (same, wrong) = (text.replace("<|endoftext|>", "").rsplit("\n", 1) for text in (chosen, rejected))
+        both = [text.replace("<|endoftext|>", "").rsplit("\n", 1) for text in (chosen, rejected)]
+        (prompt, right), (same, wrong) = both
         assert prompt == same
         assert prompt.endswith("<|im_start|>assistant")
         assert {right[1:], wrong[1:]} == {"<|im_end|>"}
@@ -159,7 +159,8 @@ def test_an_adapter_is_one_that_anyone_can_load(supervised: Outcome, base: str) 
     config = json.loads((supervised.path / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == base
     loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), supervised.path / "adapter")
-    assert {"adapter_config.json", "adapter_model.safetensors"} == {p.name for p in (supervised.path / "adapter").iterdir()}
+    files = {path.name for path in (supervised.path / "adapter").iterdir()}
+    assert files == {"adapter_config.json", "adapter_model.safetensors"}
     assert sum(p.numel() for n, p in loaded.named_parameters() if "lora" in n) == sum(
         t.numel() for t in weights_of(supervised.path / "adapter").values()
     )
@@ -171,7 +172,8 @@ def test_two_adapters_joined_are_one_after_the_other(supervised: Outcome, base: 
 
     torch.manual_seed(5)
     stepwise = merged(load_causal(base), supervised.path / "adapter")
-    second = get_peft_model(stepwise, LoraConfig(r=3, lora_alpha=7, target_modules="all-linear", init_lora_weights=False))
+    config = LoraConfig(r=3, lora_alpha=7, target_modules="all-linear", init_lora_weights=False)
+    second = get_peft_model(stepwise, config)
     second.save_pretrained(tmp_path / "second")
     tokens = torch.arange(20)[None]
     with torch.no_grad():

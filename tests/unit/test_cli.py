@@ -313,14 +313,6 @@ def test_an_encoder_that_cannot_be_had_is_one_sentence(
     assert Registry(tmp_path / "students").versions() == []
 
 
-def test_students_show(students: Registry) -> None:
-    shown = run_json("students", "show", "--students", students.root)
-    assert shown["version"] == students.current_version()
-    assert "choice_f1" in shown["metrics"]
-    assert shown["version"] in run("students", "list", "--students", students.root).stdout
-    assert "is not a student version" in run("students", "show", "../x", "--students", students.root, code=1).stderr
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "dbt_project.yml").write_text("name: mine\nprofile: mine  # ours\nvars:\n  keep: 1\n")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -29,8 +29,8 @@ MOST_ORDERS = 19
 class Serving:
     """How an LLM student is served; other students pass over it.
 
-    `engine`: one of `ENGINES`. `base_model`: where the base model is now, a folder or a hub id, if not where it was
-    when the student was trained. `orders`: in how many orders of the candidates a tuple is asked, the answers averaged.
+    `engine`: one of `ENGINES`. `base_model`: where the base model is, a folder or a hub id, if it is no longer where it
+    was in training. `orders`: in how many orders of the candidates a tuple is asked, the answers averaged.
     `batch_tokens`: so many tokens go through the model at once. For `server`: `base_url`, the name `served_as` under
     which it has the student (default: the student's version), the environment variable `api_key_env` with the key, the
     seconds `timeout`. `local_only`: nothing is downloaded, and a server must be on this machine.
@@ -53,6 +53,41 @@ class Serving:
             raise SettingsError(f"llm_orders is {self.orders!r}; it must be a whole number from 1 to {MOST_ORDERS}")
         if self.engine == "server" and not self.base_url:
             raise SettingsError("the engine server needs llm_base_url, such as http://localhost:8000/v1")
+
+
+SETTINGS: Mapping[str, Any] = {
+    "llm_engine": "transformers",
+    "llm_model": None,
+    "llm_orders": 1,
+    "llm_base_url": None,
+    "llm_served_as": None,
+    "llm_api_key_env": "OPENAI_API_KEY",
+    "local_only": False,
+}
+"""Every setting of serving by the name that users set, with its default. Folders are relative to the dbt project."""
+
+
+def serving_of(settings: Mapping[str, Any], folder: Path) -> Serving:
+    """The serving that `settings` describe (names of `SETTINGS`; others are ignored, None means the default).
+
+    Raises SettingsError.
+    """
+    known = {name: default if settings.get(name) is None else settings[name] for name, default in SETTINGS.items()}
+    return Serving(
+        engine=known["llm_engine"],
+        base_model=placed(known["llm_model"], folder),
+        orders=known["llm_orders"],
+        base_url=known["llm_base_url"],
+        served_as=known["llm_served_as"],
+        api_key_env=known["llm_api_key_env"],
+        local_only=known["local_only"],
+    )
+
+
+def placed(model: str | None, folder: Path) -> str | None:
+    """A model's folder as seen from here where there is one in `folder`; any other name as it is."""
+    local = folder / model if model else None
+    return str(local) if local is not None and local.is_dir() else model
 
 
 @dataclass(frozen=True)

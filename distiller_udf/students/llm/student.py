@@ -6,14 +6,14 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from distiller_udf.errors import StudentDamaged, StudentError
 from distiller_udf.prompts import Asking, Question, read_reply
-from distiller_udf.records import Records
+from distiller_udf.records import Records, content_hash
 from distiller_udf.students.base import StudentInfo, check_columns
 from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.llm.causal import load_tokenizer, looks_like_a_path
@@ -21,6 +21,7 @@ from distiller_udf.students.llm.contests import log_odds
 from distiller_udf.students.llm.engine import Engine, Model, Serving, make_engine
 from distiller_udf.students.llm.prompting import Prompter
 from distiller_udf.students.odds import sigmoid
+from distiller_udf.teachers.weights import model_identity
 
 MODEL_FILE = "model.json"
 ADAPTER_FOLDER, WHOLE_FOLDER, TOKENIZER_FOLDER = "adapter", "model", "tokenizer"
@@ -94,23 +95,35 @@ class LLMStudent:
         return make_engine(self.model(), self.serving)
 
     def model(self) -> Model:
-        """The weights, found. Raises StudentError where the base model is a folder that is gone."""
+        """The weights, found. Raises StudentError where the base model is gone, or is another one."""
         whole = self.folder / WHOLE_FOLDER
-        base = str(whole) if whole.is_dir() else self.serving.base_model or self.weights.base_model
-        if looks_like_a_path(base) and not Path(base).is_dir() and self.serving.engine != "server":
-            raise StudentError(
-                f"student {self.info.version} is an adapter on the base model {base}, which is not there; set "
-                "llm_base_model (er_llm_base_model) to the folder or hub id where it is now"
-            )
         adapter = self.folder / ADAPTER_FOLDER
         return Model(
-            base=base,
+            base=str(whole) if whole.is_dir() else self._base(),
             tokenizer=self.folder / TOKENIZER_FOLDER,
             adapter=adapter if adapter.is_dir() else None,
             rank=self.weights.rank,
             max_length=self.weights.max_length,
             name=self.info.version,
         )
+
+    def _base(self) -> str:
+        """Where the base model is: where it was in training, or where the serving says that it is now."""
+        trained, given = self.weights.base_model, self.serving.base_model
+        gone = looks_like_a_path(trained) and not Path(trained).is_dir()
+        if not gone or self.serving.engine == "server":
+            return trained
+        if given is None:
+            raise StudentError(
+                f"student {self.info.version} is an adapter on the base model {trained}, which is not there; set "
+                "er_llm_model (--model) to the folder where it is now"
+            )
+        if model_identity(given) != self.weights.base_identity:
+            raise StudentError(
+                f"student {self.info.version} is an adapter on the base model {trained}, and {given} is another one; "
+                "give the same weights, or train a student on these"
+            )
+        return given
 
     def score(self, left: Records, right: Records) -> np.ndarray:
         """The calibrated probability that row i of both sides is the same entity, each pair asked by itself."""
@@ -127,19 +140,23 @@ class LLMStudent:
         return np.asarray(probabilities)
 
     def raw_log_odds(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
-        """The model's own log odds of each row against none, before calibration; 0 where a record is empty."""
+        """The model's own log odds of each row against none, before calibration; 0 where a record is empty.
+
+        Candidates are shown in an order that their content gives: the order of the rows means nothing.
+        """
         known = np.flatnonzero(~(left.empty | right.empty))
         queries, candidates = left.texts(), right.texts()
         # The same question is asked once, and a candidate that stands twice in a tuple is one.
         members: dict[tuple[int, str], dict[str, list[int]]] = {}
         for i in known.tolist():
             members.setdefault((int(tuples[i]), queries[i]), {}).setdefault(candidates[i], []).append(i)
-        asked = {(query, tuple(rows)): None for (_, query), rows in members.items()}
-        found = dict(zip(asked, log_odds(list(asked), self.engine, self.prompter, self._asking), strict=True))
+        asked = {key: (key[1], tuple(sorted(rows, key=partial(content_hash, key[1])))) for key, rows in members.items()}
+        distinct = list(dict.fromkeys(asked.values()))
+        found = dict(zip(distinct, log_odds(distinct, self.engine, self.prompter, self._asking), strict=True))
         result = np.zeros(len(left))
-        for (_, query), rows in members.items():
-            for odds, positions in zip(found[query, tuple(rows)], rows.values(), strict=True):
-                result[positions] = odds
+        for key, rows in members.items():
+            for candidate, odds in zip(asked[key][1], found[asked[key]], strict=True):
+                result[rows[candidate]] = odds
         return result
 
     def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
