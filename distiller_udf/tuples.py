@@ -110,6 +110,7 @@ def label_table(
             "confidence": pa.array([answer.confidence for answer in answers], pa.float64()),
             "probabilities": pa.array([answer.probabilities for answer in answers], pa.list_(pa.float64())),
             "explanation": pa.array([answer.explanation for answer in answers], pa.string()),
+            "explanations": pa.array([answer.explanations for answer in answers], pa.list_(pa.string())),
             "input_tokens": pa.array([answer.input_tokens for answer in answers], pa.int64()),
             "output_tokens": pa.array([answer.output_tokens for answer in answers], pa.int64()),
             "cost_usd": pa.array([answer.cost_usd for answer in answers], pa.float64()),

@@ -85,7 +85,8 @@ def publish_student(
     one_of("er_student", kind, KINDS)
     fingerprint = label_fingerprint(labels)
     known = canonical(_identified(settings))
-    version = f"{kind}-{content_hash(kind, fingerprint, known, columns, __version__, str(RECIPE))[:12]}"
+    taught = label_fingerprint(labels, reasons=bool((settings or {}).get("explanations")))
+    version = f"{kind}-{content_hash(kind, taught, known, columns, __version__, str(RECIPE))[:12]}"
     path = registry.path(version)
     if registry.exists(version):
         return Outcome(StudentInfo.read(path), path, trained=False)

@@ -12,6 +12,7 @@ from distiller_udf.errors import LabelError
 from distiller_udf.records import content_hash
 
 _SAID = ("query", "options", "choice", "teacher", "probabilities")
+_REASONS = ("explanation", "explanations")
 
 
 def in_order(labels: pa.Table) -> pa.Table:
@@ -20,20 +21,20 @@ def in_order(labels: pa.Table) -> pa.Table:
     return labels.take(pa.array(sorted(range(labels.num_rows), key=said.__getitem__), pa.int64()))
 
 
-def label_fingerprint(labels: pa.Table) -> str:
-    """A hash of all that the labels say, whatever the order of their rows.
+def label_fingerprint(labels: pa.Table, reasons: bool = False) -> str:
+    """A hash of all that the labels say, whatever the order of their rows; their `reasons` only if these matter.
 
     Raises LabelError when the table is not of the shape of `er_labels`.
     """
-    return content_hash(*sorted(label_hashes(labels)))
+    return content_hash(*sorted(label_hashes(labels, reasons)))
 
 
-def label_hashes(labels: pa.Table) -> list[str]:
+def label_hashes(labels: pa.Table, reasons: bool = False) -> list[str]:
     """What each label says, as a hash, row by row. Raises LabelError as `label_fingerprint` does."""
     missing = {"query", "options", "choice", "teacher"} - set(labels.column_names)
     if missing:
         raise LabelError(f"the label table lacks {', '.join(sorted(missing))}; pass er_labels as dbt built it")
-    columns = [name for name in _SAID if name in labels.column_names]
+    columns = [name for name in (*_SAID, *(_REASONS if reasons else ())) if name in labels.column_names]
     return [content_hash(canonical(_said(row))) for row in labels.select(columns).to_pylist()]
 
 

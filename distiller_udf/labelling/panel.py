@@ -16,7 +16,7 @@ from distiller_udf.labelling.answering import answer_questions, known_answers
 from distiller_udf.labelling.progress import OnProgress, Progress, unseen
 from distiller_udf.labels import LabelStore
 from distiller_udf.privacy import Privacy
-from distiller_udf.prompts import Answer, Posed, Question, with_costs
+from distiller_udf.prompts import Answer, Posed, Question
 from distiller_udf.records import content_hash
 from distiller_udf.teachers.base import Learner, Prepared, Teacher
 
@@ -112,8 +112,8 @@ class Panel:
         posed = _posed(teacher, texts)
         questions = {p.question.key(teacher): p.question for _, p in posed}
         known = known_answers(questions, self.store)
-        if teacher.asking.justify:
-            questions |= _reasons(teacher, texts, posed, known)
+        if reasons := _reasons(teacher, texts, posed, known):
+            questions |= reasons
             known |= self.store.get(questions)
         cost = sum((teacher.expect(q) for key, q in questions.items() if key not in known), Cost())
         yield Estimate(teacher.name, len(texts), len(questions), len(known), len(questions) - len(known), cost)
@@ -130,26 +130,24 @@ class Panel:
             mine = [by_key[p.question.key(teacher)] for p in questions]
             answers.append(teacher.asking.combine(len(texts[i][1]), questions, mine))
             keys.append(questions[0].question.key(teacher))
-        if teacher.asking.justify:
+        if teacher.asking.justify or teacher.asking.justify_each:
             answers = self._justified(teacher, texts, answers)
         return [Labelled(answer, key, teacher) for answer, key in zip(answers, keys, strict=True)]
 
     def _justified(self, teacher: Teacher, texts: Sequence[Texts], answers: list[Answer]) -> list[Answer]:
         """The answers with the reasons that the teacher gives when it is asked for them afterwards."""
-        posed = [
-            (i, Posed(teacher.asking.why(query, candidates, answer.choice), tuple(range(len(candidates)))))
-            for i, ((query, candidates), answer) in enumerate(zip(texts, answers, strict=True))
-            if answer.choice is not None and candidates
-        ]
+        asked = teacher.asking.reasons
+        posed = [(i, p) for i, answer in enumerate(answers) for p in asked(*texts[i], answer.choice)]
 
         def named(progress: Progress, /) -> None:
             self.progress(replace(progress, teacher=f"{teacher.name}, reasons"))
 
+        given = self._answers(teacher, posed, named)
+        by_key = {p.question.key(teacher): reason for (_, p), reason in zip(posed, given, strict=True)}
         result = list(answers)
-        for (i, _), reason in zip(posed, self._answers(teacher, posed, named), strict=True):
-            # Without its reason an answer is still an answer; the next run asks for it again.
-            if reason.explanation:
-                result[i] = with_costs(replace(answers[i], explanation=reason.explanation), [answers[i], reason])
+        for i, questions in _by_tuple(posed):
+            mine = [by_key[p.question.key(teacher)] for p in questions]
+            result[i] = teacher.asking.explained(answers[i], len(texts[i][1]), questions, mine)
         return result
 
     def _answers(self, teacher: Teacher, posed: Sequence[_Posed], progress: OnProgress) -> list[Answer]:
@@ -207,10 +205,9 @@ def _reasons(
         given = [answer for answer in answers if answer is not None]
         whole = len(given) == len(questions)
         choice = teacher.asking.combine(len(texts[i][1]), questions, given).choice if whole else 0
-        if choice is not None and texts[i][1]:
-            why = teacher.asking.why(*texts[i], choice)
+        for number, why in enumerate(p.question for p in teacher.asking.reasons(*texts[i], choice)):
             # An open one's key is made up: what is stored of none does not answer it.
-            found[why.key(teacher) if whole else f"open {i}"] = why
+            found[why.key(teacher) if whole else f"open {i} {number}"] = why
     return found
 
 

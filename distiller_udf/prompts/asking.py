@@ -35,8 +35,8 @@ class Asking:
     `ask`: `select` (the tuple at once) or `match` (every pair by itself, so that several candidates may match).
     `reply`: what a reply holds. `orders`: in how many orders the candidates are shown, at most as many as there are
     candidates: the given one, and turns of it drawn by `seed`; for `match`, two orders ask a pair both ways round.
-    `justify`: the reason is asked for afterwards, in a question of its own. Raises SettingsError for values that are
-    not allowed.
+    `justify`: the reason is asked for afterwards, in a question of its own. `justify_each`: so is, of every candidate,
+    why it is the match or is not. Raises SettingsError for values that are not allowed.
     """
 
     ask: Ask = "select"
@@ -44,14 +44,16 @@ class Asking:
     orders: int = 1
     seed: int = 42
     justify: bool = False
+    justify_each: bool = False
 
     def __post_init__(self) -> None:
         one_of("teacher_ask", self.ask, [ask for ask in ASKS if ask != "justify"])
         one_of("teacher_reply", self.reply, REPLIES)
         if isinstance(self.orders, bool) or not isinstance(self.orders, int) or not 1 <= self.orders <= 100:
             raise SettingsError(f"teacher_orders is {self.orders!r}; it must be a whole number from 1 to 100")
-        if not isinstance(self.justify, bool):
-            raise SettingsError(f"teacher_justify is {self.justify!r}; allowed: true, false")
+        for name in ("justify", "justify_each"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"teacher_{name} is {getattr(self, name)!r}; allowed: true, false")
 
     def pose(self, query: str, candidates: tuple[str, ...]) -> list[Posed]:
         """The questions of a tuple, the same ones each time; at least one, and none twice."""
@@ -76,9 +78,26 @@ class Asking:
         matching = posed[0].question.ask == "match"
         return with_costs((_matched if matching else _selected)(candidates, posed, answers), answers)
 
-    def why(self, query: str, candidates: tuple[str, ...], choice: int) -> Question:
-        """The question for the reason of an answer."""
-        return Question(query, candidates, "justify", "explanation", chosen=choice)
+    def reasons(self, query: str, candidates: tuple[str, ...], choice: int | None) -> list[Posed]:
+        """The questions for the reasons of an answer: that of the answer itself first, then those of each candidate."""
+        if choice is None or not candidates:
+            return []
+        whole = [Posed(_why(query, candidates, choice), tuple(range(len(candidates))))] if self.justify else []
+        pairs = enumerate(candidates) if self.justify_each else ()
+        return whole + [Posed(_why(query, (text,), int(choice == i + 1)), (i,)) for i, text in pairs]
+
+    def explained(self, answer: Answer, candidates: int, posed: Sequence[Posed], reasons: Sequence[Answer]) -> Answer:
+        """The answer with the reasons that were given; without its reason it is still an answer."""
+        given = [reason for reason in reasons if reason.explanation]
+        told = with_costs(answer, [answer, *given])
+        if self.justify and posed and reasons[0].explanation:
+            told = replace(told, explanation=reasons[0].explanation)
+        if self.justify_each and posed:
+            each: list[str | None] = [None] * candidates
+            for p, reason in list(zip(posed, reasons, strict=True))[int(self.justify) :]:
+                each[p.positions[0]] = reason.explanation
+            told = replace(told, explanations=tuple(each))
+        return told
 
     def _pair(self, query: str, candidate: str, position: int) -> list[Posed]:
         asked = [Question(query, (candidate,), "match", self.reply)]
@@ -91,6 +110,10 @@ class Asking:
         others = range(1, len(candidates))
         drawn = sorted(others, key=lambda turn: content_hash("order", str(self.seed), str(turn), query, *candidates))
         return [0, *drawn[: self.orders - 1]]
+
+
+def _why(query: str, candidates: tuple[str, ...], choice: int) -> Question:
+    return Question(query, candidates, "justify", "explanation", chosen=choice)
 
 
 def _selected(candidates: int, posed: Sequence[Posed], answers: Sequence[Answer]) -> Answer:

@@ -75,7 +75,7 @@ class Answer:
 
     `choice` is 1-based, 0 = none of them, None = abstained or failed with the reason in `error`. `confidence` and
     `probabilities` (one a candidate; None for one of which nothing
-    is known) are between 0 and 1. `failed` = there was no reply at all: such an answer
+    is known) are between 0 and 1. `explanations` say of each candidate why it is the match or is not. `failed` = there was no reply at all: such an answer
     is not stored, so the question is asked again in the next run. `cost_usd` is None where the price is unknown.
     """
 
@@ -89,6 +89,7 @@ class Answer:
     seconds: float | None = None
     error: str | None = None
     failed: bool = False
+    explanations: tuple[str | None, ...] | None = None
 
     @property
     def abstained(self) -> bool:

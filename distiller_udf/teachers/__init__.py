@@ -98,6 +98,7 @@ def _asking(settings: Mapping[str, Any]) -> Asking:
         orders=settings["teacher_orders"],
         seed=settings["seed"],
         justify=settings["teacher_justify"],
+        justify_each=settings["teacher_justify_each"],
     )
 
 

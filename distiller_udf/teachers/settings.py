@@ -28,6 +28,7 @@ SETTINGS: Mapping[str, Any] = {
     "teacher_reply": "explanation",
     "teacher_orders": 1,
     "teacher_justify": False,
+    "teacher_justify_each": False,
     "teacher_encoder": None,
     "teacher_base": "openai",
     "teacher_base_share": 0.2,
@@ -76,7 +77,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     share = whole["teacher_base_share"]
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
         raise SettingsError(f"teacher_base_share is {share!r}; it must be a number above 0, up to 1")
-    Asking(whole["teacher_ask"], whole["teacher_reply"], whole["teacher_orders"], justify=whole["teacher_justify"])
+    Asking(
+        whole["teacher_ask"],
+        whole["teacher_reply"],
+        whole["teacher_orders"],
+        justify=whole["teacher_justify"],
+        justify_each=whole["teacher_justify_each"],
+    )
 
 
 def check_text(name: str, value: object) -> None:

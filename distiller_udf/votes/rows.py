@@ -35,8 +35,9 @@ def as_labels(asked: Questions, method: str, decided: Decided) -> pa.Table:
     new |= {name: _sum(asked, name) for name in _SUMMED if name in present}
     if "label_key" in present:
         new["label_key"] = pa.array(list(_keys(asked, method)), pa.string())
-    if "explanation" in present:
-        new["explanation"] = _explanations(asked, agrees)
+    for name in ("explanation", "explanations"):
+        if name in present:
+            new[name] = _reasons(asked, agrees, name)
     if "ask" in present:
         new["ask"] = pc.if_else(pa.array(asked.is_match), "match", "select")
     new |= {f"right_{name}": shown[name].take(at) for name in ("source", "id") if f"right_{name}" in present}
@@ -69,9 +70,9 @@ def _spans(asked: Questions) -> Iterator[tuple[int, int]]:
     return zip(asked.first.tolist(), ends.tolist(), strict=True)
 
 
-def _explanations(asked: Questions, agrees: np.ndarray) -> pa.Array:
-    """The explanation of the first teacher who agrees and gave one."""
-    given = one_array(asked.labels["explanation"])
+def _reasons(asked: Questions, agrees: np.ndarray, name: str) -> pa.Array:
+    """The reasons, in a column, of the first teacher who agrees and gave some."""
+    given = one_array(asked.labels[name])
     rows = np.flatnonzero(agrees & np.asarray(given.is_valid().to_numpy(zero_copy_only=False), dtype=bool))
     questions, first = np.unique(asked.question[rows], return_index=True)
     at = np.zeros(len(asked.sizes), dtype=np.int64)

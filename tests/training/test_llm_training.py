@@ -124,6 +124,38 @@ def test_every_lesson_is_the_right_answer(taught: pa.Table) -> None:
         assert shown.get(answer, "none") == answers[query, frozenset(shown.values())]
 
 
+def test_reasons_of_candidates_are_learned_as_er_explain_asks_for_them() -> None:
+    """A pair by itself, and whether it is the match: of every tuple the chosen candidate and one other an epoch."""
+    from distiller_udf.training.llm.examples import examples
+    from distiller_udf.training.llm.settings import SFTSettings
+
+    row = label_table(1, seed=4).to_pylist()[0]
+    names = [option["record"] for option in row["options"]]
+    row |= {"choice": 2, "explanation": None, "explanations": [f"reason {i}" for i in range(len(names))]}
+    prompter = small_prompter()
+    found = examples(pa.Table.from_pylist([row]), ["name"], ["name"])
+    rows = sft.lessons(found, prompter, SFTSettings(epochs=3, explanations=True))
+    texts = [prompter.tokenizer.decode(r["input_ids"]) for r in rows]
+    why = [text for text in texts if "Why?" in text]
+    assert len(texts) == 9
+    assert len(why) == 6
+    for text in why:
+        number = int(text.split("reason ")[1][0])
+        assert f"<candidates>\n[1] {names[number]}\n</candidates>" in text
+        assert ("candidate [1] describes" in text) is (number == 1)
+        assert ("no candidate describes" in text) is (number != 1)
+    assert sum("reason 1" in text for text in why) == 3
+
+
+def test_another_reason_is_another_student_only_where_reasons_are_learned(taught: pa.Table) -> None:
+    from distiller_udf.training.fingerprint import label_fingerprint
+
+    at = taught.column_names.index("explanation")
+    other = taught.set_column(at, "explanation", pa.array(["so"] * taught.num_rows))
+    assert label_fingerprint(taught) == label_fingerprint(other)
+    assert label_fingerprint(taught, reasons=True) != label_fingerprint(other, reasons=True)
+
+
 def test_dpo_sees_our_tokens(base: str, taught: pa.Table, tmp_path: Path, watched: dict[str, Any]) -> None:
     settings = {**QUICK, "model": base, "method": "dpo", "steps": 1}
     publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)

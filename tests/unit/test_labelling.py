@@ -45,8 +45,8 @@ def test_rows_have_the_shape_of_er_labels(store: LabelStore) -> None:
     table = label_tuples(TUPLES, teachers=[teacher], store=store)
     assert table.column_names == [
         *("label_key", "left_source", "left_id", "teacher", "ask", "orders", "seed", "choice", "right_source"),
-        *("right_id", "confidence", "probabilities", "explanation", "input_tokens", "output_tokens", "cost_usd"),
-        *("error", "query", "options"),
+        *("right_id", "confidence", "probabilities", "explanation", "explanations", "input_tokens", "output_tokens"),
+        *("cost_usd", "error", "query", "options"),
     ]
     assert table["left_id"].type == table["right_id"].type == pa.int64()
     assert table["left_id"].to_pylist() == [1, 2, 3, 4, 5]

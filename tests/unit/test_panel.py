@@ -95,6 +95,21 @@ def test_reasons_are_asked_for_afterwards_and_added_to_the_bill(store: LabelStor
     assert again.asked == []
 
 
+def test_reasons_are_asked_of_every_candidate(store: LabelStore) -> None:
+    rows = tuples_of([(1, "a", [(10, "x"), (11, "a")]), (2, "b", [(12, "x")]), (3, "odd", [(13, "x")])])
+    teacher = Exact(asking=Asking(justify_each=True))
+    table = label_tuples(rows, teachers=[teacher], store=store)
+    assert table["explanations"].to_pylist() == [["because of 0", "because of 1"], ["because of 0"], None]
+    assert table["explanation"].to_pylist() == [None, None, None]
+    why = [(q.candidates, q.chosen) for q in teacher.asked if q.ask == "justify"]
+    assert why == [(('{"name":"x"}',), 0), (('{"name":"a"}',), 1), (('{"name":"x"}',), 0)]
+    both = Exact(asking=Asking(justify=True, justify_each=True))
+    table = label_tuples(rows, teachers=[both], store=store)
+    assert table["explanation"].to_pylist() == ["because of 2", "because of 0", None]
+    assert table["explanations"].to_pylist() == [["because of 0", "because of 1"], ["because of 0"], None]
+    assert len([q for q in both.asked if q.ask == "justify"]) == 1  # a lone candidate's reason is known
+
+
 def test_the_budget_stops_the_run_cleanly_and_the_next_one_goes_on(store: LabelStore) -> None:
     seen: list[Progress] = []
     budget = Budget(Limits(calls=4))

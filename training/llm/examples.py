@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +24,8 @@ ALIKE = 0.5
 class Example:
     """A labelled tuple with distinct candidates: `choice` is 1-based, 0 = none of them.
 
-    `yes` are the candidates (0-based) that are a match each by itself; `teacher` is who answered.
+    `yes` are the candidates (0-based) that are a match each by itself; `teacher` is who answered. `explanation` is the
+    reason of the choice, `reasons` say by position (0-based) why a candidate is the match or is not.
     """
 
     query: str
@@ -33,6 +34,7 @@ class Example:
     teacher: str = ""
     explanation: str | None = None
     yes: frozenset[int] = frozenset()
+    reasons: Mapping[int, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def _example(row: Mapping[str, Any]) -> Example:
     probabilities = row.get("probabilities")
     likely = {i for i, p in enumerate(probabilities or ()) if p is not None and p > ALIKE}
     yes = frozenset(likely | ({choice - 1} if choice else set()))
-    return Example(str(row["query"]), options, choice, str(row["teacher"]), row.get("explanation"), yes)
+    reasons = {i: reason for i, reason in enumerate(row.get("explanations") or ()) if reason}
+    return Example(str(row["query"]), options, choice, str(row["teacher"]), row.get("explanation"), yes, reasons)
 
 
 def _distinct(example: Example, query: str, candidates: Sequence[str]) -> Example:
@@ -74,7 +77,8 @@ def _distinct(example: Example, query: str, candidates: Sequence[str]) -> Exampl
     kept = list(dict.fromkeys(candidates))
     choice = kept.index(candidates[example.choice - 1]) + 1 if example.choice else 0
     yes = frozenset(kept.index(candidates[i]) for i in example.yes)
-    return Example(query, tuple(kept), choice, example.teacher, example.explanation, yes)
+    reasons = {kept.index(candidates[i]): reason for i, reason in example.reasons.items()}
+    return Example(query, tuple(kept), choice, example.teacher, example.explanation, yes, reasons)
 
 
 def asked(example: Example, heats: Sequence[range], multi: bool, rng: random.Random) -> list[Asked]:

@@ -62,8 +62,20 @@ def _told(
     for each in asked(example, heats, settings.multi, rng):
         question = prompter.fitting(each.question)
         yield question, [prompter.labels(question)[each.answer]]
-    if settings.explanations and example.explanation:
-        asking = Question(example.query, example.candidates, "justify", "explanation", chosen=example.choice)
-        reply = prompter.tokenizer.encode(reply_of_reason(example.explanation), add_special_tokens=False)
-        reply = reply[: EXPLANATION_TOKENS - 1]
-        yield prompter.fitting(asking, len(reply) + 1), reply
+    for question, reason in _reasons(example, rng) if settings.explanations else ():
+        reply = prompter.tokenizer.encode(reply_of_reason(reason), add_special_tokens=False)[: EXPLANATION_TOKENS - 1]
+        yield prompter.fitting(question, len(reply) + 1), reply
+
+
+def _reasons(example: Example, rng: random.Random) -> Iterator[tuple[Question, str]]:
+    """The questions for reasons that one epoch asks: of the choice, of the chosen candidate, and of another one."""
+    if example.explanation:
+        yield _why(example.query, example.candidates, example.choice), example.explanation
+    chosen = example.choice - 1
+    others = sorted(set(example.reasons) - {chosen})
+    for i in [*([chosen] if chosen in example.reasons else []), *rng.sample(others, min(1, len(others)))]:
+        yield _why(example.query, (example.candidates[i],), int(i == chosen)), example.reasons[i]
+
+
+def _why(query: str, candidates: tuple[str, ...], choice: int) -> Question:
+    return Question(query, candidates, "justify", "explanation", chosen=choice)

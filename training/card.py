@@ -1,0 +1,113 @@
+"""A student's model card: README.md in its folder, for whoever finds the folder without its makers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from distiller_udf.students.base import StudentInfo
+
+CARD = "README.md"
+
+WHAT = {
+    "lexical": "compares two records column by column: likenesses of texts, numbers and dates, weighed by a line and "
+    "corrected by trees.",
+    "encoder": "compares two records by the likenesses that a frozen pretrained encoder sees in their texts.",
+    "blend": "compares two records column by column, and asks a frozen pretrained encoder where it is unsure.",
+    "cross_encoder": "reads two records side by side with a pretrained encoder that was fine-tuned on labels.",
+    "llm": "is a language model that reads a record with its candidates and answers with one token.",
+}
+"""What each kind of student does."""
+
+LIMITS = (
+    "It learned from a teacher's answers, mistakes included; no gold label was read in training.",
+    "The figures are what held-out answers of the teacher let expect, on records like those it was trained on.",
+    "It knows the columns named above and passes over all others.",
+    "A probability is calibrated on the records that were labelled; on other data, measure before you trust it.",
+)
+LLM_LIMITS = (
+    "It reads instructions and records as one text. Records are marked as data, but one that is written to mislead a "
+    "language model may succeed.",
+    "Its explanations are what the teacher might have written, not an account of how the decision came about.",
+)
+FIGURES = ("precision", "recall", "f1", "calibration_error")
+
+
+def model_card(info: StudentInfo) -> str:
+    """The card, in Markdown; everything in it is in the manifest too."""
+    return "\n".join([*_header(info), *_what(info), *_data(info), *_figures(info), *_settings(info), *_limits(info)])
+
+
+def _header(info: StudentInfo) -> Iterator[str]:
+    """What model hubs read."""
+    yield from ("---", "library_name: distiller-udf", f"tags: [entity-resolution, {info.kind}]")
+    if base := _base_model(info):
+        yield f'base_model: "{base}"'
+    yield from ("---", "")
+
+
+def _what(info: StudentInfo) -> Iterator[str]:
+    yield from (f"# Student {info.version}", "")
+    yield f"Says whether two records are the same entity. This student {WHAT[info.kind]}"
+    yield from ("", f"- Left records: {_names(info.left_columns)}", f"- Right records: {_names(info.right_columns)}")
+    yield f"- A pair by itself is a match from a probability of {info.threshold:.4g}"
+    if info.choice:
+        yield f"- Among its rivals, from {info.choice_threshold:.4g}; a record matches one other at most"
+    else:
+        yield "- Any number of candidates may match"
+    if info.kind == "llm":
+        yield "- Weights: `adapter/`, a LoRA adapter in the layout of peft, or `model/`, all of them; with `tokenizer/`"
+    yield from ("", "```python", "import duckdb, distiller_udf", "connection = duckdb.connect()")
+    yield from ('distiller_udf.register(connection, student="this folder")', "```", "")
+
+
+def _data(info: StudentInfo) -> Iterator[str]:
+    origin, metrics = info.trained_from, info.metrics
+    rows = {
+        "answers": origin.get("labels"),
+        "teachers": ", ".join(origin.get("teachers") or []) or None,
+        "labelled pairs": metrics.get("labelled_pairs"),
+        "of them matches": metrics.get("labelled_matches"),
+        "tuples held out to calibrate and judge": metrics.get("judged_tuples"),
+        "unlabelled pairs": metrics.get("unlabelled_pairs"),
+        "fingerprint of the labels": origin.get("label_fingerprint"),
+        "version of distiller-udf": origin.get("code_version"),
+    }
+    yield from ("## Trained from", "", *_table(("", ""), [(k, v) for k, v in rows.items() if v is not None]), "")
+
+
+def _figures(info: StudentInfo) -> Iterator[str]:
+    decisions = {"a pair by itself": "pair", "a pair among its rivals": "choice"}
+    rows = [
+        (says, *(info.metrics.get(f"{name}_{figure}", "") for figure in FIGURES)) for says, name in decisions.items()
+    ]
+    yield from ("## Expected, judged by answers that were held out", "")
+    yield from (*_table(("decision", "precision", "recall", "F1", "calibration error"), rows), "")
+
+
+def _settings(info: StudentInfo) -> Iterator[str]:
+    rows = [(name, value) for name, value in sorted(info.settings.items()) if value is not None]
+    yield from ("## Settings", "", *_table(("setting", "value"), rows), "")
+
+
+def _limits(info: StudentInfo) -> Iterator[str]:
+    yield from ("## Limits", "", *(f"- {limit}" for limit in LIMITS))
+    if info.kind == "llm":
+        yield from (f"- {limit}" for limit in LLM_LIMITS)
+    yield ""
+
+
+def _base_model(info: StudentInfo) -> str:
+    settings: Mapping[str, Any] = info.settings
+    return str(settings.get("model") or settings.get("encoder") or "") if info.kind != "lexical" else ""
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in columns)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
+    yield f"| {' | '.join(columns)} |"
+    yield "|" + "---|" * len(columns)
+    for row in rows:
+        yield f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |"
