@@ -46,8 +46,8 @@ SPEED_TUPLES, GENERATED = 64, 64
 
 WHOLE = "--rank 0 --max-length 256 --batch 32 --micro-batch 32 --checkpoint-steps 500"
 LESSONS = {
-    "sft": (16_000, f"{WHOLE} --epochs 3 --learning-rate 1.5e-3 --warmup-steps 60"),
-    "half": (16_000, f"{WHOLE} --steps 80 --learning-rate 1.5e-3 --warmup-steps 40"),
+    "sft": (8_000, f"{WHOLE} --epochs 3 --learning-rate 1.5e-3 --warmup-steps 60"),
+    "half": (8_000, f"{WHOLE} --steps 80 --learning-rate 1.5e-3 --warmup-steps 40"),
     "explained": (3_000, f"{WHOLE} --epochs 1 --learning-rate 3e-4 --explanations"),
     "dpo": (1_500, "--max-length 256 --batch 32 --micro-batch 32 --learning-rate 1e-3"),
     "grpo": (

@@ -22,7 +22,7 @@ from distiller_udf.records import record_text
 SYLLABLES = tuple(consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou")
 LENGTH = 6
 CANDIDATES = (2, 4)
-CONTEXT = 1024
+CONTEXT = 4096
 SEED = 0
 
 _START, _END, _PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"

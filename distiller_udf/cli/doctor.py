@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -82,12 +84,13 @@ def check_project(folder: Path) -> Iterator[Check]:
         return
     try:
         package, sources, outputs = project.package(), project.sources(), project.outputs()
-        student = str(project.variables()["er_student"])
+        variables = project.variables()
     except DistillerError as error:
         yield Check("dbt project", False, str(error), "correct the file, then run `distiller doctor` again")
         return
     yield check_package(package, folder, project.packages_file.name)
-    yield from check_encoder(student)
+    yield from check_encoder(str(variables["er_student"]))
+    yield from check_language_model(variables)
     names = ", ".join(str(source.get("name")) for source in sources or [] if isinstance(source, dict))
     yield Check("er_sources", bool(sources), names or "no table is listed", "distiller init --source NAME=MODEL:ID")
     lacking = [name for name, plugged in outputs.items() if not plugged]
@@ -95,9 +98,24 @@ def check_project(folder: Path) -> Iterator[Check]:
     yield Check("dbt plug-in", bool(outputs) and not lacking, found, "distiller init")
 
 
+def check_language_model(variables: Mapping[str, Any]) -> Iterator[Check]:
+    """Whether a language model can be fine-tuned here, where that is the student that is set."""
+    if variables["er_student"] != "llm":
+        return
+    from distiller_udf.students.llm.causal import INSTALL
+
+    missing = [name for name in ("torch", "transformers", "peft", "trl", "datasets") if find_spec(name) is None]
+    said = f"er_student is llm; {'not installed: ' + ', '.join(missing) if missing else 'what trains it is here'}"
+    yield Check("language model", not missing, said, INSTALL)
+    if variables["er_llm_model"] is None:
+        yield Check(
+            "base model", False, "er_llm_model is not set", "set it to a folder, or the id of a model on the hub"
+        )
+
+
 def check_encoder(student: str) -> Iterator[Check]:
     """Whether a student that uses an encoder can be trained and loaded here; nothing where it uses none."""
-    if student == "lexical":
+    if student in ("lexical", "llm"):
         return
     from distiller_udf.encoding.loading import torch_module
 
@@ -122,12 +140,15 @@ def check_student(root: Path, name: str) -> Check:
     """The current student, loaded for real."""
     from distiller_udf.registry import Registry
     from distiller_udf.students import load_student
+    from distiller_udf.students.llm import LLMStudent
 
     try:
-        info = load_student(Registry(root, name).current()).info
+        student = load_student(Registry(root, name).current())
+        if isinstance(student, LLMStudent):
+            student.model()  # its base model must be there
     except DistillerError as error:
         return Check("student", False, str(error), "dbt build, or distiller train", needed=False)
-    return Check("student", True, f"{info.version}, threshold {info.threshold:.3f}")
+    return Check("student", True, f"{student.info.version}, threshold {student.info.threshold:.3f}")
 
 
 def check_label_store(path: Path) -> Check:

@@ -300,7 +300,7 @@ def test_an_unknown_student_or_teacher_lists_what_is_allowed(tmp_path: Path) -> 
     project = linked(tmp_path)
     assert "embedded, openai, vllm, encoder, imported" in project.error("build", variables={"er_teacher": "oracle"})
     message = project.error("build", variables={"er_student": "oracle"})
-    assert 'er_student is "oracle". Allowed: lexical, encoder, blend.' in message
+    assert 'er_student is "oracle". Allowed: lexical, encoder, blend, cross_encoder, llm.' in message
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 1.5, "x", True])

@@ -212,7 +212,7 @@ def test_another_seed_gives_other_files(school: School, folders: dict[str, Path]
 def test_no_file_is_a_pickle(folders: dict[str, Path]) -> None:
     for folder in folders.values():
         suffixes = {p.suffix for p in folder.rglob("*") if p.is_file()}
-        assert suffixes <= {".json", ".txt", ".parquet", ".safetensors"}
+        assert suffixes <= {".json", ".txt", ".parquet", ".safetensors", ".md"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

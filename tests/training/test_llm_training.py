@@ -295,7 +295,7 @@ def test_batches_must_fit_together(base: str, taught: pa.Table, tmp_path: Path) 
     for own, message in (
         ({"batch": 6, "micro_batch": 4}, "a multiple of micro_batch, which is 4"),
         ({"method": "grpo", "batch": 4, "generations": 3}, "a multiple of generations, which is 3"),
-        ({"max_length": 4096}, "the model reads 1024 tokens"),
+        ({"max_length": 8192}, "the model reads 4096 tokens"),
     ):
         with pytest.raises(SettingsError, match=message):
             publish_student(taught, Registry(tmp_path), kind="llm", settings={**QUICK, "model": base, **own})

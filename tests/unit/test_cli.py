@@ -416,6 +416,18 @@ def test_doctor_says_what_a_student_with_an_encoder_lacks(project: Path, monkeyp
     assert "er_student is blend, and the encoder needs torch and transformers" in check["found"]
 
 
+def test_doctor_says_what_a_language_model_lacks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("init", "--project-dir", project, "--source", "crm=stg_crm:id")
+    file = project / "dbt_project.yml"
+    file.write_text(file.read_text().replace("er_sources:", "er_student: llm\n  er_sources:"))
+    monkeypatch.setattr("distiller_udf.cli.doctor.find_spec", lambda name: None if name in ("trl", "peft") else name)
+    checks = {each["name"]: each for each in doctor_checks(project)}
+    assert checks["language model"]["found"] == "er_student is llm; not installed: peft, trl"
+    assert checks["base model"]["found"] == "er_llm_model is not set"
+    assert not checks["language model"]["ok"]
+    assert not checks["base model"]["ok"]
+
+
 def test_doctor_says_that_the_package_is_gone(project: Path) -> None:
     run("init", "--project-dir", project, "--source", "crm=stg_crm:id")
     (project / "packages.yml").write_text("packages:\n  - local: ../gone/distiller_udf\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,7 +33,8 @@ class Serving:
     was in training. `orders`: in how many orders of the candidates a tuple is asked, the answers averaged.
     `batch_tokens`: so many tokens go through the model at once. For `server`: `base_url`, the name `served_as` under
     which it has the student (default: the student's version), the environment variable `api_key_env` with the key, the
-    seconds `timeout`. `local_only`: nothing is downloaded, and a server must be on this machine.
+    seconds `timeout`. `arguments` are further ones of `vllm.LLM`, such as dtype or tensor_parallel_size. `local_only`:
+    nothing is downloaded, and a server must be on this machine.
     Raises SettingsError for a value that is not allowed.
     """
 
@@ -45,6 +46,7 @@ class Serving:
     served_as: str | None = None
     api_key_env: str = "OPENAI_API_KEY"
     timeout: float = 120.0
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     local_only: bool = False
 
     def __post_init__(self) -> None:
@@ -53,12 +55,17 @@ class Serving:
             raise SettingsError(f"llm_orders is {self.orders!r}; it must be a whole number from 1 to {MOST_ORDERS}")
         if self.engine == "server" and not self.base_url:
             raise SettingsError("the engine server needs llm_base_url, such as http://localhost:8000/v1")
+        if not isinstance(self.arguments, Mapping):
+            raise SettingsError(f"llm_engine_arguments is {self.arguments!r}; it must be a mapping")
+        if self.arguments.get("trust_remote_code"):
+            raise SettingsError("trust_remote_code would run code that comes with the model; it is not allowed")
 
 
 SETTINGS: Mapping[str, Any] = {
     "llm_engine": "transformers",
     "llm_model": None,
     "llm_orders": 1,
+    "llm_engine_arguments": None,
     "llm_base_url": None,
     "llm_served_as": None,
     "llm_api_key_env": "OPENAI_API_KEY",
@@ -77,6 +84,7 @@ def serving_of(settings: Mapping[str, Any], folder: Path) -> Serving:
         engine=known["llm_engine"],
         base_model=placed(known["llm_model"], folder),
         orders=known["llm_orders"],
+        arguments=known["llm_engine_arguments"] or {},
         base_url=known["llm_base_url"],
         served_as=known["llm_served_as"],
         api_key_env=known["llm_api_key_env"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,9 @@ PLAIN_TEMPLATE = (
 
 TEMPLATE_ARGUMENTS: Mapping[str, Any] = {"enable_thinking": False}
 """A student answers at once; templates that know no thinking pass over this."""
+
+REMEMBERED = 1024
+"""So many prompts are kept: whether a question fits is asked shortly before it is asked itself."""
 
 _SHORTEST_VALUE = 8
 
@@ -46,6 +50,7 @@ class Prompter:
         if not tokenizer.chat_template:
             tokenizer.chat_template = PLAIN_TEMPLATE
         self._own_system = _takes_system(tokenizer)
+        self._rendered = lru_cache(REMEMBERED)(self._render)
 
     def conversation(self, question: Question) -> list[dict[str, str]]:
         """The chat messages of a question; the instructions go to the user where the template has no place for them."""
@@ -56,6 +61,9 @@ class Prompter:
 
     def tokens(self, question: Question) -> tuple[int, ...]:
         """The prompt's tokens, up to where the answer begins."""
+        return self._rendered(question)
+
+    def _render(self, question: Question) -> tuple[int, ...]:
         rendered = self.tokenizer.apply_chat_template(
             self.conversation(question), add_generation_prompt=True, return_dict=True, **TEMPLATE_ARGUMENTS
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,15 +19,19 @@ from distiller_udf.records import Records, content_hash
 from distiller_udf.students.base import StudentInfo, check_columns
 from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.llm.causal import load_tokenizer, looks_like_a_path
-from distiller_udf.students.llm.contests import log_odds
+from distiller_udf.students.llm.contests import Tuple, log_odds
 from distiller_udf.students.llm.engine import Engine, Model, Serving, make_engine
 from distiller_udf.students.llm.prompting import Prompter
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.teachers.weights import model_identity
 
+logger = logging.getLogger(__name__)
+
 MODEL_FILE = "model.json"
 ADAPTER_FOLDER, WHOLE_FOLDER, TOKENIZER_FOLDER = "adapter", "model", "tokenizer"
 EXPLANATION_TOKENS = 160
+TUPLES_AT_ONCE = 512
+SAID_SECONDS = 30.0
 EMPTY = "A record is empty, so there is nothing to compare."
 
 
@@ -152,12 +158,22 @@ class LLMStudent:
             members.setdefault((int(tuples[i]), queries[i]), {}).setdefault(candidates[i], []).append(i)
         asked = {key: (key[1], tuple(sorted(rows, key=partial(content_hash, key[1])))) for key, rows in members.items()}
         distinct = list(dict.fromkeys(asked.values()))
-        found = dict(zip(distinct, log_odds(distinct, self.engine, self.prompter, self._asking), strict=True))
+        found = dict(zip(distinct, self._asked(distinct), strict=True))
         result = np.zeros(len(left))
         for key, rows in members.items():
             for candidate, odds in zip(asked[key][1], found[asked[key]], strict=True):
                 result[rows[candidate]] = odds
         return result
+
+    def _asked(self, tuples: Sequence[Tuple]) -> Iterator[np.ndarray]:
+        """The log odds of each tuple, so many tuples at a time; long work says how far it is."""
+        said = time.monotonic()
+        for start in range(0, len(tuples), TUPLES_AT_ONCE):
+            yield from log_odds(tuples[start : start + TUPLES_AT_ONCE], self.engine, self.prompter, self._asking)
+            if time.monotonic() - said >= SAID_SECONDS:
+                said = time.monotonic()
+                done = min(start + TUPLES_AT_ONCE, len(tuples))
+                logger.info("%s has answered %d of %d questions", self.info.version, done, len(tuples))
 
     def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         """The probability of each row given the other rows of its tuple; rows without a probability stay without."""

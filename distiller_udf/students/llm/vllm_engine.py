@@ -41,6 +41,7 @@ class VLLMEngine:
         if self._model.adapter is not None:
             room = next((rank for rank in _RANKS if rank >= self._model.rank), _RANKS[-1])
             settings |= {"enable_lora": True, "max_lora_rank": room, "max_loras": 1}
+        settings |= self._serving.arguments
         try:
             return self._vllm.LLM(model=self._model.base, tokenizer=str(self._model.tokenizer), **settings)
         except Exception as error:
