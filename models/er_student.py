@@ -6,6 +6,10 @@ def model(dbt, session):
     from distiller_udf.plugin import project_folder
     from distiller_udf.training import er_student
 
+    def weighed():
+        # Named for dbt, never read: a test that fails on the comparisons stops the student and all that follows.
+        return dbt.ref("er_student_comparisons")
+
     return er_student.student_model(
         session,
         labels=dbt.ref("er_votes"),

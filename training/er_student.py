@@ -19,8 +19,10 @@ from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.llm import placed
 
 from .ensure import ensure_student
+from .evaluation_set import learned, not_learned, split
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,7 +52,7 @@ def student_model(
     settings: Mapping[str, Any],
     folder: Path,
 ) -> pa.Table:
-    """The rows of the dbt model `er_student`; trains when the labels changed.
+    """The rows of the dbt model `er_student`; trains when the labels changed, unless `distiller retrain` does that.
 
     `labels` are the rows of `er_votes`. `settings` are its er_* variables, `folder` is the dbt project that their paths
     are relative to. Without any candidate pair there is nothing to decide, so no student is needed and none is trained.
@@ -65,8 +67,14 @@ def student_model(
     wanted = imported_models(settings)
     if answered.num_rows == 0 and wanted:
         raise TrainingError(_no_imported_labels(wanted, folder / settings["label_store"]))
+    to_learn = answered
+    if settings["training"] == "schedule":
+        to_learn, _ = split(answered, settings["evaluation_share"])
+        if is_usable(registry):
+            _say_what_is_newer(to_learn, registry)
+            return student_table(registry)
     ensure_student(
-        answered,
+        to_learn,
         registry,
         kind=settings["student"],
         settings=training_settings(settings, folder),
@@ -76,11 +84,27 @@ def student_model(
     return student_table(registry)
 
 
+def is_usable(registry: Registry) -> bool:
+    """Whether there is a current student that can answer."""
+    current = registry.current_version()
+    return current is not None and registry.exists(current)
+
+
+def _say_what_is_newer(labels: pa.Table, registry: Registry) -> None:
+    current = registry.current()
+    newer = not_learned(labels, learned(current)).num_rows
+    if newer:
+        logger.info("%d labels are newer than %s; `distiller retrain` weighs a student of them", newer, current.name)
+
+
 def training_settings(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The settings of training, from the er_* variables as dbt has them, without those of other kinds of student."""
     chosen: dict[str, Any] = {"seed": settings["seed"], "multi": constraint(settings) == "none"}
     if settings["target_precision"] is not None:
         chosen["target_precision"] = settings["target_precision"]
+    if settings["student"] == "llm":
+        chosen |= {"local_only": settings["local_only"], "model": placed(settings["llm_model"], folder)}
+        return {**chosen, **(settings["llm_training"] or {})}
     if settings["student"] != "lexical":
         local = folder / settings["student_encoder"]
         chosen["encoder"] = str(local) if local.is_dir() else settings["student_encoder"]

@@ -10,10 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from distiller_udf.comparison.profile import Profile, profile
 from distiller_udf.errors import TrainingError, one_of
 from distiller_udf.records import Records
 from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.odds import sigmoid
 
+from .card import CARD, model_card
 from .data import LabelledPairs, labelled_pairs, read_candidates
 from .decisions import Decisions, counts, decided
 from .fingerprint import label_hashes
@@ -78,6 +81,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     trained.student(info).save(folder)
     (folder / LABELS_FILE).write_text("".join(f"{said}\n" for said in sorted(label_hashes(labels))), encoding="utf-8")
+    _profile(trained, material).write(folder)
+    (folder / CARD).write_text(model_card(info), encoding="utf-8")
     info = info.write(folder)
     report("done", 1.0)
     return info
@@ -91,6 +96,12 @@ def _decided(trained: Trained, material: Material[CommonSettings]) -> Decisions:
     decisions = decided(trained.log_odds[judged], pairs.take(judged), pool.of_labelled(judged), material.settings)
     metrics = {**decisions.metrics, "judged_tuples": decisions.metrics["labelled_tuples"], **counts(pairs)}
     return replace(decisions, metrics=metrics)
+
+
+def _profile(trained: Trained, material: Material[CommonSettings]) -> Profile:
+    """What the candidates are like, so that it can be told when they have drifted away."""
+    log_odds = trained.log_odds if trained.judged is None else trained.log_odds[trained.judged]
+    return profile(material.left, material.right, sigmoid(log_odds))
 
 
 def _material(
@@ -111,11 +122,10 @@ def _material(
 
 
 def _shareable(settings: CommonSettings) -> dict[str, Any]:
-    """The settings as a manifest keeps them: of an encoder's folder, whose weights are copied, the name alone."""
+    """The settings as a manifest keeps them: of folders whose weights are copied, the name alone."""
     known = asdict(settings)
-    if "encoder" in known and (folder := Path(known["encoder"])).is_dir():
-        known["encoder"] = folder.name
-    return known
+    copied = {name: Path(known[name]) for name in ("encoder", "start") if known.get(name)}
+    return {**known, **{name: folder.name for name, folder in copied.items() if folder.is_dir()}}
 
 
 def _filled(left: Records, right: Records, multi: bool) -> tuple[Records, Records]:

@@ -16,6 +16,7 @@ COMMANDS = {
     "labels": "Import, export, show and delete the teachers' labels.",
     "train": "Train a student from labels and make it the current one.",
     "retrain": "Train a student from new labels; promote it only where it is not worse.",
+    "drift": "Ask the teacher about a sample of today's decisions; is the student still right?",
     "evaluate": "Measure matches against known pairs: precision, recall, F1.",
     "score": "Score pairs of records: Parquet in, Parquet out.",
     "students": "List, show, promote and roll back trained students.",

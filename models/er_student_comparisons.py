@@ -1,0 +1,9 @@
+"""One row a comparison that `distiller retrain` made of a challenger and the student that was current then."""
+
+
+def model(dbt, session):
+    dbt.config(materialized="table")
+    from distiller_udf import pipeline
+    from distiller_udf.plugin import project_folder
+
+    return pipeline.student_comparisons(settings=dbt.config.meta_get("er"), folder=project_folder())

@@ -1,0 +1,76 @@
+"""`distiller retrain` killed at 30 random moments: a reader always finds a whole student that was promoted."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from conftest import label_table, make_people
+
+from distiller_udf.comparison import Archive
+from distiller_udf.registry import Registry
+from distiller_udf.students import load_student
+
+DISTILLER = Path(sys.executable).parent / "distiller"
+KILLS = 30
+
+
+def pairs_of(labels: pa.Table) -> pa.Table:
+    """The labels' own tuples as rows of er_pairs."""
+    keys = {"left_source": "l", "right_source": "r"}
+    return pa.Table.from_pylist(
+        [
+            {
+                **keys,
+                "left_id": row["left_id"],
+                "right_id": o["id"],
+                "left_record": row["query"],
+                "right_record": o["record"],
+            }
+            for row in labels.to_pylist()
+            for o in row["options"]
+        ]
+    )
+
+
+def test_a_killed_retraining_never_leaves_a_broken_or_missing_student(tmp_path: Path) -> None:
+    labels = label_table(make_people(60 + KILLS))
+    registry = Registry(tmp_path / "students")
+    pq.write_table(pairs_of(labels), tmp_path / "pairs.parquet")
+
+    def start(rows: int) -> subprocess.Popen[bytes]:
+        """A retraining with so many labels: more than the last time, so that there is always something to do."""
+        file = tmp_path / f"labels-{rows}.parquet"
+        pq.write_table(labels.slice(0, rows), file)
+        where = ["--pairs", str(tmp_path / "pairs.parquet"), "--students", str(registry.root)]
+        # The smallest difference counts as none: every challenger takes the place that it fights for.
+        easy = ["--margin", "1", "--risk", "1", "--vars", "{er_calibration_margin: 1}"]
+        command = [str(DISTILLER), "retrain", "--labels", str(file), *where, *easy]
+        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    began = time.monotonic()
+    assert start(58).wait() == 0
+    seconds = time.monotonic() - began
+    draw, killed = random.Random(5), 0
+    for i in range(KILLS):
+        process, began = start(60 + i), time.monotonic()
+        try:
+            process.wait(seconds * 1.1 * (i + draw.random()) / KILLS)
+            seconds = min(seconds, time.monotonic() - began)  # the machine has less to do than before
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            killed += process.wait() == -signal.SIGKILL
+        current = load_student(registry.current()).info.version
+        assert current in {c.challenger for c in Archive(registry.folder).all() if c.promoted}
+    assert killed >= KILLS / 2, "the kills were meant to come in time"
+    assert len(registry.names()) > 1, "some were meant to come after a training"
+    assert start(60 + KILLS).wait() in (0, 10)
+    assert start(60 + KILLS).wait() == 10
+    assert [info.version for info in registry.versions()] == registry.names()
+    assert registry.current_version() in {c.challenger for c in Archive(registry.folder).all() if c.promoted}

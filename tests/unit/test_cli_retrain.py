@@ -1,0 +1,134 @@
+"""`distiller retrain` and `distiller students compare` on Parquet files: outcomes, exit codes, what is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from commands import run, run_json
+from conftest import label_table, make_people
+
+from distiller_udf.comparison import Archive
+from distiller_udf.registry import Registry
+from distiller_udf.training.evaluation_set import split
+
+PEOPLE = make_people(160)
+
+
+def pairs_of(labels: pa.Table) -> pa.Table:
+    """The labels' own tuples as rows of er_pairs."""
+    rows = [
+        {
+            "left_source": "l",
+            "left_id": row["left_id"],
+            "right_source": "r",
+            "right_id": option["id"],
+            "left_record": row["query"],
+            "right_record": option["record"],
+        }
+        for row in labels.to_pylist()
+        for option in row["options"]
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    labels = label_table(PEOPLE)
+    gold = pa.table({"left_id": list(range(160)), "right_id": list(range(160))})
+    wrong = [{**row, "choice": row["choice"] and row["choice"] % 5 + 1} for row in labels.to_pylist()]
+    tables = {
+        "few": labels.slice(0, 100),
+        "all": labels,
+        # A teacher that has gone mad on all that there is to learn from.
+        "wrong": pa.concat_tables(
+            [split(pa.Table.from_pylist(wrong, schema=labels.schema), 0.3)[0], split(labels, 0.3)[1]]
+        ),
+        "pairs": pairs_of(labels),
+        "gold": gold,
+    }
+    for name, table in tables.items():
+        pq.write_table(table, folder / f"{name}.parquet")
+    return {name: folder / f"{name}.parquet" for name in tables}
+
+
+@pytest.fixture
+def options(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    monkeypatch.chdir(tmp_path)
+    share = ["--evaluation-share", 0.3]
+    return ["--pairs", files["pairs"], "--gold", files["gold"], "--students", tmp_path / "students", *share]
+
+
+def test_the_outcome_is_the_exit_code(files: dict[str, Path], options: list[object], tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "students")
+    first = run_json("retrain", "--labels", files["few"], *options)
+    assert (first["outcome"], first["trained"]) == ("promoted", True)
+    assert run_json("retrain", "--labels", files["few"], *options, code=10)["outcome"] == "nothing new"
+
+    mad = ["--labels", files["wrong"], *options, "--max-change", 0.1]
+    refused = run_json("retrain", *mad, code=20)
+    assert "worse by more than 0.01 with probability 1.00" in refused["why"]
+    assert any(
+        reason.endswith("of the matched pairs change, where 10.0% may change")
+        for reason in refused["comparison"]["reasons"]
+    )
+    assert registry.current_version() == first["current"]
+    assert "was rejected on" in run("retrain", *mad, code=10).stderr
+
+    done = run("retrain", "--labels", files["all"], *options)
+    assert "takes the place of" in done.stderr
+    assert "What changes downstream" in done.stdout
+    assert "F1 against 160 known matches" in done.stdout
+    gold = Archive(registry.folder).all()[-1].gold
+    assert gold is not None
+    # A quarter of the people have no candidate that is right.
+    assert 0.7 < gold.challenger.value <= 120 * 2 / (120 + 160)
+
+
+def test_a_dry_run_trains_nothing(files: dict[str, Path], options: list[object], tmp_path: Path) -> None:
+    said = run("retrain", "--labels", files["few"], *options, "--dry-run").stderr
+    assert "there is no student yet" in said
+    assert Registry(tmp_path / "students").names() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "message"),
+    [
+        ([], 2, "give --database, or --labels and --pairs"),
+        (["--database", "none.duckdb"], 1, "there is no database at none.duckdb; run `dbt build` first"),
+        (["--margin", 2], 2, "--margin"),
+        (["--vars", "{er_promotion_risk: often}"], 1, "er_promotion_risk is 'often'; it must be a number from 0 to 1"),
+        (["--vars", "{er_student_path: there}"], 1, "er_student_path names a given student"),
+        (["--vars", "{er_promotion_riks: 1}"], 1, "did you mean er_promotion_risk?"),
+    ],
+    ids=str,
+)
+def test_wrong_options_say_what_to_do(
+    given: list[object], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in run("retrain", *given, code=code).output
+
+
+def test_versions_are_compared_anew_or_as_they_were(
+    files: dict[str, Path], options: list[object], tmp_path: Path
+) -> None:
+    first = run_json("retrain", "--labels", files["few"], *options)["current"]
+    second = run_json("retrain", "--labels", files["all"], *options)["current"]
+    where = ["--students", tmp_path / "students"]
+    remembered: dict[str, Any] = run_json("students", "compare", second, first, *where)
+    assert remembered == json.loads(
+        next((tmp_path / "students" / "default" / ".comparisons").glob(f"*against-{first}-*")).read_text()
+    )
+    other = run("students", "compare", first, *where, code=1).output
+    assert f"{first} has not been weighed against {second}; give --database" in other
+    share = ["--vars", "{er_evaluation_share: 0.3}"]
+    turned = run_json("students", "compare", first, "--labels", files["all"], *options[:-2], *share)
+    assert turned["changes"]["pairs_gained"] == remembered["changes"]["pairs_lost"]
+    assert turned["difference"]["f1"]["value"] == pytest.approx(-remembered["difference"]["f1"]["value"])
+    assert Registry(tmp_path / "students").current_version() == second

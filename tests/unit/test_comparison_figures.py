@@ -1,0 +1,102 @@
+"""Figures with their intervals, against values worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from distiller_udf.comparison import Judged, difference, figures
+from distiller_udf.comparison.figures import calibration_error, counts, log_loss, measures, resampled
+
+
+def judged(rows: list[tuple[int, float, bool, float]], weights: list[float] | None = None) -> Judged:
+    """Rows of (tuple, probability, matched, label)."""
+    tuples, probabilities, matched, labels = (np.asarray(column) for column in zip(*rows, strict=True))
+    return Judged(probabilities, matched, labels, np.asarray(weights or [1.0] * len(rows)), tuples)
+
+
+# Tuple 0: found. Tuple 1: the wrong one. Tuple 2: rightly none. Tuple 3: missed.
+HAND = judged(
+    [
+        (0, 0.9, True, 1),
+        (0, 0.1, False, 0),
+        (1, 0.8, True, 0),
+        (1, 0.3, False, 1),
+        (2, 0.2, False, 0),
+        (3, 0.4, False, 1),
+    ]
+)
+
+
+def many(right: list[bool]) -> Judged:
+    """One true pair a tuple, found or missed."""
+    return judged([(i, 0.9 if found else 0.1, found, 1.0) for i, found in enumerate(right)])
+
+
+def test_figures_are_those_worked_by_hand() -> None:
+    found = figures(HAND)
+    assert found.precision.value == pytest.approx(1 / 2)
+    assert found.recall.value == pytest.approx(1 / 3)
+    assert found.f1.value == pytest.approx(2 / 5)
+    assert found.select_accuracy.value == pytest.approx(2 / 4)
+    losses = [0.9, 0.9, 0.2, 0.3, 0.8, 0.4]
+    assert found.log_loss == pytest.approx(-sum(map(math.log, losses)) / 6)
+    # Every probability has a bin of its own: 0.1, 0.1, 0.8, 0.7, 0.2, 0.6 off.
+    assert found.calibration_error == pytest.approx(2.5 / 6)
+
+
+def test_tuples_are_counted_one_by_one() -> None:
+    assert counts(HAND).tolist() == [[1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
+    assert measures(np.asarray([0.0, 0.0, 0.0])) == {"f1": 0, "precision": 0, "recall": 0}
+
+
+def test_a_candidate_of_little_weight_beside_the_chosen_one_settles_no_tuple() -> None:
+    beside = judged([(0, 0.9, True, 1), (0, 0.8, True, 0)], [1.0, 0.25])
+    assert counts(beside).tolist() == [[1.0, 1.25, 1.0, 1.0]]
+
+
+def test_opposite_errors_in_one_bin_cancel_in_the_calibration_error() -> None:
+    assert calibration_error(judged([(0, 0.55, True, 1), (1, 0.55, True, 0)])) == pytest.approx(0.05)
+    assert log_loss(judged([(0, 1.0, True, 1)])) == pytest.approx(0, abs=1e-5)
+
+
+def test_draws_take_as_many_tuples_as_there_are() -> None:
+    sums = resampled(np.ones((7, 2)), seed=1, resamples=50)
+    assert (sums == 7).all()
+    assert (resampled(counts(HAND), 3) == resampled(counts(HAND), 3)).all()
+    assert (resampled(counts(HAND), 3) != resampled(counts(HAND), 4)).any()
+
+
+def test_the_interval_of_a_recall_is_that_of_a_binomial() -> None:
+    """60 of 100 found: the binomial's own 2.5 % and 97.5 % are 50 and 69 or 70."""
+    found = figures(many([True] * 60 + [False] * 40)).recall
+    assert found.value == pytest.approx(0.6)
+    assert found.low == pytest.approx(0.50, abs=0.015)
+    assert found.high == pytest.approx(0.695, abs=0.015)
+
+
+def test_students_that_decide_alike_do_not_differ_at_all() -> None:
+    apart = difference(HAND, HAND, margin=0.01)
+    assert (apart.f1.value, apart.f1.low, apart.f1.high, apart.risk) == (0, 0, 0, 0)
+
+
+def test_the_difference_is_drawn_in_pairs() -> None:
+    """Both miss the same 40 tuples and the challenger two more: only these two vary."""
+    new, old = many([True] * 58 + [False] * 42), many([True] * 60 + [False] * 40)
+    apart = difference(new, old, margin=0.0)
+    assert apart.select_accuracy.value == pytest.approx(-0.02)
+    assert -0.06 <= apart.select_accuracy.low < apart.select_accuracy.high <= 0
+    # At least one of the two is drawn: 1 - 0.98 ** 100.
+    assert apart.risk == pytest.approx(1 - 0.98**100, abs=0.03)
+    assert difference(old, new, margin=0.0).risk == 0
+
+
+def test_no_tuples_are_no_reason_to_fail() -> None:
+    nothing = Judged(*(np.zeros(0) for _ in range(4)), np.zeros(0, dtype=np.int64))
+    nothing = Judged(
+        nothing.probabilities, nothing.matched.astype(bool), nothing.labels, nothing.weights, nothing.tuples
+    )
+    assert figures(nothing).f1.value == 0
+    assert figures(nothing).calibration_error == 0

@@ -1,0 +1,199 @@
+"""Measure drift: ask the teacher again about a sample of today's decisions, and look at today's pairs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from distiller_udf.comparison.drift import FEW, Agreement, Shift, agreement, shifts
+from distiller_udf.comparison.profile import Profile, count_words, profile
+from distiller_udf.pipeline.relations import TUPLE_KEYS
+from distiller_udf.pipeline.snapshot import Snapshot
+from distiller_udf.students import Student
+
+from .data import read_candidates
+from .er_student import sampled
+from .evaluation_set import EvaluationSet, judge
+from .settings import CommonSettings
+
+FOLDER = ".drift"
+"""Beside the versions: what was measured, a file each time."""
+
+Asked = tuple[pa.Table, str | None]
+"""Labels of one voice, and why the asking ended early, if it did."""
+
+# The very questions of er_tuples: what the teacher has answered for training is not asked again.
+_TUPLES = """
+    with drawn as (
+        select left_source, left_id
+        from (select distinct left_source, left_id from er_pairs)
+        order by md5(concat_ws(':', $draw, left_source, left_id::varchar)), left_source, left_id
+        limit $count
+    )
+    select
+        left_source,
+        left_id,
+        any_value(left_record) as query,
+        list(
+            struct_pack(source := right_source, id := right_id, record := right_record)
+            order by md5(concat_ws(':', $seed, left_source, left_id::varchar, right_source, right_id::varchar))
+        ) as candidates
+    from er_pairs
+    semi join drawn using (left_source, left_id)
+    group by all
+    order by left_source, left_id
+"""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What was measured. `promised` is the agreement that held-out labels let expect; `stopped` why asking ended early.
+
+    `agreement` is None where too few were answered, `shifts` is empty where the student has no profile.
+    """
+
+    measured_at: str
+    student: str
+    draw: int
+    tuples: int
+    answered: int
+    agreement: Agreement | None
+    promised: float | None
+    shifts: tuple[Shift, ...]
+    drifted: bool
+    reasons: tuple[str, ...]
+    stopped: str | None = None
+
+    def write(self, folder: Path) -> Path:
+        """Write it as JSON beside the versions, one file for a moment."""
+        path = folder / FOLDER / f"{self.measured_at.replace(':', '')}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_name(f".{path.name}.staged")
+        staged.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        staged.replace(path)
+        return path
+
+
+def drawn_tuples(snapshot: Snapshot, count: int, draw: int, seed: int) -> pa.Table:
+    """Questions about so many left records, drawn at random by `draw`; `seed` is the er_seed of er_tuples."""
+    values = {"draw": draw, "count": count, "seed": seed}
+    return snapshot.connection.sql(_TUPLES, params=values).to_arrow_table()
+
+
+def measure(
+    snapshot: Snapshot,
+    student: Student,
+    folder: Path,
+    held_out: pa.Table,
+    settings: Mapping[str, Any],
+    draw: int,
+    ask: Callable[[pa.Table], Asked],
+    multi: bool,
+) -> Drift:
+    """Measure how far decisions and pairs have drifted; `snapshot` has er_pairs and er_matches.
+
+    `folder` is the student's. `ask` has the teacher answer tuples. `settings` are er_seed, er_drift_tuples and
+    er_drift_psi. Raises StudentError.
+    """
+    tuples = drawn_tuples(snapshot, settings["drift_tuples"], draw, settings["seed"])
+    labels, stopped = ask(tuples)
+    answers = [row for row in labels.to_pylist() if row["choice"] is not None]
+    found = agreement(*_decisions(snapshot, answers)) if len(answers) >= FEW else None
+    promised = _promised(student, folder, held_out, multi)
+    moved = _shifts(snapshot, folder)
+    reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings["drift_psi"])]
+    return Drift(
+        measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        student=student.info.version,
+        draw=draw,
+        tuples=tuples.num_rows,
+        answered=len(answers),
+        agreement=found,
+        promised=promised,
+        shifts=tuple(moved),
+        drifted=any(bad for bad, _ in reasons),
+        reasons=tuple(sentence for _, sentence in sorted(reasons, key=lambda reason: not reason[0])),
+        stopped=stopped,
+    )
+
+
+def _decisions(
+    snapshot: Snapshot, answers: list[dict[str, Any]]
+) -> tuple[list[frozenset[object]], list[object | None]]:
+    """Today's matches of the answered left records, and whom the teacher chose, row by row."""
+    matched: dict[tuple[Any, Any], set[object]] = {}
+    keys = ", ".join((*TUPLE_KEYS, "right_source", "right_id"))
+    for *left, source, key in snapshot.table("er_matches").select(keys).fetchall():
+        matched.setdefault((left[0], str(left[1])), set()).add((source, str(key)))
+    ours: list[frozenset[object]] = []
+    theirs: list[object | None] = []
+    for row in answers:
+        options = {(option["source"], str(option["id"])) for option in row["options"]}
+        mine = matched.get((row["left_source"], str(row["left_id"])), set()) & options
+        chosen = row["options"][row["choice"] - 1] if row["choice"] else None
+        if chosen is not None:  # of several sources the teacher names one record, and says nothing of the others
+            mine = {one for one in mine if one[0] == chosen["source"]}  # type: ignore[index]
+        ours.append(frozenset(mine))
+        theirs.append(None if chosen is None else (chosen["source"], str(chosen["id"])))
+    return ours, theirs
+
+
+def _promised(student: Student, folder: Path, held_out: pa.Table, multi: bool) -> float | None:
+    """How often the student agrees with held-out labels that it has not learned; None where these are too few."""
+    evaluation = EvaluationSet.of(held_out, None, folder, multi)
+    if evaluation.pairs is None or evaluation.note is not None or evaluation.held_out.tuples < FEW:
+        return None
+    judged = judge(student, evaluation.pairs, multi)
+    wrong = np.bincount(judged.tuples, (judged.labels >= 0.5) != judged.matched)
+    return float((wrong == 0).mean())
+
+
+def _shifts(snapshot: Snapshot, student: Path) -> list[Shift]:
+    """How today's pairs differ from those in the student's profile."""
+    before = Profile.read(student)
+    pairs = sampled(snapshot.connection, snapshot.table("er_pairs"))
+    read = read_candidates(pairs, CommonSettings.max_candidates)
+    if before is None or read is None:
+        return []
+    names = [name.split(" ", 1) for name in before.columns]
+    left, right = (
+        records.with_columns([column for known, column in names if known == side])
+        for side, records in zip(("left", "right"), read[:2], strict=True)
+    )
+    probabilities = np.zeros(0)
+    if "er_choices" in snapshot:
+        scored = snapshot.connection.execute("select probability from er_choices where student = ?", [student.name])
+        probabilities = np.ma.filled(scored.fetchnumpy()["probability"].astype(np.float64), np.nan)
+    now = profile(left, right, probabilities)
+    words = count_words(side.take(side.distinct[0]) for side in (left, right))
+    return shifts(before, now, before.unseen_share(words))
+
+
+Reason = tuple[bool, str]
+
+
+def _reasons_of_agreement(found: Agreement | None, promised: float | None, answered: int) -> list[Reason]:
+    if found is None:
+        return [(False, f"{answered:,} answers are too few to say how far the teacher agrees; {FEW} are needed")]
+    share = found.all
+    said = f"the teacher agrees with {share.value:.1%} of {share.of:,} decisions ({share.low:.1%} to {share.high:.1%})"
+    if promised is None:
+        return [(False, f"{said}; no held-out labels say what to expect")]
+    return [(share.high < promised, f"{said}, where {promised:.1%} were to be expected")]
+
+
+def _reasons_of_shifts(found: list[Shift], limit: float) -> list[Reason]:
+    if not found:
+        return [(False, "the student has no profile of the pairs that it was trained on")]
+    far = [shift for shift in found if shift.psi >= limit and shift.psi > shift.chance]
+    if not far:
+        farthest = f"{found[0].what} most of all, by {found[0].psi:.2f}"
+        return [(False, f"the pairs are like those trained on ({farthest}; drift begins at {limit:g})")]
+    return [(True, f"{shift.what} has moved by {shift.psi:.2f}, where drift begins at {limit:g}") for shift in far]

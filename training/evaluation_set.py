@@ -1,0 +1,118 @@
+"""The frozen evaluation set: labels that no retraining learns from, so that students can be judged by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from distiller_udf.comparison import HeldOut, Judged
+from distiller_udf.records import content_hash
+from distiller_udf.scoring import score_records
+from distiller_udf.students import Student
+
+from .data import LabelledPairs, labelled_pairs
+from .evaluate import best_of
+from .fingerprint import label_fingerprint, label_hashes
+from .train import LABELS_FILE
+
+SALT = "held out for evaluation"
+ENOUGH = 30
+"""So many tuples that no student was trained on are judged by alone; of fewer, the rest helps out."""
+
+_DIGITS = 13
+
+
+def is_held_out(query: str | None, share: float) -> bool:
+    """Whether the labels of a left record, given as canonical text, are for evaluation alone.
+
+    It depends on the record and on nothing else: new labels move no other to the other side, all teachers' answers
+    about a record are on one side, and a larger `share` keeps what a smaller one holds out.
+    """
+    return query is not None and int(content_hash(SALT, query)[:_DIGITS], 16) < share * 16**_DIGITS
+
+
+def split(labels: pa.Table, share: float) -> tuple[pa.Table, pa.Table]:
+    """The labels to train on, and those that are held out."""
+    held_out = [is_held_out(query, share) for query in labels["query"].to_pylist()]
+    mask = pa.array(held_out, pa.bool_())
+    return labels.filter(pc.invert(mask)), labels.filter(mask)
+
+
+def learned(folder: Path) -> set[str]:
+    """The hashes of the labels that a student was trained on; none where its folder does not say."""
+    file = folder / LABELS_FILE
+    return set(file.read_text(encoding="utf-8").split()) if file.is_file() else set()
+
+
+def not_learned(labels: pa.Table, known: set[str]) -> pa.Table:
+    """The usable labels that are not among the known ones."""
+    new = [said not in known for said in label_hashes(labels)]
+    return usable(labels.filter(pa.array(new, pa.bool_())))
+
+
+def usable(labels: pa.Table) -> pa.Table:
+    """The labels besides abstentions and questions without candidates."""
+    asked = pc.greater(pc.fill_null(pc.list_value_length(labels["options"]), 0), 0)
+    return labels.filter(pc.and_(pc.is_valid(labels["choice"]), asked))
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Labelled pairs to judge students by; `pairs` is None where nothing is held out, `note` what is special."""
+
+    pairs: LabelledPairs | None
+    held_out: HeldOut
+    note: str | None = None
+
+    @classmethod
+    def of(cls, held_out: pa.Table, challenger: Path | None, current: Path | None, multi: bool) -> EvaluationSet:
+        """The held-out labels that neither student was trained on, where these are enough.
+
+        Where they are less than `ENOUGH` tuples, or none with a match, those that the current one knows are taken too:
+        it looks better by them than it is, so that the challenger has the harder task. What the challenger knows is
+        never taken.
+        """
+        labels = usable(held_out)
+        fingerprint = label_fingerprint(labels)
+        if challenger is not None:
+            labels = not_learned(labels, learned(challenger))
+        unseen = not_learned(labels, learned(current)) if current is not None else labels
+        seen = labels.num_rows - unseen.num_rows
+        if seen == 0 or _is_enough(unseen):
+            return cls._judging(unseen, HeldOut(fingerprint, 0, 0), multi)
+        note = (
+            f"the current student was trained on {seen:,} of the {labels.num_rows:,} held-out labels, too many to do "
+            "without; that favours it"
+        )
+        return cls._judging(labels, HeldOut(fingerprint, 0, 0, seen), multi, note)
+
+    @classmethod
+    def _judging(cls, labels: pa.Table, held_out: HeldOut, multi: bool, note: str | None = None) -> EvaluationSet:
+        if labels.num_rows == 0:
+            return cls(None, held_out, note)
+        pairs = labelled_pairs(labels, multi)
+        matches = int((pairs.labels >= 0.5).sum())
+        return cls(pairs, replace(held_out, tuples=pairs.questions, matches=matches), note)
+
+
+def judge(student: Student, pairs: LabelledPairs, multi: bool, threshold: float | None = None) -> Judged:
+    """What a student decides on labelled tuples: its likeliest candidate, or none.
+
+    `multi`: any number of a tuple's candidates may match, each is decided alone. `threshold` is instead of the
+    student's own. Raises ColumnsMismatch when the records lack columns that it was trained on.
+    """
+    alone, among = score_records(student, pairs.left, pairs.right, pairs.tuples)
+    decisive = np.nan_to_num(alone if multi else among, nan=0.0)
+    own = student.info.threshold if multi else student.info.choice_threshold
+    matched = decisive >= (own if threshold is None else threshold)
+    if not multi:
+        matched &= best_of(decisive, pairs.tuples)
+    return Judged(decisive, matched, pairs.labels, pairs.weights, pairs.tuples)
+
+
+def _is_enough(labels: pa.Table) -> bool:
+    return bool(labels.num_rows >= ENOUGH and pc.any(pc.greater(labels["choice"], 0)).as_py())

@@ -1,0 +1,186 @@
+"""Retraining: new labels → a challenger, weighed against the current student, promoted where it is not worse.
+
+Every step is idempotent and leaves something whole behind, so that a run that was killed is completed by the next one:
+a trained version is not trained again, a comparison that was written is not made again, and one that says `promoted`
+is carried out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from distiller_udf import __version__
+from distiller_udf.comparison import Archive, Comparison
+from distiller_udf.registry import Registry
+from distiller_udf.students.base import StudentInfo
+
+from .ensure import Candidates, Outcome, publish_student
+from .evaluation_set import learned, not_learned, usable
+from .weigh import Scales, Steps, unseen, weigh
+
+logger = logging.getLogger(__name__)
+
+PROMOTED, NOTHING_NEW, REJECTED = "promoted", "nothing new", "rejected"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the challenger is trained; see `publish_student`."""
+
+    kind: str = "lexical"
+    settings: Mapping[str, Any] | None = None
+    candidates: Callable[[], Candidates] | None = None
+    columns: str = ""
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """How a retraining ended, one of PROMOTED, NOTHING_NEW and REJECTED, and why in a sentence.
+
+    `comparison` is None where nothing was weighed, `trained` says whether a student was trained just now.
+    """
+
+    outcome: str
+    why: str
+    current: str | None
+    labels_new: int
+    trained: bool = False
+    comparison: Comparison | None = None
+
+
+@dataclass(frozen=True)
+class News:
+    """How many labels are newer than the current student, and whether they, or other settings, make another one."""
+
+    current: str | None
+    labels: int
+    worth_training: bool
+    sentence: str
+
+
+def retrain(
+    labels: pa.Table,
+    registry: Registry,
+    recipe: Recipe,
+    scales: Scales,
+    steps: Steps = unseen,
+    challenger: str | None = None,
+) -> Retrained:
+    """Train a challenger where there are new labels, weigh it, and promote it where the rule says so.
+
+    `labels` are those to learn from, in the shape of `er_labels`; `scales` has the held-out ones. A `challenger` is a
+    version that was trained before, weighed instead of a new one. The caller holds `Registry.lock`. Raises
+    TrainingError when the labels cannot carry a student, StudentError when it cannot be written.
+    """
+    found = news(labels, registry, recipe)
+    current, new = found.current, found.labels
+    trained = False
+    if challenger is None:
+        if not found.worth_training:
+            return Retrained(NOTHING_NEW, found.sentence, current, new)
+        published = _published(labels, registry, recipe, steps)
+        challenger, trained = published.info.version, published.trained
+    if challenger == current:
+        return Retrained(NOTHING_NEW, f"the challenger would be {current} itself", current, new)
+    archive = Archive(registry.folder)
+    compared = archive.find(challenger, current, scales.key)
+    if compared is not None and not _is_open(compared, registry):
+        return Retrained(NOTHING_NEW, _weighed_before(compared), current, new, trained, compared)
+    if compared is None:
+        against = registry.path(current) if current is not None else None
+        compared = weigh(registry.path(challenger), against, scales, new, steps)
+    compared = _settled(compared, registry)
+    archive.write(compared)
+    if not compared.promoted:
+        return Retrained(REJECTED, compared.reasons[0], current, new, trained, compared)
+    registry.promote(challenger)
+    return Retrained(PROMOTED, _why_promoted(compared), challenger, new, trained, compared)
+
+
+def _published(labels: pa.Table, registry: Registry, recipe: Recipe, steps: Steps) -> Outcome:
+    """The challenger as a version: trained now, or before by a run that was killed."""
+    with steps("training", 100) as advance:
+        return publish_student(
+            labels,
+            registry,
+            kind=recipe.kind,
+            settings=recipe.settings,
+            candidates=recipe.candidates,
+            columns=recipe.columns,
+            progress=_in_percent(advance),
+        )
+
+
+def news(labels: pa.Table, registry: Registry, recipe: Recipe) -> News:
+    """What the current student has not learned of these labels, and whether it was made by another recipe."""
+    current = registry.current_version()
+    if current is None:
+        return News(None, usable(labels).num_rows, True, "there is no student yet")
+    if not registry.exists(current):
+        return News(current, usable(labels).num_rows, True, f"{current} cannot be used any more")
+    new = not_learned(labels, learned(registry.path(current))).num_rows
+    if new:
+        return News(current, new, True, f"{new:,} labels are newer than {current}")
+    if not _made_so(registry.read(current), recipe):
+        return News(current, 0, True, f"{current} was trained by other settings, or by another version of this package")
+    return News(current, 0, False, f"{current} knows all labels that there are to learn from")
+
+
+def _made_so(info: StudentInfo, recipe: Recipe) -> bool:
+    """Whether a student was made by this recipe and this code; of a folder with weights the name alone may be known."""
+    wanted = {name: value for name, value in (recipe.settings or {}).items() if name != "local_only"}
+    same = all(info.settings.get(name) in (value, _folder_name(value)) for name, value in wanted.items())
+    target = info.settings.get("target_precision") == wanted.get("target_precision")
+    return info.kind == recipe.kind and same and target and info.trained_from.get("code_version") == __version__
+
+
+def _folder_name(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).is_dir() else value
+
+
+def _is_open(found: Comparison, registry: Registry) -> bool:
+    """Whether a comparison asks for a promotion that has not happened; one that someone turned back has."""
+    if not found.worthy or registry.pinned:
+        return False
+    since = datetime.fromisoformat(found.compared_at)
+    return not any(p.version == found.challenger and p.promoted_at >= since for p in registry.history())
+
+
+def _settled(found: Comparison, registry: Registry) -> Comparison:
+    """The comparison with what comes of it: nobody takes a pinned student's place, unless that cannot be used."""
+    if found.current is not None and registry.pinned and registry.exists(found.current):
+        pin = f"{found.current} is pinned: `distiller students promote {found.challenger}` would replace it"
+        return replace(found, promoted=False, reasons=(pin, *(r for r in found.reasons if r != pin)))
+    return replace(found, promoted=found.worthy, reasons=tuple(r for r in found.reasons if " is pinned: " not in r))
+
+
+def _weighed_before(found: Comparison) -> str:
+    day = found.compared_at[:10]
+    if found.promoted:
+        return f"{found.challenger} was promoted on {day}, and someone has turned back to {found.current} since"
+    return f"{found.challenger} was rejected on {day}, and nothing is new since: {found.reasons[0]}"
+
+
+def _why_promoted(found: Comparison) -> str:
+    if found.current is None:
+        return f"{found.challenger} is the first student"
+    return f"{found.challenger} takes the place of {found.current}"
+
+
+def _in_percent(advance: Callable[[int], None]) -> Callable[[str, float], None]:
+    """A training's report of (step, share done) as steps of a bar that ends at 100."""
+    done = 0
+
+    def report(step: str, share: float) -> None:
+        nonlocal done
+        advance(int(100 * share) - done)
+        done = int(100 * share)
+
+    return report
