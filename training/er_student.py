@@ -22,7 +22,7 @@ from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import placed
 
 from .ensure import ensure_student
-from .evaluation_set import learned, not_learned, split
+from .schedule.evaluation_set import learned, not_learned, split
 
 if TYPE_CHECKING:
     import duckdb

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import views
 from .cross_encoder import CrossEncoderSettings, cross_encoder
 from .llm.fit import fine_tune
 from .llm.settings import LLMSettings
 from .material import Material, Report, Trained
+from .pairwise import views
 from .settings import CommonSettings, TrainingSettings
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError
 
-from .boosting import Boosting
+from .pairwise.boosting import Boosting
 
 Rule = tuple[Callable[[Any], bool], str]
 """What a setting's value must be: a test, and the same in words."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from distiller_udf.pipeline.snapshot import Snapshot
-    from distiller_udf.training.drift import Asked, Drift
+    from distiller_udf.training.schedule.drift import Asked, Drift
 
 DRIFTED = 30
 Settings = Mapping[str, Any]
@@ -90,8 +90,8 @@ def measured(database: Path, schema: str, settings: Settings, folder: Path, draw
     from distiller_udf.pipeline.snapshot import of_warehouse
     from distiller_udf.students import load_student
     from distiller_udf.students.llm import serving_of
-    from distiller_udf.training.drift import measure
-    from distiller_udf.training.evaluation_set import split
+    from distiller_udf.training.schedule.drift import measure
+    from distiller_udf.training.schedule.evaluation_set import split
 
     registry = registry_of(settings, folder)
     student = registry.current()

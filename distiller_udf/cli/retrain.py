@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from distiller_udf.pipeline.snapshot import Snapshot
     from distiller_udf.registry import Registry
-    from distiller_udf.training.retrain import Recipe, Retrained
-    from distiller_udf.training.weigh import Scales
+    from distiller_udf.training.schedule.retrain import Recipe, Retrained
+    from distiller_udf.training.schedule.weigh import Scales
 
 EXITS = {"promoted": 0, "nothing new": 10, "rejected": 20}
 
@@ -120,7 +120,7 @@ def retrain(
 def unmoved(registry: Registry, database: Path, schema: str, settings: Settings, folder: Path) -> Retrained | None:
     """The outcome where nothing has drifted; None where it has, or where there is no student that could be asked."""
     from distiller_udf.cli.drift import measured
-    from distiller_udf.training.retrain import NOTHING_NEW, Retrained
+    from distiller_udf.training.schedule.retrain import NOTHING_NEW, Retrained
 
     current = registry.current_version()
     if current is None or not registry.exists(current):
@@ -161,9 +161,9 @@ def prepared(snapshot: Snapshot, settings: Settings, folder: Path, whole: bool) 
     from distiller_udf.students import load_student
     from distiller_udf.students.llm import serving_of
     from distiller_udf.training.er_student import sampled, training_settings
-    from distiller_udf.training.evaluation_set import split
-    from distiller_udf.training.retrain import Recipe
-    from distiller_udf.training.weigh import Scales
+    from distiller_udf.training.schedule.evaluation_set import split
+    from distiller_udf.training.schedule.retrain import Recipe
+    from distiller_udf.training.schedule.weigh import Scales
     from distiller_udf.votes import vote
 
     settings = with_sources(settings, snapshot)
@@ -195,14 +195,14 @@ def run(
     training: pa.Table, registry: Registry, recipe: Recipe, scales: Scales, challenger: str | None = None
 ) -> Retrained:
     """Train, weigh and promote, and show how far it is."""
-    from distiller_udf.training.retrain import retrain
+    from distiller_udf.training.schedule.retrain import retrain
 
     return retrain(training, registry, recipe, scales, progress, challenger)
 
 
 def planned(training: pa.Table, registry: Registry, recipe: Recipe) -> Retrained:
     """What a retraining would begin with, as if it ended there."""
-    from distiller_udf.training.retrain import NOTHING_NEW, PROMOTED, Retrained, news
+    from distiller_udf.training.schedule.retrain import NOTHING_NEW, PROMOTED, Retrained, news
 
     found = news(training, registry, recipe)
     if not found.worth_training:

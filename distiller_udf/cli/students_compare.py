@@ -64,7 +64,7 @@ def compare(
     new = registry.find(version)
     old = registry.find(other) if other else registry.current().name
     if database or labels:
-        from distiller_udf.training.weigh import weigh
+        from distiller_udf.training.schedule.weigh import weigh
 
         with opened(database, schema, labels, pairs, gold, settings) as snapshot:
             _, scales, _ = prepared(snapshot, settings, folder, whole=labels is not None)

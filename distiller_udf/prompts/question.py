@@ -74,9 +74,9 @@ class Answer:
     """A teacher's answer to one question.
 
     `choice` is 1-based, 0 = none of them, None = abstained or failed with the reason in `error`. `confidence` and
-    `probabilities` (one a candidate; None for one of which nothing
-    is known) are between 0 and 1. `explanations` say of each candidate why it is the match or is not. `failed` = there was no reply at all: such an answer
-    is not stored, so the question is asked again in the next run. `cost_usd` is None where the price is unknown.
+    `probabilities` (one a candidate; None for one of which nothing is known) are between 0 and 1. `explanations` say of
+    each candidate why it is the match or is not. `failed` = there was no reply at all: such an answer is not stored, so
+    the question is asked again in the next run. `cost_usd` is None where the price is unknown.
     """
 
     choice: int | None

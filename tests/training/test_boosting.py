@@ -9,8 +9,8 @@ import pytest
 
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.students.pair_model import PairModel, Scale
-from distiller_udf.training.boosting import LEAST_SLOPE, Boosting, cross_fit, platt
-from distiller_udf.training.rows import Rows
+from distiller_udf.training.pairwise.boosting import LEAST_SLOPE, Boosting, cross_fit, platt
+from distiller_udf.training.pairwise.rows import Rows
 
 
 @pytest.mark.parametrize("share", [0.05, 0.12, 0.6])

@@ -10,10 +10,18 @@ import pytest
 
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
-from distiller_udf.training import evaluation_set
 from distiller_udf.training.ensure import ensure_student
-from distiller_udf.training.evaluation_set import EvaluationSet, is_held_out, judge, learned, not_learned, split, usable
 from distiller_udf.training.fingerprint import label_hashes
+from distiller_udf.training.schedule import evaluation_set
+from distiller_udf.training.schedule.evaluation_set import (
+    EvaluationSet,
+    is_held_out,
+    judge,
+    learned,
+    not_learned,
+    split,
+    usable,
+)
 
 
 def test_new_labels_move_nobody_to_the_other_side(labels: pa.Table) -> None:

@@ -13,10 +13,10 @@ from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
 from distiller_udf.students.pair_model import Scale
-from distiller_udf.training.boosting import Boosting, cross_fit, platt
 from distiller_udf.training.data import BESIDE_CHOSEN, labelled_pairs
 from distiller_udf.training.evaluate import expected_calibration_error, f1_threshold, one_to_one, precision_recall_f1
-from distiller_udf.training.rows import Rows
+from distiller_udf.training.pairwise.boosting import Boosting, cross_fit, platt
+from distiller_udf.training.pairwise.rows import Rows
 from distiller_udf.training.train import train
 from tests.conftest import People, label_table, make_people
 

@@ -9,9 +9,9 @@ import pytest
 
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.students.pair_model import CLIP, Line, PairModel, Scale
-from distiller_udf.training.boosting import Boosting, cross_fit
-from distiller_udf.training.linear import fit_line, mean_line
-from distiller_udf.training.rows import Rows
+from distiller_udf.training.pairwise.boosting import Boosting, cross_fit
+from distiller_udf.training.pairwise.linear import fit_line, mean_line
+from distiller_udf.training.pairwise.rows import Rows
 
 
 def rows_of(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Rows:

@@ -81,11 +81,18 @@ def moved(seen: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize("rank", [4, 0])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_trainable_parameter_moves_and_no_frozen_one(
-    method: str, rank: int, base: str, taught: pa.Table, tmp_path: Path, watched: dict[str, Any]
+    method: str,
+    rank: int,
+    base: str,
+    taught: pa.Table,
+    tmp_path: Path,
+    watched: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = {**QUICK, "model": base, "method": method, "rank": rank, **OWN[method]}
-    if method == "grpo":  # replies of a model that knows nothing are all worth the same
-        settings |= {"temperature": 4.0, "steps": 4}
+    if method == "grpo":  # to our rewards, replies of a model that knows nothing are all worth the same
+        letters = (lambda reply, choice, candidates: sum(map(ord, reply)) % 7 / 7, 1.0)
+        monkeypatch.setattr(grpo, "REWARDS", {"letters": letters})
     publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
     assert moved(watched) == watched["trainable"]
     assert len(watched["trainable"]) == (2 * 7 * 2 if rank else len(watched["before"]))

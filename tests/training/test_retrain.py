@@ -14,11 +14,12 @@ from conftest import label_table, make_people
 from distiller_udf.comparison import Archive, Margins
 from distiller_udf.errors import StudentDamaged, TrainingError
 from distiller_udf.registry import Registry
-from distiller_udf.training import ensure, retrain, weigh
+from distiller_udf.training import ensure
 from distiller_udf.training.ensure import ensure_student, publish_student
-from distiller_udf.training.evaluation_set import split
-from distiller_udf.training.retrain import NOTHING_NEW, PROMOTED, REJECTED, Recipe, Retrained
-from distiller_udf.training.weigh import Scales
+from distiller_udf.training.schedule import retrain, weigh
+from distiller_udf.training.schedule.evaluation_set import split
+from distiller_udf.training.schedule.retrain import NOTHING_NEW, PROMOTED, REJECTED, Recipe, Retrained
+from distiller_udf.training.schedule.weigh import Scales
 
 RECIPE = Recipe(settings={"seed": 1, "self_training": 0, "rounds": 10})
 

@@ -12,7 +12,7 @@ import pytest
 
 from distiller_udf.registry import Registry
 from distiller_udf.training.er_student import student_model
-from distiller_udf.training.evaluation_set import split
+from distiller_udf.training.schedule.evaluation_set import split
 
 SETTINGS: dict[str, Any] = {
     "student_path": None,

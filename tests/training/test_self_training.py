@@ -7,9 +7,9 @@ import pytest
 
 from distiller_udf.records import Records
 from distiller_udf.students.odds import logit
+from distiller_udf.training.pairwise.rows import Rows
+from distiller_udf.training.pairwise.self_training import Fitted, fit_pairs, linked
 from distiller_udf.training.pool import Pool
-from distiller_udf.training.rows import Rows
-from distiller_udf.training.self_training import Fitted, fit_pairs, linked
 from distiller_udf.training.settings import TrainingSettings
 
 CANDIDATES = 4

@@ -118,7 +118,8 @@ def test_nothing_pickles_or_trusts_remote_code() -> None:
 def test_the_wheel_carries_every_package() -> None:
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[tool.setuptools]")[1].split("\n[")[0]
     folders = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in PACKAGE.rglob("__init__.py")}
-    training = {"distiller_udf.training", "distiller_udf.training.llm"}
+    rooms = {path.parent.name for path in (ROOT / "training").glob("*/__init__.py")}
+    training = {"distiller_udf.training"} | {f"distiller_udf.training.{room}" for room in rooms}
     assert set(re.findall(r'"([\w.]+)"', settings)) == folders | training
 
 

@@ -22,7 +22,7 @@ from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
 from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.er_student import record_columns, sampled
-from distiller_udf.training.evaluation_set import split
+from distiller_udf.training.schedule.evaluation_set import split
 
 PEOPLE = 240
 SHARE = 0.3

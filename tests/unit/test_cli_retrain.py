@@ -14,7 +14,7 @@ from conftest import label_table, make_people
 
 from distiller_udf.comparison import Archive
 from distiller_udf.registry import Registry
-from distiller_udf.training.evaluation_set import split
+from distiller_udf.training.schedule.evaluation_set import split
 
 PEOPLE = make_people(160)
 

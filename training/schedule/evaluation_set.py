@@ -14,10 +14,10 @@ from distiller_udf.records import content_hash
 from distiller_udf.scoring import score_records
 from distiller_udf.students import Student
 
-from .data import LabelledPairs, labelled_pairs
-from .evaluate import best_of
-from .fingerprint import label_fingerprint, label_hashes
-from .train import LABELS_FILE
+from ..data import LabelledPairs, labelled_pairs
+from ..evaluate import best_of
+from ..fingerprint import label_fingerprint, label_hashes
+from ..train import LABELS_FILE
 
 SALT = "held out for evaluation"
 ENOUGH = 30

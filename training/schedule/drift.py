@@ -18,10 +18,10 @@ from distiller_udf.pipeline.relations import TUPLE_KEYS
 from distiller_udf.pipeline.snapshot import Snapshot
 from distiller_udf.students import Student
 
-from .data import read_candidates
-from .er_student import sampled
+from ..data import read_candidates
+from ..er_student import sampled
+from ..settings import CommonSettings
 from .evaluation_set import EvaluationSet, judge
-from .settings import CommonSettings
 
 FOLDER = ".drift"
 """Beside the versions: what was measured, a file each time."""

@@ -26,8 +26,8 @@ from distiller_udf.pipeline.downstream import Downstream
 from distiller_udf.records import content_hash
 from distiller_udf.students import Student, load_student
 
+from ..fingerprint import label_fingerprint
 from .evaluation_set import EvaluationSet, judge, usable
-from .fingerprint import label_fingerprint
 
 Advance = Callable[[int], None]
 Steps = Callable[[str, int], AbstractContextManager[Advance]]

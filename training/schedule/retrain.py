@@ -21,7 +21,7 @@ from distiller_udf.comparison import Archive, Comparison
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import StudentInfo
 
-from .ensure import Candidates, Outcome, publish_student
+from ..ensure import Candidates, Outcome, publish_student
 from .evaluation_set import learned, not_learned, usable
 from .weigh import Scales, Steps, unseen, weigh
 

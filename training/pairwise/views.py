@@ -10,10 +10,10 @@ import numpy as np
 
 from distiller_udf.records import Records
 
-from .material import Material, Report, Trained
+from ..material import Material, Report, Trained
+from ..settings import TrainingSettings
 from .rows import Rows
 from .self_training import fit_pairs, linked
-from .settings import TrainingSettings
 
 if TYPE_CHECKING:
     from distiller_udf.encoding import EncoderFeatures

@@ -17,11 +17,11 @@ from distiller_udf.students.choice import Choice
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.students.pair_model import PairModel, Scale
 
+from ..choosing import fit_choice
+from ..pool import Pool
+from ..settings import TrainingSettings
 from .boosting import cross_fit
-from .choosing import fit_choice
-from .pool import Pool
 from .rows import Rows
-from .settings import TrainingSettings
 
 WEIGHT = 0.2
 """Weight of a self-labelled pair; the teacher's have 1."""
