@@ -37,6 +37,7 @@ _LABEL_SCHEMA = pa.schema(
         ("teacher", pa.string()),
         ("choice", pa.int32()),
         ("explanation", pa.string()),
+        ("explanations", pa.list_(pa.string())),
         ("probabilities", pa.list_(pa.float64())),
         ("query", pa.string()),
         ("options", pa.list_(pa.struct([("source", pa.string()), ("id", pa.int64()), ("record", pa.string())]))),
@@ -57,6 +58,10 @@ def _label(rng: random.Random, number: int, wrong: float) -> dict[str, Any]:
     if choice:
         names[choice - 1] = misspelt(query, rng)
     explanation = f"{names[choice - 1]} is {query} with a typing error" if choice else f"no name is close to {query}"
+    each = [
+        f"{name} is {query} with a typing error" if i + 1 == choice else f"{name} is another name than {query}"
+        for i, name in enumerate(names)
+    ]
     if rng.random() < wrong:
         choice = rng.choice([other for other in range(len(names) + 1) if other != choice])
     return {
@@ -65,6 +70,7 @@ def _label(rng: random.Random, number: int, wrong: float) -> dict[str, Any]:
         "teacher": "truth" if not wrong else "unsure",
         "choice": choice,
         "explanation": explanation,
+        "explanations": each,
         "probabilities": None,
         "query": record_text({"name": query}),
         "options": [{"source": "r", "id": i, "record": record_text({"name": name})} for i, name in enumerate(names)],

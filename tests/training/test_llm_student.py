@@ -205,7 +205,7 @@ def test_a_student_without_explanations_says_so(home: Path) -> None:
     student = load_student(Registry(home / "students", "many").path(version))
     fake(student, lambda text, labels: [0.0, -20.0])  # type: ignore[arg-type]
     (sentence,) = student.explain(records("a"), records("x"))
-    assert sentence.startswith("No match (probability 0.000); this student was not trained with explanations")
+    assert sentence.startswith("No match (probability 0.000): this student was not trained with explanations")
 
 
 def test_a_hundred_candidates_are_decided(student: LLMStudent) -> None:

@@ -140,7 +140,7 @@ def test_reasons_of_candidates_are_learned_as_er_explain_asks_for_them() -> None
     names = [option["record"] for option in row["options"]]
     row |= {"choice": 2, "explanation": None, "explanations": [f"reason {i}" for i in range(len(names))]}
     prompter = small_prompter()
-    found = examples(pa.Table.from_pylist([row]), ["name"], ["name"])
+    found = examples(pa.Table.from_pylist([row], label_table(1, seed=4).schema), ["name"], ["name"])
     rows = sft.lessons(found, prompter, SFTSettings(epochs=3, explanations=True))
     texts = [prompter.tokenizer.decode(r["input_ids"]) for r in rows]
     why = [text for text in texts if "Why?" in text]

@@ -33,6 +33,8 @@ EXPLANATION_TOKENS = 160
 TUPLES_AT_ONCE = 512
 SAID_SECONDS = 30.0
 EMPTY = "A record is empty, so there is nothing to compare."
+UNTAUGHT = "this student was not trained with explanations."
+UNREADABLE = "it wrote nothing that is a reason."
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,9 @@ class LLMStudent:
             for i in range(len(left))
         ]
 
-    def _reasons(self, left: Records, right: Records, matched: Mapping[int, bool]) -> list[str | None]:
+    def _reasons(self, left: Records, right: Records, matched: Mapping[int, bool]) -> list[str]:
         if not self.weights.explains:
-            return [None] * len(matched)
+            return [UNTAUGHT] * len(matched)
         queries, candidates = left.texts(), right.texts()
         questions = [
             self.prompter.fitting(
@@ -203,7 +205,8 @@ class LLMStudent:
             for i, is_match in matched.items()
         ]
         written = self.engine.write([self.prompter.unanswered(q) for q in questions], EXPLANATION_TOKENS)
-        return [read_reply(text, question).explanation for text, question in zip(written, questions, strict=True)]
+        replies = [read_reply(text, question) for text, question in zip(written, questions, strict=True)]
+        return [reply.explanation or UNREADABLE for reply in replies]
 
     @property
     def _asking(self) -> Asking:
@@ -212,8 +215,5 @@ class LLMStudent:
         return Asking("select", "token", orders=self.serving.orders)
 
 
-def _sentence(probability: float, matched: bool, reason: str | None) -> str:
-    said = f"{'Match' if matched else 'No match'} (probability {probability:.3f})"
-    if reason is None:
-        return f"{said}; this student was not trained with explanations."
-    return f"{said}: {reason}"
+def _sentence(probability: float, matched: bool, reason: str) -> str:
+    return f"{'Match' if matched else 'No match'} (probability {probability:.3f}): {reason}"
