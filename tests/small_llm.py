@@ -37,7 +37,7 @@ class FakeEngine:
         self.rounds.append(len(texts))
         return [np.asarray(self._says(t, len(p.labels)), float) for t, p in zip(texts, prompts, strict=True)]
 
-    def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+    def write(self, prompts: Sequence[Prompt], max_tokens: int, end: int) -> list[str]:
         return ['{"explanation": "it is the same name"}'] * len(prompts)
 
 

@@ -52,8 +52,17 @@ class Heard:
     weights: np.ndarray
 
 
-def decided(log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool, settings: CommonSettings) -> Decisions:
-    """Calibrate, choose thresholds and measure. `log_odds` are the pool's, the labelled pairs' from unseeing models."""
+def decided(
+    log_odds: np.ndarray,
+    pairs: LabelledPairs,
+    pool: Pool,
+    settings: CommonSettings,
+    alone: np.ndarray | None = None,
+) -> Decisions:
+    """Calibrate, choose thresholds and measure. `log_odds` are the pool's, the labelled pairs' from unseeing models.
+
+    `alone` are those that a pair by itself is decided by, where they are others.
+    """
     labelled = len(pairs)
     probabilities = sigmoid(log_odds)
     choices, choice = probabilities, {}
@@ -67,9 +76,10 @@ def decided(log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool, settings: Co
         choice = {name: asdict(each) for name, each in fitted.items()}
     chosen = choices[:labelled]
     best = np.ones(labelled, dtype=bool) if settings.multi else best_of(chosen, pairs.tuples)
-    heard = Heard(probabilities[:labelled], chosen, best, pairs.labels, pairs.weights)
+    by_itself = probabilities if alone is None else sigmoid(alone)
+    heard = Heard(by_itself[:labelled], chosen, best, pairs.labels, pairs.weights)
     # All pairs speak here, labelled or not: the selection's share of matches is not the data's.
-    thresholds = f1_threshold(probabilities), f1_threshold(choices)
+    thresholds = f1_threshold(by_itself), f1_threshold(choices)
     if settings.target_precision is not None:
         thresholds = _for_precision(thresholds, heard, settings.target_precision, pairs.questions)
     metrics = {**counts(pairs), "unlabelled_pairs": len(log_odds) - labelled, **_figures(heard, thresholds)}

@@ -60,10 +60,11 @@ class Trained:
     """A trained student and what it says of pairs by which it can be judged.
 
     `log_odds` are those of the pool's pairs, labelled ones first, these from models that have not seen them; where the
-    whole pool is not known that well, of the labelled pairs `judged` alone (positions). `student` makes the student of
-    a manifest.
+    whole pool is not known that well, of the labelled pairs `judged` alone (positions). `alone` are the log odds of the
+    same pairs where a pair by itself is asked about otherwise. `student` makes the student of a manifest.
     """
 
     log_odds: np.ndarray
     student: Callable[[StudentInfo], Saved]
     judged: np.ndarray | None = None
+    alone: np.ndarray | None = None

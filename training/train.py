@@ -32,7 +32,7 @@ MINIMUM_TUPLES = 4
 LABELS_FILE = "labels.txt"
 """What a student was trained on: a hash of each label, one a line."""
 
-RECIPE = 4
+RECIPE = 5
 """Raised when the same labels and settings give another student than before."""
 
 
@@ -93,7 +93,9 @@ def _decided(trained: Trained, material: Material[CommonSettings]) -> Decisions:
     pairs, pool, judged = material.pairs, material.pool, trained.judged
     if judged is None:
         return decided(trained.log_odds, pairs, pool, material.settings)
-    decisions = decided(trained.log_odds[judged], pairs.take(judged), pool.of_labelled(judged), material.settings)
+    alone = None if trained.alone is None else trained.alone[judged]
+    told = trained.log_odds[judged], pairs.take(judged), pool.of_labelled(judged)
+    decisions = decided(*told, material.settings, alone)
     metrics = {**decisions.metrics, "judged_tuples": decisions.metrics["labelled_tuples"], **counts(pairs)}
     return replace(decisions, metrics=metrics)
 

@@ -52,7 +52,7 @@
         'er_llm_engine_arguments': {'type': 'mapping', 'nullable': true},
         'er_llm_base_url': {'type': 'text', 'nullable': true},
         'er_llm_served_as': {'type': 'text', 'nullable': true},
-        'er_llm_api_key_env': {'type': 'environment'},
+        'er_llm_api_key_env': {'type': 'environment', 'nullable': true},
         'er_target_precision': {'type': 'number', 'from': 0, 'to': 1, 'between': true, 'nullable': true},
         'er_students_path': {'type': 'text'},
         'er_student_name': {'type': 'text'},

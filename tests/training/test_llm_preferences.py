@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +23,8 @@ RNG = random.Random(0)
 
 
 def example(choice: int, teacher: str = "t", candidates: tuple[str, ...] = (A, B, C)) -> Example:
-    return Example('{"n":"q"}', candidates, choice, teacher, yes=frozenset({choice - 1} if choice else ()))
+    yes = frozenset({choice - 1} if choice else ())
+    return Example('{"n":"q"}', candidates, choice, teacher, yes=yes, heard=frozenset(range(len(candidates))))
 
 
 def said(preference: Preference) -> tuple[str, str]:
@@ -63,6 +65,12 @@ def test_where_several_may_match_yes_is_against_no() -> None:
         ("match", 1, 0),
         ("match", 0, 1),
     ]
+
+
+def test_where_several_may_match_what_was_only_not_chosen_is_asked_about_rarely() -> None:
+    unsure = replace(example(2), heard=frozenset({1}))
+    found = from_answers([unsure], [[range(3)]], True, RNG)
+    assert sorted((p.chosen, p.rejected) for p in found) == [(0, 1), (1, 0)]
 
 
 def test_a_majority_is_more_than_half() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,20 @@ def test_pairs_by_themselves_are_questions_by_themselves(student: LLMStudent) ->
     engine = fake(student, lambda text, labels: [0.0, 1.0])
     student.score(records("a", "a", "b"), records("x", "y", "x"))
     assert len(engine.asked) == 3
+
+
+def test_a_pair_by_itself_has_a_calibration_of_its_own(student: LLMStudent) -> None:
+    """Without rivals a model answers otherwise: the thresholds of er_match belong to these answers."""
+    fake(student, lambda text, labels: [0.0, 1.0])
+    student.weights = replace(student.weights, slope=2.0, offset=0.5, alone_slope=3.0, alone_offset=-1.0)
+    np.testing.assert_allclose(logit(student.score(records("a"), records("x"))), [2.0])
+    np.testing.assert_allclose(logit(student.score_tuples(records("a"), records("x"), np.zeros(1, int))), [2.5])
+
+
+def test_answers_that_are_no_numbers_are_no_decision(student: LLMStudent) -> None:
+    fake(student, lambda text, labels: [np.nan] * labels)
+    with pytest.raises(StudentError, match="answers are no numbers"):
+        student.score(records("a"), records("x"))
 
 
 def test_the_same_question_is_asked_once(student: LLMStudent) -> None:
@@ -229,7 +244,7 @@ def test_a_base_model_that_moved_is_found_where_the_serving_says(home: Path, tmp
     again = load_student(moved, serving_of({"llm_model": "base"}, home))
     assert np.isfinite(again.score(records("a"), records("b"))).all()
     save_small_llm(tmp_path / "other", width=32, layers=1)
-    with pytest.raises(StudentError, match="is another one"):
+    with pytest.raises(StudentError, match=r"the weights in .* are others"):
         load_student(moved, Serving(base_model=str(tmp_path / "other"))).score(records("a"), records("b"))
 
 

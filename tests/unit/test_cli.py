@@ -56,7 +56,7 @@ def test_the_commands_that_messages_name_exist() -> None:
         assert command in COMMANDS, f"`distiller {words}`"
         group = main.get_command(click.Context(main), command)
         if rest and isinstance(group, click.Group):
-            assert rest[0] in group.commands, f"`distiller {words}`"
+            assert rest[0] in group.list_commands(click.Context(group)), f"`distiller {words}`"
 
 
 def test_score_then_evaluate(files: Path, students: Registry) -> None:

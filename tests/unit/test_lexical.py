@@ -80,7 +80,7 @@ def test_no_pairs_are_no_trouble(student: LexicalStudent) -> None:
 
 def test_the_folder_holds_no_pickle(student_folder: Path) -> None:
     suffixes = {p.suffix for p in student_folder.rglob("*") if p.is_file()}
-    assert suffixes == {".json", ".txt", ".parquet"}
+    assert suffixes == {".json", ".txt", ".parquet", ".md"}
 
 
 def test_the_student_keeps_the_protocol(student: LexicalStudent) -> None:

@@ -29,7 +29,7 @@ def test_a_model_without_a_template_gets_a_plain_one() -> None:
     tokenizer.chat_template = None
     prompter = Prompter(tokenizer, 512)
     assert tokenizer.chat_template == PLAIN_TEMPLATE
-    assert prompter.tokenizer.decode(prompter.tokens(select(*_asked(2)))).endswith("Answer: ")
+    assert prompter.tokenizer.decode(prompter.tokens(select(*_asked(2)))).endswith("Answer:\n")
 
 
 def test_where_no_system_message_is_taken_the_user_gives_the_instructions() -> None:
@@ -46,7 +46,7 @@ def test_where_no_system_message_is_taken_the_user_gives_the_instructions() -> N
 def test_an_answer_of_two_tokens_is_refused() -> None:
     prompter = small_prompter()
     encode = prompter.tokenizer.encode
-    prompter.tokenizer.encode = lambda text, **given: [1, 2] if text == "B" else encode(text, **given)
+    prompter.tokenizer.encode = lambda text, **given: [1, 2] if text.endswith("B") else encode(text, **given)
     with pytest.raises(SettingsError, match="writes the answer 'B' with 2 tokens"):
         prompter.labels(select(*_asked(2)))
 
@@ -75,6 +75,46 @@ def test_values_are_cut_as_far_as_it_takes() -> None:
     assert not prompter.fits(long)
     assert cut.query.startswith('{"name":"xxxxxxxx')
     assert cut.candidates[0].endswith('y","town":"z"}')
+
+
+def test_an_answer_that_is_written_otherwise_alone_is_found_behind_a_prompt() -> None:
+    """Some tokenizers put a space before whatever begins a text."""
+    prompter = small_prompter()
+    encode = prompter.tokenizer.encode
+    prompter.tokenizer.encode = lambda text, **given: [7] * (len(text) == 1) + encode(text, **given)
+    assert [prompter.tokenizer.decode([label]) for label in prompter.labels(select(*_asked(2)))] == ["0", "A", "B"]
+
+
+def test_an_answer_ends_as_the_template_ends_a_turn() -> None:
+    prompter = small_prompter()
+    prompter.tokenizer.eos_token = "<|endoftext|>"
+    assert prompter.tokenizer.decode([prompter.end]) == "<|im_end|>"
+
+
+def test_a_record_cannot_hold_a_sign_of_the_template() -> None:
+    prompter = small_prompter()
+    question = select('{"name":"x<|im_end|>y"}', ['{"name":"[INST]"}'])
+    prompter.tokenizer.add_special_tokens({"additional_special_tokens": ["[INST]"]})
+    tokens = Prompter(prompter.tokenizer, 512).tokens(question)
+    ends = [prompter.tokenizer.convert_tokens_to_ids(sign) for sign in ("<|im_end|>", "[INST]")]
+    assert [tokens.count(end) for end in ends] == [2, 0]
+    assert '"\\u005bINST]"' in prompter.tokenizer.decode(tokens)
+
+
+def test_one_long_record_does_not_keep_the_candidates_apart() -> None:
+    prompter = small_prompter(400)
+    query, *candidates = names(19)
+    candidates[3] = '{"name":"' + "long " * 400 + '"}'
+    shown = [prompter.readable(text) for text in candidates]
+    assert shown[:3] == candidates[:3]
+    assert len(prompter.heats(query, candidates)) == len(candidates)
+    assert len(prompter.heats(query, shown)) <= 2
+
+
+def test_heats_are_no_wider_than_what_was_taught() -> None:
+    prompter = Prompter(small_prompter().tokenizer, 4096, candidates=4)
+    query, *candidates = names(11)
+    assert [len(heat) for heat in prompter.heats(query, candidates)] == [3, 4, 3]
 
 
 def test_what_cannot_fit_says_so() -> None:

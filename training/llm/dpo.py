@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from distiller_udf.errors import SettingsError
 from distiller_udf.prompts import MAX_TOKEN_CANDIDATES
 from distiller_udf.students.llm.prompting import Prompter
 
@@ -32,6 +33,8 @@ def fine_tune(base: Base, examples: Sequence[Example], prompter: Prompter, work:
     assert isinstance(settings, DPOSettings)  # noqa: S101
     trainer = OnTokens(
         model=base.load(),
+        # Without an adapter, trl would compare with the base model as it is on disk.
+        ref_model=base.load() if settings.rank == 0 else None,
         args=DPOConfig(
             **arguments(settings, work, num_train_epochs=settings.epochs, max_length=None, beta=settings.beta)
         ),
@@ -45,17 +48,20 @@ def fine_tune(base: Base, examples: Sequence[Example], prompter: Prompter, work:
 def preferences(examples: Sequence[Example], prompter: Prompter, settings: DPOSettings) -> list[Preference]:
     """The preferences that the settings name. Raises TrainingError where there are none."""
     rng = random.Random(settings.seed)
+    if (settings.preferences == "corrections") != (settings.corrected_by is not None):
+        raise SettingsError("the preferences corrections and corrected_by, who corrected, belong together; give both")
+    if settings.multi and settings.preferences != "answers":
+        raise SettingsError(f"{settings.preferences} are about which candidate is chosen; they do not go with multi")
     if settings.preferences == "answers":
         heats = [prompter.heats(e.query, e.candidates) for e in examples]
         return from_answers(examples, heats, settings.multi, rng)
-    by = settings.corrected_by if settings.preferences == "corrections" else None
-    return from_contested(examples, by, MAX_TOKEN_CANDIDATES, rng)
+    return from_contested(examples, settings.corrected_by, MAX_TOKEN_CANDIDATES, rng)
 
 
 def row(preference: Preference, prompter: Prompter) -> dict[str, list[int]]:
     """One row of tokens: the prompt and both answers, each with the end behind it."""
     question = prompter.fitting(preference.question)
-    labels, end = prompter.labels(question), int(prompter.tokenizer.eos_token_id)
+    labels, end = prompter.labels(question), prompter.end
     return {
         "prompt_ids": list(prompter.tokens(question)),
         "chosen_ids": [labels[preference.chosen], end],

@@ -25,7 +25,8 @@ class Example:
     """A labelled tuple with distinct candidates: `choice` is 1-based, 0 = none of them.
 
     `yes` are the candidates (0-based) that are a match each by itself; `teacher` is who answered. `explanation` is the
-    reason of the choice, `reasons` say by position (0-based) why a candidate is the match or is not.
+    reason of the choice, `reasons` say by position (0-based) why a candidate is the match or is not. `heard` are the
+    candidates (0-based) of which the teacher said by themselves whether they match.
     """
 
     query: str
@@ -35,6 +36,7 @@ class Example:
     explanation: str | None = None
     yes: frozenset[int] = frozenset()
     reasons: Mapping[int, str] = field(default_factory=dict, hash=False)
+    heard: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,12 @@ def _example(row: Mapping[str, Any]) -> Example:
     if not 0 <= choice <= len(options):
         raise TrainingError(f"a label chooses candidate {choice} of {len(options)}; a choice is 1-based, 0 means none")
     probabilities = row.get("probabilities")
-    likely = {i for i, p in enumerate(probabilities or ()) if p is not None and p > ALIKE}
-    yes = frozenset(likely | ({choice - 1} if choice else set()))
+    known = {i: p for i, p in enumerate(probabilities or ()) if p is not None}
+    chosen = {choice - 1} if choice else set()
+    yes = frozenset({i for i, p in known.items() if p > ALIKE} | chosen)
+    heard = frozenset(known.keys() | chosen if choice else range(len(options)))
     reasons = {i: reason for i, reason in enumerate(row.get("explanations") or ()) if reason}
-    return Example(str(row["query"]), options, choice, str(row["teacher"]), row.get("explanation"), yes, reasons)
+    return Example(str(row["query"]), options, choice, str(row["teacher"]), row.get("explanation"), yes, reasons, heard)
 
 
 def _distinct(example: Example, query: str, candidates: Sequence[str]) -> Example:
@@ -78,20 +82,29 @@ def _distinct(example: Example, query: str, candidates: Sequence[str]) -> Exampl
     choice = kept.index(candidates[example.choice - 1]) + 1 if example.choice else 0
     yes = frozenset(kept.index(candidates[i]) for i in example.yes)
     reasons = {kept.index(candidates[i]): reason for i, reason in example.reasons.items()}
-    return Example(query, tuple(kept), choice, example.teacher, example.explanation, yes, reasons)
+    heard = frozenset(kept.index(candidates[i]) for i in example.heard)
+    return Example(query, tuple(kept), choice, example.teacher, example.explanation, yes, reasons, heard)
 
 
 def asked(example: Example, heats: Sequence[range], multi: bool, rng: random.Random) -> list[Asked]:
     """The questions of a tuple, its candidates in an order that `rng` draws; `heats` say how many fit into one.
 
     In an order that means something a student would learn the positions. Where several may match (`multi`), every pair
-    is a question, asked from either side.
+    is a question, asked from either side: those that the teacher judged, and one of those that it only did not choose.
     """
     if multi:
-        return [_pair(example, i, rng) for i in range(len(example.candidates))]
+        others = sorted(set(range(len(example.candidates))) - example.heard)
+        return [_pair(example, i, rng) for i in [*sorted(example.heard), *rng.sample(others, min(1, len(others)))]]
     order = rng.sample(range(len(example.candidates)), len(example.candidates))
     parts = [[order[i] for i in heat] for heat in heats]
     return [_asked(example, part) for part in parts]
+
+
+def alone(example: Example, rng: random.Random) -> Asked:
+    """The question about one candidate by itself, as `er_match` asks it: the chosen one, or one that is not."""
+    others = [i for i in range(len(example.candidates)) if i != example.choice - 1]
+    chosen = example.choice and (not others or rng.random() < 0.5)
+    return _asked(example, [example.choice - 1 if chosen else rng.choice(others)])
 
 
 def _asked(example: Example, part: Sequence[int]) -> Asked:

@@ -10,6 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from distiller_udf.errors import TrainingError
+from distiller_udf.prompts import MAX_TOKEN_CANDIDATES
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import LLMStudent, Serving, Weights
 from distiller_udf.students.llm.causal import modules
@@ -20,7 +22,7 @@ from ..calibration import calibration
 from ..holdout import held_out
 from ..material import Material, Report, Trained
 from .base import Base, empty_folder
-from .examples import examples
+from .examples import Example, examples
 from .settings import LLMSettings, SFTSettings
 from .trainer import quietly
 
@@ -33,10 +35,16 @@ def fine_tune(material: Generated, report: Report) -> Trained:
     base = Base.of(settings)
     tokenizer = base.tokenizer()
     prompter = Prompter(tokenizer, settings.max_length)
-    found = examples(material.labels, material.left.names, material.right.names)
+    found = [_readable(e, prompter) for e in examples(material.labels, material.left.names, material.right.names)]
     judged = held_out(material.pairs, settings.held_out, settings.seed)
     unseen = {text for text, kept in zip(material.pairs.left.texts(), judged, strict=True) if kept}
+    unseen = {prompter.readable(text) for text in unseen}
     learned = [example for example in found if example.query not in unseen]
+    if isinstance(settings, SFTSettings) and settings.explanations and not any(map(_has_reasons, learned)):
+        raise TrainingError(
+            "the labels hold no reasons to learn from; ask for them with er_teacher_justify_each: true, or leave "
+            "explanations out"
+        )
     report("loading the model", 0.1)
     method = import_module(f"{__package__}.{settings.method}")
     with quietly():
@@ -46,10 +54,11 @@ def fine_tune(material: Generated, report: Report) -> Trained:
     del trained
     _free_memory()
     report("asking about what was held out", 0.8)
-    return _judged(material, base, np.flatnonzero(judged), folder, rank)
+    most = max(len(example.candidates) for example in learned)
+    return _judged(material, base, np.flatnonzero(judged), folder, rank, most)
 
 
-def _judged(material: Generated, base: Base, judged: np.ndarray, folder: Path, rank: int) -> Trained:
+def _judged(material: Generated, base: Base, judged: np.ndarray, folder: Path, rank: int, most: int) -> Trained:
     """The student in `folder`, calibrated by what it says of the labelled pairs `judged`, which were held out."""
     settings, pairs = material.settings, material.pairs
     weights = Weights(
@@ -58,19 +67,36 @@ def _judged(material: Generated, base: Base, judged: np.ndarray, folder: Path, r
         rank=rank,
         max_length=settings.max_length,
         ask="match" if settings.multi else "select",
+        candidates=min(most, MAX_TOKEN_CANDIDATES),
         slope=1.0,
         offset=0.0,
+        alone_slope=1.0,
+        alone_offset=0.0,
         explains=_explains(settings),
     )
     info = StudentInfo("llm", "untried", material.left.names, material.right.names, 0.5, 0.5)
     student = LLMStudent(info, folder, weights, Serving(local_only=settings.local_only))
     seen = pairs.take(judged)
-    raw = student.raw_log_odds(seen.left, seen.right, seen.tuples)
-    slope, offset = calibration(raw, seen.labels, seen.weights)
-    log_odds = np.zeros(len(pairs))
-    log_odds[judged] = slope * raw + offset
-    calibrated = replace(weights, slope=slope, offset=offset)
-    return Trained(log_odds, lambda info: LLMStudent(info, folder, calibrated, Serving()), judged)
+    together, alone = np.zeros(len(pairs)), np.zeros(len(pairs))
+    fitted = []
+    for log_odds, tuples in ((together, seen.tuples), (alone, np.arange(len(seen)))):
+        raw = student.raw_log_odds(seen.left, seen.right, tuples)
+        slope, offset = calibration(raw, seen.labels, seen.weights)
+        log_odds[judged] = slope * raw + offset
+        fitted.append((slope, offset))
+    (slope, offset), (alone_slope, alone_offset) = fitted
+    calibrated = replace(weights, slope=slope, offset=offset, alone_slope=alone_slope, alone_offset=alone_offset)
+    return Trained(together, lambda info: LLMStudent(info, folder, calibrated, Serving()), judged, alone)
+
+
+def _readable(example: Example, prompter: Prompter) -> Example:
+    """The example as its records are shown."""
+    shown = tuple(map(prompter.readable, example.candidates))
+    return replace(example, query=prompter.readable(example.query), candidates=shown)
+
+
+def _has_reasons(example: Example) -> bool:
+    return bool(example.explanation or example.reasons)
 
 
 def _explains(settings: LLMSettings) -> bool:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from distiller_udf.prompts import Question, reply_of_reason
-from distiller_udf.students.llm.prompting import Prompter
+from distiller_udf.students.llm.prompting import Prompter, why
 from distiller_udf.students.llm.student import EXPLANATION_TOKENS
 
 from ..material import Report
 from .base import Base
-from .examples import Example, asked
+from .examples import Example, alone, asked
 from .settings import SFTSettings
 from .trainer import arguments, dataset, run
 
@@ -50,7 +50,7 @@ def lessons(examples: Sequence[Example], prompter: Prompter, settings: SFTSettin
 def lesson(question: Question, answer: Sequence[int], prompter: Prompter) -> dict[str, list[int]]:
     """One row: the prompt, the answer's tokens and the end; the loss is on the answer and the end alone."""
     prompt = list(prompter.tokens(question))
-    learned = [*answer, int(prompter.tokenizer.eos_token_id)]
+    learned = [*answer, prompter.end]
     return {"input_ids": prompt + learned, "labels": [UNLEARNED] * len(prompt) + learned}
 
 
@@ -59,23 +59,30 @@ def _told(
 ) -> Iterator[tuple[Question, Sequence[int]]]:
     """The questions of an example with the tokens of their answers."""
     heats = prompter.heats(example.query, example.candidates)
-    for each in asked(example, heats, settings.multi, rng):
+    lone = [] if settings.multi else [alone(example, rng)]
+    for each in [*asked(example, heats, settings.multi, rng), *lone]:
         question = prompter.fitting(each.question)
         yield question, [prompter.labels(question)[each.answer]]
     for question, reason in _reasons(example, rng) if settings.explanations else ():
-        reply = prompter.tokenizer.encode(reply_of_reason(reason), add_special_tokens=False)[: EXPLANATION_TOKENS - 1]
+        reply = _reply(reason, prompter)
         yield prompter.fitting(question, len(reply) + 1), reply
+
+
+def _reply(reason: str, prompter: Prompter) -> list[int]:
+    """The tokens of a reply that gives the reason, without its last words where it is too long."""
+    words = reason.split(" ")
+    while True:
+        tokens: list[int] = prompter.tokenizer.encode(reply_of_reason(" ".join(words)), add_special_tokens=False)
+        if len(tokens) < EXPLANATION_TOKENS or len(words) < 2:
+            return tokens[: EXPLANATION_TOKENS - 1]
+        words = words[: max(1, len(words) * 4 // 5)]
 
 
 def _reasons(example: Example, rng: random.Random) -> Iterator[tuple[Question, str]]:
     """The questions for reasons that one epoch asks: of the choice, of the chosen candidate, and of another one."""
     if example.explanation:
-        yield _why(example.query, example.candidates, example.choice), example.explanation
+        yield why(example.query, example.candidates, example.choice), example.explanation
     chosen = example.choice - 1
     others = sorted(set(example.reasons) - {chosen})
     for i in [*([chosen] if chosen in example.reasons else []), *rng.sample(others, min(1, len(others)))]:
-        yield _why(example.query, (example.candidates[i],), int(i == chosen)), example.reasons[i]
-
-
-def _why(query: str, candidates: tuple[str, ...], choice: int) -> Question:
-    return Question(query, candidates, "justify", "explanation", chosen=choice)
+        yield why(example.query, (example.candidates[i],), int(i == chosen)), example.reasons[i]

@@ -10,7 +10,8 @@ from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
-from distiller_udf.prompts import MAX_TOKEN_CANDIDATES, Asking, Posed
+from distiller_udf.errors import StudentError
+from distiller_udf.prompts import Asking, Posed
 from distiller_udf.students.llm.engine import Engine
 from distiller_udf.students.llm.prompting import Prompter
 
@@ -24,13 +25,23 @@ Contest = Generator[list[Posed], list[np.ndarray], np.ndarray]
 def log_odds(tuples: Sequence[Tuple], engine: Engine, prompter: Prompter, asking: Asking) -> list[np.ndarray]:
     """The log odds of each candidate of each tuple; all tuples' questions of one round go to the engine together."""
     results = [np.zeros(0)] * len(tuples)
-    contests = {i: _contest(*each, prompter, asking) for i, each in enumerate(tuples) if len(each[1])}
+    shown = [(prompter.readable(query), [prompter.readable(text) for text in texts]) for query, texts in tuples]
+    contests = {i: _contest(*each, prompter, asking) for i, each in enumerate(shown) if len(each[1])}
     waiting = {i: next(contest) for i, contest in contests.items()}
     while waiting:
         prompts = [prompter.prompt(prompter.fitting(posed.question)) for asked in waiting.values() for posed in asked]
-        answers = iter(engine.label_log_probabilities(prompts))
+        answers = iter(_finite(engine.label_log_probabilities(prompts)))
         waiting = dict(_next_round(waiting, contests, answers, results))
     return results
+
+
+def _finite(answers: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """The answers; raises StudentError where one is no number: it would read as a decision."""
+    if not all(np.isfinite(answer).all() for answer in answers):
+        raise StudentError(
+            "the language model's answers are no numbers; its training has diverged, or its precision is too low here"
+        )
+    return answers
 
 
 def _next_round(
@@ -54,7 +65,7 @@ def _contest(query: str, candidates: Sequence[str], prompter: Prompter, asking: 
     answers = iter((yield [question for heat in posed for question in heat]))
     heats = [_read(len(group), heat, [next(answers) for _ in heat]) for group, heat in zip(groups, posed, strict=True)]
     result = np.concatenate(heats)
-    each = max(1, MAX_TOKEN_CANDIDATES // len(groups))
+    each = max(1, prompter.candidates // len(groups))
     best = [group.start + np.argsort(-odds, kind="stable")[:each] for group, odds in zip(groups, heats, strict=True)]
     finalists = np.concatenate(best)
     if len(groups) == 1 or len(finalists) == len(candidates):

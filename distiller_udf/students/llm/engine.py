@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from distiller_udf.errors import SettingsError, one_of
+from distiller_udf.privacy import is_loopback
 
 if TYPE_CHECKING:
     from distiller_udf.students.llm.prompting import Prompt
@@ -32,9 +33,9 @@ class Serving:
     `engine`: one of `ENGINES`. `base_model`: where the base model is, a folder or a hub id, if it is no longer where it
     was in training. `orders`: in how many orders of the candidates a tuple is asked, the answers averaged.
     `batch_tokens`: so many tokens go through the model at once. For `server`: `base_url`, the name `served_as` under
-    which it has the student (default: the student's version), the environment variable `api_key_env` with the key, the
-    seconds `timeout`. `arguments` are further ones of `vllm.LLM`, such as dtype or tensor_parallel_size. `local_only`:
-    nothing is downloaded, and a server must be on this machine.
+    which it has the student (default: the student's version), the environment variable `api_key_env` with the key
+    (without it none is sent), the seconds `timeout`. `arguments` are further ones of `vllm.LLM`, such as dtype or
+    tensor_parallel_size. `local_only`: nothing is downloaded, and a server must be on this machine.
     Raises SettingsError for a value that is not allowed.
     """
 
@@ -44,7 +45,7 @@ class Serving:
     batch_tokens: int = 16_384
     base_url: str | None = None
     served_as: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str | None = None
     timeout: float = 120.0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     local_only: bool = False
@@ -68,7 +69,7 @@ SETTINGS: Mapping[str, Any] = {
     "llm_engine_arguments": None,
     "llm_base_url": None,
     "llm_served_as": None,
-    "llm_api_key_env": "OPENAI_API_KEY",
+    "llm_api_key_env": None,
     "local_only": False,
 }
 """Every setting of serving by the name that users set, with its default. Folders are relative to the dbt project."""
@@ -77,9 +78,16 @@ SETTINGS: Mapping[str, Any] = {
 def serving_of(settings: Mapping[str, Any], folder: Path) -> Serving:
     """The serving that `settings` describe (names of `SETTINGS`; others are ignored, None means the default).
 
-    Raises SettingsError.
+    Raises SettingsError, also where a server elsewhere would see columns that are private or masked.
     """
     known = {name: default if settings.get(name) is None else settings[name] for name, default in SETTINGS.items()}
+    hidden = [*(settings.get("private_columns") or ()), *(settings.get("masked_columns") or ())]
+    url = known["llm_base_url"]
+    if known["llm_engine"] == "server" and hidden and url and not is_loopback(url):
+        raise SettingsError(
+            f"the student's server at {url} would see all columns, and {', '.join(hidden)} are private or masked; run "
+            "the student in this process (llm_engine transformers or vllm), or on a server of this machine"
+        )
     return Serving(
         engine=known["llm_engine"],
         base_model=placed(known["llm_model"], folder),
@@ -117,11 +125,14 @@ class Engine(Protocol):
     """Runs a language model. Made from `(model: Model, serving: Serving)`, which loads nothing yet."""
 
     def label_log_probabilities(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-        """For each prompt the natural log-probabilities of its labels as the next token, over the whole vocabulary."""
+        """For each prompt the natural log-probabilities of its labels as the next token, up to what all have in common.
+
+        Only their differences count.
+        """
         ...
 
-    def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
-        """For each prompt what the model writes, its likeliest tokens, up to its end or so many tokens."""
+    def write(self, prompts: Sequence[Prompt], max_tokens: int, end: int) -> list[str]:
+        """For each prompt what the model writes, its likeliest tokens, up to the token `end` or so many tokens."""
         ...
 
 

@@ -5,19 +5,20 @@ Training and serving make their prompts here, so that a student is asked exactly
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from itertools import islice, pairwise
 from typing import Any
 
 from distiller_udf.errors import SettingsError
 from distiller_udf.prompts import MAX_TOKEN_CANDIDATES, Question, messages, token_labels
-from distiller_udf.records import normalise_value, parse_text, record_text
+from distiller_udf.records import parse_text
 
 PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ message['content'] }}\n\n{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'Answer: ' }}{% endif %}"
+    "{{ bos_token or '' }}{% for message in messages %}{{ message['content'] }}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Answer:\n' }}{% endif %}"
 )
 """For models that come without a chat template."""
 
@@ -26,6 +27,9 @@ TEMPLATE_ARGUMENTS: Mapping[str, Any] = {"enable_thinking": False}
 
 REMEMBERED = 1024
 """So many prompts are kept: whether a question fits is asked shortly before it is asked itself."""
+
+RECORD_SHARE = 4
+"""A record takes at most this part of all tokens: one long value must not keep all candidates apart."""
 
 _SHORTEST_VALUE = 8
 
@@ -39,25 +43,34 @@ class Prompt:
 
 
 class Prompter:
-    """Makes prompts for a tokenizer; at most `max_length` tokens long, the answer included.
+    """Makes prompts for a tokenizer.
 
-    Raises SettingsError where an answer's letter is not one token of its own.
+    A prompt has at most `max_length` tokens with its answer, and at most so many `candidates`. Raises SettingsError
+    where an answer's letter is not one token of its own.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int) -> None:
+    def __init__(self, tokenizer: Any, max_length: int, candidates: int = MAX_TOKEN_CANDIDATES) -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.candidates = min(candidates, MAX_TOKEN_CANDIDATES)
         if not tokenizer.chat_template:
             tokenizer.chat_template = PLAIN_TEMPLATE
         self._own_system = _takes_system(tokenizer)
         self._rendered = lru_cache(REMEMBERED)(self._render)
+        self._labels: dict[str, int] = {}
 
     def conversation(self, question: Question) -> list[dict[str, str]]:
-        """The chat messages of a question; the instructions go to the user where the template has no place for them."""
-        asked = messages(question)
+        """The chat messages of a question; the instructions go to the user where the template has no place for them.
+
+        What the tokenizer would take for a sign of its own, such as the end of a turn, is written as JSON can write it
+        too, so that no record holds one.
+        """
+        system, user = (message["content"] for message in messages(question))
+        for sign in self._signs:
+            user = user.replace(sign, f"\\u{ord(sign[0]):04x}{sign[1:]}")
         if self._own_system:
-            return asked
-        return [{"role": "user", "content": "\n\n".join(message["content"] for message in asked)}]
+            return [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        return [{"role": "user", "content": f"{system}\n\n{user}"}]
 
     def tokens(self, question: Question) -> tuple[int, ...]:
         """The prompt's tokens, up to where the answer begins."""
@@ -71,7 +84,20 @@ class Prompter:
 
     def labels(self, question: Question) -> tuple[int, ...]:
         """The token of every possible answer: none (or no) first, then the candidates in order."""
-        return tuple(self._token(label) for label in token_labels(question))
+        names = token_labels(question)
+        for name in names:
+            if name not in self._labels:
+                self._labels[name] = self._token(name)
+        return tuple(self._labels[name] for name in names)
+
+    @cached_property
+    def end(self) -> int:
+        """The token that ends an answer: what the chat template writes behind one."""
+        talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "answered"}]
+        text = self.tokenizer.apply_chat_template(talk, tokenize=False, **TEMPLATE_ARGUMENTS)
+        behind = self.tokenizer.encode(text.rpartition("answered")[2].lstrip(), add_special_tokens=False)
+        known = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
+        return int(behind[0] if behind and behind[0] in known else self.tokenizer.eos_token_id)
 
     def prompt(self, question: Question) -> Prompt:
         """A question that is answered with one token."""
@@ -86,24 +112,30 @@ class Prompter:
         return len(self.tokens(question)) + answer <= self.max_length
 
     def fitting(self, question: Question, answer: int = 2) -> Question:
-        """The question with its longest values cut as far as it takes; raises SettingsError where nothing helps."""
-        longest = max(
-            (len(value) for text in (question.query, *question.candidates) for value in _values(text)), default=0
+        """The question with its records cut as far as it takes; raises SettingsError where nothing helps."""
+        texts = (question.query, *question.candidates)
+        for shortened in _ever_shorter(texts):
+            asked = replace(question, query=shortened[0], candidates=tuple(shortened[1:]))
+            if self.fits(asked, answer):
+                return asked
+        raise SettingsError(
+            f"a question with {len(question.candidates)} candidates does not fit into {self.max_length} tokens; "
+            "raise max_length"
         )
-        while not self.fits(question, answer):
-            longest //= 2
-            if longest < _SHORTEST_VALUE:
-                raise SettingsError(
-                    f"a question with {len(question.candidates)} candidates does not fit into {self.max_length} tokens "
-                    "even with its values cut; raise max_length, or compare fewer columns"
-                )
-            cut = [_shortened(text, longest) for text in (question.query, *question.candidates)]
-            question = Question(cut[0], tuple(cut[1:]), question.ask, question.reply, question.chosen)
-        return question
+
+    def readable(self, text: str) -> str:
+        """A record as it is shown: its longest values cut where it would take more than its share of all tokens."""
+        most = self.max_length // RECORD_SHARE
+        if len(text) <= most:  # no tokenizer makes more tokens than bytes, and few make as many as characters
+            return text
+        for (shortened,) in _ever_shorter((text,)):
+            if len(self.tokenizer.encode(shortened, add_special_tokens=False)) <= most:
+                return shortened
+        return text
 
     def heats(self, query: str, candidates: Sequence[str]) -> list[range]:
         """The candidates in as few even groups as fit into a question each."""
-        count = max(1, -(-len(candidates) // MAX_TOKEN_CANDIDATES))
+        count = max(1, -(-len(candidates) // self.candidates))
         while count < len(candidates):
             groups = _split(len(candidates), count)
             if all(self.fits(select(query, [candidates[i] for i in group])) for group in groups):
@@ -111,14 +143,28 @@ class Prompter:
             count += 1
         return _split(len(candidates), count)
 
+    @cached_property
+    def _signs(self) -> list[str]:
+        """What the tokenizer reads as a sign of its own wherever it stands."""
+        added = (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
+        return [sign for sign in {*self.tokenizer.all_special_tokens, *added} if sign and not sign.isspace()]
+
     def _token(self, label: str) -> int:
-        tokens = self.tokenizer.encode(label, add_special_tokens=False)
-        if len(tokens) != 1:
+        """The one token that is added where this label follows a prompt; alone, some tokenizers write a space first."""
+        question = select("{}", ["{}"])
+        prompt = self.tokenizer.apply_chat_template(
+            self.conversation(question), add_generation_prompt=True, tokenize=False, **TEMPLATE_ARGUMENTS
+        )
+        before, after = (self.tokenizer.encode(text, add_special_tokens=False) for text in (prompt, prompt + label))
+        if after[: len(before)] == before and len(after) == len(before) + 1:
+            return int(after[-1])
+        alone = self.tokenizer.encode(label, add_special_tokens=False)
+        if len(alone) != 1:
             raise SettingsError(
-                f"the model's tokenizer writes the answer {label!r} with {len(tokens)} tokens, and one is needed; "
+                f"the model's tokenizer writes the answer {label!r} with {len(alone)} tokens, and one is needed; "
                 "take another base model"
             )
-        return int(tokens[0])
+        return int(alone[0])
 
 
 def select(query: str, candidates: Sequence[str]) -> Question:
@@ -129,6 +175,11 @@ def select(query: str, candidates: Sequence[str]) -> Question:
 def match(query: str, candidate: str) -> Question:
     """The question whether two records are the same, answered with one token."""
     return Question(query, (candidate,), "match", "token")
+
+
+def why(query: str, candidates: Sequence[str], choice: int) -> Question:
+    """The question for the reason why one of the candidates (1-based), or none of them (0), is the query."""
+    return Question(query, tuple(candidates), "justify", "explanation", chosen=choice)
 
 
 def _split(count: int, groups: int) -> list[range]:
@@ -153,11 +204,18 @@ def _takes_system(tokenizer: Any) -> bool:
     return "instructed" in text
 
 
-def _values(text: str) -> list[str]:
-    return [value for value in (parse_text(text) or {}).values() if isinstance(value, str)]
+def _ever_shorter(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The canonical texts as they are, then with their longest values halved again and again, then fewer columns."""
+    yield tuple(texts)
+    records = [parse_text(text) or {} for text in texts]
+    longest = max((len(v) for record in records for v in record.values() if isinstance(v, str)), default=0)
+    while (longest := longest // 2) >= _SHORTEST_VALUE:
+        yield tuple(_cut(record, longest) for record in records)
+    for columns in range(max(map(len, records), default=0) - 1, 0, -1):
+        yield tuple(_cut(dict(islice(record.items(), columns)), _SHORTEST_VALUE) for record in records)
 
 
-def _shortened(text: str, characters: int) -> str:
-    """A canonical text whose values have at most so many characters."""
-    record = parse_text(text) or {}
-    return record_text({name: normalise_value(str(value)[:characters]) for name, value in record.items()})
+def _cut(record: Mapping[str, Any], characters: int) -> str:
+    """The canonical text of a record whose texts have at most so many characters."""
+    values = {name: value[:characters].rstrip() if isinstance(value, str) else value for name, value in record.items()}
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))

@@ -20,7 +20,7 @@ AT_ONCE = 32
 
 CONNECTIONS = 4
 ATTEMPTS = 5
-FIRST_WAIT = 0.5
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 
 
 class ServerEngine:
@@ -35,7 +35,7 @@ class ServerEngine:
         serving = self._serving
         endpoint = ChatEndpoint(
             serving.base_url,
-            serving.api_key_env,
+            serving.api_key_env or "",
             serving.timeout,
             connections=CONNECTIONS,
             local_only=serving.local_only,
@@ -59,8 +59,9 @@ class ServerEngine:
         choices = self._choices(prompts, asked)
         return [_labels(choice, prompt.labels) for choice, prompt in zip(choices, prompts, strict=True)]
 
-    def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
-        return [str(choice.get("text", "")) for choice in self._choices(prompts, lambda _: {"max_tokens": max_tokens})]
+    def write(self, prompts: Sequence[Prompt], max_tokens: int, end: int) -> list[str]:
+        choices = self._choices(prompts, lambda _: {"max_tokens": max_tokens, "stop_token_ids": [end]})
+        return [str(choice.get("text", "")) for choice in choices]
 
     def _choices(self, prompts: Sequence[Prompt], settings: Any) -> list[Mapping[str, Any]]:
         """The completion of each prompt, many prompts a request and several requests at once."""
@@ -77,12 +78,16 @@ class ServerEngine:
             "temperature": 0,
             **settings,
         }
-        choices = sorted(self._posted(body).get("choices") or [], key=lambda choice: int(choice.get("index", 0)))
-        if len(choices) != len(prompts):
+        answers = self._posted(body).get("choices")
+        by_index = (
+            {c.get("index"): c for c in answers or () if isinstance(c, Mapping)} if isinstance(answers, list) else {}
+        )
+        if set(by_index) != set(range(len(prompts))):
             raise StudentError(
-                f"the server gave {len(choices)} answers to {len(prompts)} prompts; is it a vLLM server?"
+                f"the server at {self._endpoint.base_url} did not answer {len(prompts)} prompts one by one; "
+                "a vLLM server is needed"
             )
-        return choices
+        return [by_index[i] for i in range(len(prompts))]
 
     def _posted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The response body; faults that may pass are tried again. Raises StudentError."""
@@ -93,7 +98,8 @@ class ServerEngine:
             except Passing as fault:
                 if attempt == ATTEMPTS:
                     raise StudentError(f"{where} does not answer: {fault}; check the address, and run again") from None
-                time.sleep(fault.wait if fault.wait is not None else FIRST_WAIT * 2 ** (attempt - 1))
+                wait = FIRST_WAIT * 2 ** (attempt - 1) if fault.wait is None else fault.wait
+                time.sleep(min(wait, LONGEST_WAIT))
             except (Rejected, TeacherRefused) as error:
                 raise StudentError(
                     f"{where} refused: {error}. It must be a vLLM server that knows the model {body['model']!r} "

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from distiller_udf.errors import StudentDamaged, StudentError
-from distiller_udf.prompts import Asking, Question, read_reply
+from distiller_udf.prompts import Asking, read_reply
 from distiller_udf.records import Records, content_hash
 from distiller_udf.students.base import StudentInfo, check_columns
 from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.llm.causal import load_tokenizer, looks_like_a_path
 from distiller_udf.students.llm.contests import Tuple, log_odds
 from distiller_udf.students.llm.engine import Engine, Model, Serving, make_engine
-from distiller_udf.students.llm.prompting import Prompter
+from distiller_udf.students.llm.prompting import Prompter, why
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.teachers.weights import model_identity
 
@@ -43,7 +43,9 @@ class Weights:
 
     `base_model` is a folder or a hub id, empty where the student's own folder has all weights; `base_identity` tells
     whether the base is still the same. `rank` is the adapter's. `ask`: `select`, or `match` where several candidates
-    may match. `slope` and `offset` calibrate log odds; `explains`: it was taught to give reasons.
+    may match; `candidates` is how many it was shown at once at most. `slope` and `offset` calibrate the log odds of
+    candidates that are asked about together, `alone_slope` and `alone_offset` those of a pair by itself: without rivals
+    a model answers otherwise. `explains`: it was taught to give reasons.
     """
 
     base_model: str
@@ -51,8 +53,11 @@ class Weights:
     rank: int
     max_length: int
     ask: str
+    candidates: int
     slope: float
     offset: float
+    alone_slope: float
+    alone_offset: float
     explains: bool
 
 
@@ -87,7 +92,8 @@ class LLMStudent:
         return cls(info, folder, weights, serving or Serving())
 
     def save(self, folder: Path) -> None:
-        """Write the weights; the manifest is written by whoever calls."""
+        """Write the weights; the manifest is written by whoever calls. Raises StudentError where they are gone."""
+        self._check_weights()
         for name in (ADAPTER_FOLDER, WHOLE_FOLDER, TOKENIZER_FOLDER):
             if (self.folder / name).is_dir():
                 shutil.copytree(self.folder / name, folder / name, copy_function=shutil.copyfile)
@@ -95,7 +101,8 @@ class LLMStudent:
 
     @cached_property
     def prompter(self) -> Prompter:
-        return Prompter(load_tokenizer(str(self.folder / TOKENIZER_FOLDER), local_only=True), self.weights.max_length)
+        tokenizer = load_tokenizer(str(self.folder / TOKENIZER_FOLDER), local_only=True)
+        return Prompter(tokenizer, self.weights.max_length, self.weights.candidates)
 
     @cached_property
     def engine(self) -> Engine:
@@ -104,6 +111,7 @@ class LLMStudent:
 
     def model(self) -> Model:
         """The weights, found. Raises StudentError where the base model is gone, or is another one."""
+        self._check_weights()
         whole = self.folder / WHOLE_FOLDER
         adapter = self.folder / ADAPTER_FOLDER
         return Model(
@@ -115,35 +123,48 @@ class LLMStudent:
             name=self.info.version,
         )
 
+    def _check_weights(self) -> None:
+        wanted = ADAPTER_FOLDER if self.weights.rank else WHOLE_FOLDER
+        if not (self.folder / wanted).is_dir():
+            raise StudentError(f"student {self.info.version} has lost its weights: no {wanted} in {self.folder}")
+
     def _base(self) -> str:
-        """Where the base model is: where it was in training, or where the serving says that it is now."""
-        trained, given = self.weights.base_model, self.serving.base_model
-        gone = looks_like_a_path(trained) and not Path(trained).is_dir()
-        if not gone or self.serving.engine == "server":
-            return trained
-        if given is None:
+        """Where the base model is: where the serving says, or else where it was in training."""
+        trained = self.weights.base_model
+        base = self.serving.base_model or trained
+        if self.serving.engine == "server":
+            return base
+        is_local = Path(base).is_dir()
+        if looks_like_a_path(base) and not is_local:
             raise StudentError(
-                f"student {self.info.version} is an adapter on the base model {trained}, which is not there; set "
+                f"student {self.info.version} is an adapter on the base model {base}, which is not there; set "
                 "er_llm_model (--model) to the folder where it is now"
             )
-        if model_identity(given) != self.weights.base_identity:
+        if is_local and self.weights.base_identity and model_identity(base) != self.weights.base_identity:
             raise StudentError(
-                f"student {self.info.version} is an adapter on the base model {trained}, and {given} is another one; "
-                "give the same weights, or train a student on these"
+                f"student {self.info.version} is an adapter on the base model {trained}, and the weights in {base} are "
+                "others; give the same ones, or train a student on these"
             )
-        return given
+        return base
 
     def score(self, left: Records, right: Records) -> np.ndarray:
         """The calibrated probability that row i of both sides is the same entity, each pair asked by itself."""
-        return self.score_tuples(left, right, np.arange(len(left)))
+        alone = self.weights.alone_slope, self.weights.alone_offset
+        return self._probabilities(left, right, np.arange(len(left)), alone)
 
     def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
         """The same where rows that share an integer in `tuples` are asked together, in one question.
 
         A candidate's probability is then that against none alone: what rivals take from it, `choose` says.
         """
+        return self._probabilities(left, right, tuples, (self.weights.slope, self.weights.offset))
+
+    def _probabilities(
+        self, left: Records, right: Records, tuples: np.ndarray, calibration: tuple[float, float]
+    ) -> np.ndarray:
         left, right = check_columns(self.info, left, right)
-        probabilities = sigmoid(self.weights.slope * self.raw_log_odds(left, right, tuples) + self.weights.offset)
+        slope, offset = calibration
+        probabilities = sigmoid(slope * self.raw_log_odds(left, right, tuples) + offset)
         probabilities[left.empty | right.empty] = np.nan
         return np.asarray(probabilities)
 
@@ -199,12 +220,13 @@ class LLMStudent:
         queries, candidates = left.texts(), right.texts()
         questions = [
             self.prompter.fitting(
-                Question(queries[i], (candidates[i],), "justify", "explanation", chosen=int(is_match)),
+                why(self.prompter.readable(queries[i]), (self.prompter.readable(candidates[i]),), int(is_match)),
                 EXPLANATION_TOKENS,
             )
             for i, is_match in matched.items()
         ]
-        written = self.engine.write([self.prompter.unanswered(q) for q in questions], EXPLANATION_TOKENS)
+        prompts = [self.prompter.unanswered(question) for question in questions]
+        written = self.engine.write(prompts, EXPLANATION_TOKENS, self.prompter.end)
         replies = [read_reply(text, question) for text, question in zip(written, questions, strict=True)]
         return [reply.explanation or UNREADABLE for reply in replies]
 

@@ -42,6 +42,8 @@ class TransformersEngine:
         loaded = load_causal(self._model.base, self._serving.local_only, dtype=precision, **settings)
         if self._model.adapter is not None:
             loaded = merged(loaded, self._model.adapter)
+        if loaded.dtype != torch.float32:
+            loaded.get_output_embeddings().register_forward_hook(_in_full_precision)
         return loaded.eval()
 
     def label_log_probabilities(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
@@ -56,19 +58,18 @@ class TransformersEngine:
                 result[row] = scores[list(prompts[row].labels)]
         return result
 
-    def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
-        torch, _ = modules()
+    def write(self, prompts: Sequence[Prompt], max_tokens: int, end: int) -> list[str]:
+        torch, transformers = modules()
+        # One of its own: a base model may come with a liking for sampling, or against repetition.
+        settings = transformers.GenerationConfig(
+            max_new_tokens=max_tokens, do_sample=False, eos_token_id=end, pad_token_id=self.tokenizer.pad_token_id
+        )
         result = [""] * len(prompts)
         for rows in self._batches(prompts, max_tokens):
             inputs = self._padded([prompts[i].tokens for i in rows])
             with torch.inference_mode():
                 written = self.loaded.generate(
-                    input_ids=inputs["input_ids"],
-                    attention_mask=inputs["attention_mask"],
-                    max_new_tokens=max_tokens,
-                    do_sample=False,
-                    pad_token_id=self.tokenizer.pad_token_id,
-                    eos_token_id=self.tokenizer.eos_token_id,
+                    input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], generation_config=settings
                 )
             texts = self.tokenizer.batch_decode(written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
             for row, text in zip(rows, texts, strict=True):
@@ -104,3 +105,10 @@ class TransformersEngine:
             "attention_mask": seen.to(device),
             "position_ids": places.to(device),
         }
+
+
+def _in_full_precision(head: Any, inputs: tuple[Any, ...], _: Any) -> Any:
+    """What the last layer says, computed in float32: in bfloat16 many candidates would be equally likely."""
+    torch, _ = modules()
+    bias = None if head.bias is None else head.bias.float()
+    return torch.nn.functional.linear(inputs[0].float(), head.weight.float(), bias)

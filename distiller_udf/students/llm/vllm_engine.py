@@ -65,8 +65,8 @@ class VLLMEngine:
             found.append(np.asarray([known[label].logprob for label in prompt.labels], dtype=np.float64))
         return found
 
-    def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
-        sampling = [self._sampling(max_tokens=max_tokens, temperature=0.0)] * len(prompts)
+    def write(self, prompts: Sequence[Prompt], max_tokens: int, end: int) -> list[str]:
+        sampling = [self._sampling(max_tokens=max_tokens, temperature=0.0, stop_token_ids=[end])] * len(prompts)
         return [output.outputs[0].text for output in self._generate(prompts, sampling)]
 
     def _generate(self, prompts: Sequence[Prompt], sampling: Sequence[Any]) -> Any:
