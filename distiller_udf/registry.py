@@ -29,7 +29,7 @@ CURRENT = "CURRENT"
 LOCKS = ".locks"
 STAGING = ".staging-"
 WORK = ".work-"
-ABANDONED_SECONDS = 24 * 3600
+ABANDONED_SECONDS = 7 * 24 * 3600
 """No training takes that long: what was staged before is what a killed one left behind."""
 FORGOTTEN_SECONDS = 30 * 24 * 3600
 """A training that was killed so long ago will not go on any more."""
@@ -180,10 +180,14 @@ class Registry:
 
     @contextmanager
     def work(self, version: str) -> Iterator[Path]:
-        """A folder, not made yet, for what a training keeps in case it is killed; removed when it has succeeded."""
+        """A folder, not made yet, for what a training keeps in case it is killed; removed when it has succeeded.
+
+        Who trains the same version meanwhile waits, and may find it made.
+        """
         folder = self.folder / f"{WORK}{version}"
-        yield folder
-        shutil.rmtree(folder, ignore_errors=True)
+        with locked(self._lock(version), f"a training of {version}", seconds=FOREVER):
+            yield folder
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:
         """Remove what trainings that were killed have left; a living one's is younger."""

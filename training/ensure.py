@@ -93,7 +93,9 @@ def publish_student(
     if kind != "lexical" and hasattr(kinds.KINDS[kind].settings, "encoder"):
         _check_encoder((settings or {}).get("encoder", DEFAULT_MODEL))
     origin = {"label_fingerprint": fingerprint, "teachers": teachers(labels), "code_version": __version__}
-    with registry.staging() as folder, registry.work(version) as work:
+    with registry.work(version) as work, registry.staging() as folder:
+        if registry.exists(version):  # another process has trained it meanwhile
+            return Outcome(StudentInfo.read(path), path, trained=False)
         info = train(
             kind,
             in_order(labels),

@@ -150,7 +150,8 @@ def fine_tune(
     from distiller_udf.training.ensure import ensure_student, publish_student
 
     registry = Registry(root, name)
-    chosen = {key: value for key, value in settings.items() if value is not None and value is not False}
+    # A flag that is not set leaves its default; --no-four-bit says something.
+    chosen = {key: v for key, v in settings.items() if v is not None and (v is not False or key == "four_bit")}
     if "start" in chosen:
         chosen["start"] = str(_start(registry, chosen["start"]))
     elif "model" not in chosen:

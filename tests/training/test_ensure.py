@@ -160,3 +160,20 @@ def test_several_matches_follow_from_task_and_constraint(
     settings = {"constraint": constraint, "task": task, "sources": [{}] * sources}
     settings |= {"seed": 1, "target_precision": None, "student": "lexical"}
     assert training_settings(settings, Path())["multi"] is several
+
+
+def test_two_processes_train_the_same_student_once(few: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(few, tmp_path / "labels.parquet")
+    script = f"""
+import pyarrow.parquet as pq
+from pathlib import Path
+from distiller_udf.registry import Registry
+from distiller_udf.training.ensure import publish_student
+labels = pq.read_table({str(tmp_path / "labels.parquet")!r})
+print(publish_student(labels, Registry(Path({str(tmp_path / "students")!r})), settings={{"seed": 1}}).trained)
+"""
+    command = [sys.executable, "-c", script]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate()[0].strip() for process in both)
+    assert said == ["False", "True"]
+    assert len(Registry(tmp_path / "students").names()) == 1

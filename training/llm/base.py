@@ -12,14 +12,12 @@ from typing import Any
 
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.llm import LLMStudent
+from distiller_udf.students.llm import LLMStudent, Serving
 from distiller_udf.students.llm.causal import INSTALL, context_length, load_causal, load_tokenizer, merged, modules
 from distiller_udf.students.llm.student import ADAPTER_FOLDER, TOKENIZER_FOLDER, WHOLE_FOLDER
 
 from .adapters import join_adapters
 from .settings import LLMSettings
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,17 @@ class Base:
         if settings.start is None:
             if settings.model is None:
                 raise SettingsError("name the base model (--model): a folder, or the id of a model on the hub")
-            return cls(settings.model, settings, settings.model)
+            # A folder is found again from anywhere.
+            model = str(Path(settings.model).resolve()) if Path(settings.model).is_dir() else settings.model
+            return cls(model, settings, model)
         folder = Path(settings.start)
         info = StudentInfo.read(folder)
         if info.kind != LLMStudent.kind:
             raise SettingsError(f"{info.version} is a student of kind {info.kind}; a fine-tuning goes on from an llm")
-        found = LLMStudent.load(folder, info).model()
+        found = LLMStudent.load(folder, info, Serving(base_model=settings.model)).model()
         whole = folder / WHOLE_FOLDER
         return cls(
-            settings.model or found.base,
+            found.base,
             settings,
             str(folder / TOKENIZER_FOLDER),
             whole if whole.is_dir() else None,
@@ -78,8 +78,10 @@ class Base:
         """The model to fine-tune, what was learned before merged into it."""
         torch, _ = modules()
         on_gpu = torch.cuda.is_available()
-        precision = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32
-        more = self._in_four_bits(precision) if on_gpu else {}
+        # All weights are trained in float32: what a step adds is too little for bfloat16 to hold.
+        halved = on_gpu and torch.cuda.is_bf16_supported() and self.settings.rank > 0
+        precision = torch.bfloat16 if halved else torch.float32
+        more = self._in_four_bits(precision, on_gpu)
         place = str(self.whole) if self.whole else self.model
         loaded = load_causal(place, self.settings.local_only, dtype=precision, **more)
         if self.adapter is not None:
@@ -117,11 +119,12 @@ class Base:
             join_adapters(self.adapter, folder / ADAPTER_FOLDER)
         return name_base(folder / ADAPTER_FOLDER, self.model)
 
-    def _in_four_bits(self, precision: Any) -> dict[str, Any]:
+    def _in_four_bits(self, precision: Any, on_gpu: bool) -> dict[str, Any]:
         """The arguments that load the base model in 4 bits (QLoRA: Dettmers et al. 2023, arXiv 2305.14314)."""
-        possible = find_spec("bitsandbytes") is not None and self.settings.rank > 0 and self.adapter is None
+        fresh = self.settings.rank > 0 and self.adapter is None and self.whole is None
+        possible = on_gpu and find_spec("bitsandbytes") is not None and fresh
         if self.settings.four_bit and not possible:
-            raise SettingsError("four_bit needs bitsandbytes, a rank above 0, and a start without an adapter")
+            raise SettingsError("four_bit needs a GPU, bitsandbytes, a rank above 0, and no student to go on from")
         if self.settings.four_bit is False or not possible:
             return {}
         from transformers import BitsAndBytesConfig

@@ -54,7 +54,7 @@ class LLMSettings(CommonSettings):
         "start": optional(TEXT),
         "rank": whole(0),
         "alpha": whole(1),
-        "dropout": NOT_NEGATIVE,
+        "dropout": (lambda v: NOT_NEGATIVE[0](v) and v < 1, "a number from 0, below 1"),
         "learning_rate": POSITIVE,
         "schedule": choice("linear", "cosine", "constant"),
         "warmup_steps": whole(0),

@@ -32,6 +32,8 @@ def arguments(settings: LLMSettings, work: Path, **own: Any) -> dict[str, Any]:
     if settings.batch % micro:
         raise SettingsError(f"batch is {settings.batch}; it must be a multiple of micro_batch, which is {micro}")
     on_gpu = torch.cuda.is_available()
+    if on_gpu and torch.cuda.device_count() > 1:
+        raise SettingsError("fine-tuning runs on one GPU; name it in the environment, as in CUDA_VISIBLE_DEVICES=0")
     return {
         "output_dir": str(work / "checkpoints"),
         "per_device_train_batch_size": micro,
