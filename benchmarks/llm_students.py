@@ -151,19 +151,11 @@ def trained(folder: Path, name: str, method: str, options: Sequence[str]) -> LLM
     """The student that the real command trains from labels of its own."""
     count, own = LESSONS[name]
     labels = folder / f"{name}.parquet"
-    pq.write_table(label_table(count, seed=len(name)), labels)
+    pq.write_table(label_table(count, seed=list(LESSONS).index(name)), labels)
     command = ["train", method, "--labels", str(labels), "--students", str(folder / "students"), "--name", name]
     with console.status(f"distiller train {method} ({name})"), timed(name):
         done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from distiller_udf.cli import main; main()",
-                *command,
-                *own.split(),
-                *options,
-                "--json",
-            ],
+            [*DISTILLER, *command, *own.split(), *options, "--json"],
             stdout=subprocess.PIPE,
             text=True,
             check=True,

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from distiller_udf.comparison.figures import expected_calibration_error
 from distiller_udf.students.odds import sigmoid
 
 from .choosing import fit_choice
 from .data import LabelledPairs
 from .evaluate import (
     best_of,
-    expected_calibration_error,
     f1_threshold,
     precision_recall_f1,
     precision_threshold,

@@ -17,6 +17,7 @@ from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
 from distiller_udf.students import KINDS, load_student
 from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.llm.causal import looks_like_a_path
 from distiller_udf.teachers.weights import model_identity
 
 from . import kinds
@@ -125,8 +126,7 @@ def _check_encoder(encoder: str) -> None:
     """Raise SettingsError before the first minutes of training where the encoder will not load."""
     from distiller_udf.encoding.loading import torch_module
 
-    looks_like_a_path = encoder.startswith((".", "~", "/")) or encoder.count("/") > 1 or "\\" in encoder
-    if looks_like_a_path and not Path(encoder).is_dir():
+    if looks_like_a_path(encoder) and not Path(encoder).is_dir():
         raise SettingsError(
             f"there is no encoder at {encoder}; er_student_encoder (--encoder) is a folder with a pretrained encoder, "
             f"or the id of a model on the hub such as {DEFAULT_MODEL}"

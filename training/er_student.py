@@ -106,8 +106,7 @@ def training_settings(settings: Mapping[str, Any], folder: Path) -> dict[str, An
         chosen |= {"local_only": settings["local_only"], "model": placed(settings["llm_model"], folder)}
         return {**chosen, **(settings["llm_training"] or {})}
     if settings["student"] != "lexical":
-        local = folder / settings["student_encoder"]
-        chosen["encoder"] = str(local) if local.is_dir() else settings["student_encoder"]
+        chosen["encoder"] = placed(settings["student_encoder"], folder)
         chosen["local_only"] = settings["local_only"]
     return chosen
 

@@ -24,21 +24,6 @@ def precision_recall_f1(
     return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
 
 
-def expected_calibration_error(
-    probabilities: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None, bins: int = 10
-) -> float:
-    """Mean gap between probability and observed rate over equal-width bins, weighted by bin size.
-
-    `weights` say how much each label counts, 1 without them.
-    """
-    if len(probabilities) == 0:
-        return 0.0
-    weights = np.ones(len(truth)) if weights is None else weights
-    bucket = np.minimum((probabilities * bins).astype(int), bins - 1)
-    gaps = np.abs(np.bincount(bucket, weights * (probabilities - truth), minlength=bins))
-    return float(gaps.sum() / weights.sum())
-
-
 def f1_threshold(probabilities: np.ndarray) -> float:
     """The threshold that maximises the expected F1 of calibrated probabilities.
 

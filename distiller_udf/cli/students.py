@@ -176,6 +176,15 @@ def report(version: str, before: str | None, pinned: bool, as_json: bool) -> Non
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def print_trained(outcome: Any, as_json: bool) -> None:
+    """What a training made (an `Outcome`), for people or as JSON."""
+    if as_json:
+        print_json({"trained": outcome.trained, "path": str(outcome.path), **asdict(outcome.info)})
+        return
+    say("trained" if outcome.trained else "nothing new: there is a student of these very labels and settings already")
+    print_student(outcome.info, outcome.path)
+
+
 def print_student(info: StudentInfo, folder: Path) -> None:
     """What a student learned from, and how good its decisions are expected to be, for people."""
     print_facts(f"Student {info.version}", {"kind": info.kind, "folder": folder} | learned_from(info))

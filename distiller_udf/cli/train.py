@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from distiller_udf.cli.console import json_option, print_json, reporting, say
+from distiller_udf.cli.console import json_option, reporting
 from distiller_udf.cli.sources import read_labels, source_options
-from distiller_udf.cli.students import name_option, print_student, students_option
+from distiller_udf.cli.students import name_option, print_trained, students_option
 from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.students import KINDS
 
@@ -115,11 +114,7 @@ def train(
             columns=source.columns,
             progress=report,
         )
-    if as_json:
-        print_json({"trained": outcome.trained, "path": str(outcome.path), **asdict(outcome.info)})
-        return
-    say("trained" if outcome.trained else "nothing new: the current student knows these labels already")
-    print_student(outcome.info, outcome.path)
+    print_trained(outcome, as_json)
 
 
 def _refuse_options_before(context: click.Context) -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from distiller_udf.cli.console import json_option, print_json, reporting, say
+from distiller_udf.cli.console import json_option, reporting
 from distiller_udf.cli.sources import read_labels, source_options
-from distiller_udf.cli.students import name_option, print_student, students_option
+from distiller_udf.cli.students import name_option, print_trained, students_option
 from distiller_udf.errors import SettingsError
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import MANIFEST
-
-if TYPE_CHECKING:
-    pass
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -168,11 +165,7 @@ def fine_tune(
             columns=source.columns,
             progress=report,
         )
-    if as_json:
-        print_json({"trained": outcome.trained, "path": str(outcome.path), **asdict(outcome.info)})
-        return
-    say("trained" if outcome.trained else "nothing new: there is a student of these very labels and settings")
-    print_student(outcome.info, outcome.path)
+    print_trained(outcome, as_json)
 
 
 def _start(registry: Registry, named: str) -> Path:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 2_000
-BINS = 10
 CONFIDENCE = 0.95
 
 
@@ -117,12 +116,23 @@ def resampled(rows: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.nda
 
 
 def calibration_error(judged: Judged) -> float:
-    """The mean gap between probability and label over bins of equal width, weighted by their size; 0 of no pairs."""
-    if len(judged.labels) == 0:
+    """The expected calibration error of the probabilities that decide."""
+    return expected_calibration_error(judged.probabilities, judged.labels, judged.weights)
+
+
+def expected_calibration_error(
+    probabilities: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None, bins: int = 10
+) -> float:
+    """Mean gap between probability and observed rate over equal-width bins, weighted by bin size; 0 of no pairs.
+
+    `weights` say how much each label counts, 1 without them.
+    """
+    if len(probabilities) == 0:
         return 0.0
-    bins = np.minimum((judged.probabilities * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, judged.weights * (judged.probabilities - judged.labels), minlength=BINS)
-    return float(np.abs(gaps).sum() / judged.weights.sum())
+    weights = np.ones(len(truth)) if weights is None else weights
+    bucket = np.minimum((probabilities * bins).astype(int), bins - 1)
+    gaps = np.abs(np.bincount(bucket, weights * (probabilities - truth), minlength=bins))
+    return float(gaps.sum() / weights.sum())
 
 
 def log_loss(judged: Judged) -> float:

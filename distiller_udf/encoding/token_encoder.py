@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from distiller_udf.encoding.batches import clean, length_batches
 from distiller_udf.encoding.loading import load_pretrained, longest_input, quiet, torch_module
 from distiller_udf.errors import SettingsError, one_of
 
@@ -16,9 +17,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 """Dynamic int8 is not among them: its scales come from the batch, so a text's vectors would too."""
 
 _TOKENS_AT_ONCE = 4_096
-_LENGTH_STEP = 8
 _LEAST_TOKENS = 512
-_CHARACTERS_PER_TOKEN = 32
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class TokenEncoder:
         """Every text as tokens, cut at `max_length`."""
         if not texts:
             return []
-        shortened = [_clean(text[: _CHARACTERS_PER_TOKEN * self.max_length]) for text in texts]
+        shortened = [clean(text, self.max_length) for text in texts]
         found = self.tokenizer(
             shortened,
             truncation=True,
@@ -96,7 +95,7 @@ class TokenEncoder:
         """
         torch = torch_module()
         matrix = None if projection is None else torch.from_numpy(projection).to(self.device)
-        for positions, length in _batches([len(text.ids) for text in texts], self.max_length):
+        for positions, length in length_batches([len(text.ids) for text in texts], self.max_length, _TOKENS_AT_ONCE):
             ids, mask = self._padded([texts[i].ids for i in positions], length)
             with torch.inference_mode():
                 hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
@@ -126,21 +125,6 @@ class TokenEncoder:
         return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
 
 
-def _batches(lengths: Sequence[int], most: int) -> Iterator[tuple[list[int], int]]:
-    """Positions of texts that are encoded together, the longest first, and the length they are padded to.
-
-    That length is `most` where the next multiple is longer than the model reads.
-    """
-    padded = -(-np.maximum(np.asarray(lengths, dtype=np.int64), 1) // _LENGTH_STEP) * _LENGTH_STEP
-    padded = np.minimum(padded, most)
-    order = np.argsort(-padded, kind="stable")
-    for length in np.unique(padded)[::-1]:
-        alike = order[padded[order] == length].tolist()
-        size = max(1, _TOKENS_AT_ONCE // int(length))
-        for start in range(0, len(alike), size):
-            yield alike[start : start + size], int(length)
-
-
 def _precision(wanted: str, device: str) -> str:
     """`auto` is bfloat16 where the hardware multiplies in it, else float32."""
     if wanted != "auto":
@@ -150,8 +134,3 @@ def _precision(wanted: str, device: str) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return "bfloat16" if any(getattr(torch.cpu, name, bool)() for name in names) else "float32"
-
-
-def _clean(text: str) -> str:
-    """Lone surrogates are no characters, and tokenizers refuse them."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from distiller_udf.comparison.figures import expected_calibration_error
 from distiller_udf.errors import SettingsError
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
@@ -17,7 +18,6 @@ from distiller_udf.training.data import LabelledPairs, labelled_pairs
 from distiller_udf.training.decisions import Decisions, decided
 from distiller_udf.training.evaluate import (
     best_of,
-    expected_calibration_error,
     precision_recall_f1,
     precision_threshold,
 )

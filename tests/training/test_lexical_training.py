@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from distiller_udf.comparison.figures import expected_calibration_error
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
 from distiller_udf.students.pair_model import Scale
 from distiller_udf.training.data import BESIDE_CHOSEN, labelled_pairs
-from distiller_udf.training.evaluate import expected_calibration_error, f1_threshold, one_to_one, precision_recall_f1
+from distiller_udf.training.evaluate import f1_threshold, one_to_one, precision_recall_f1
 from distiller_udf.training.pairwise.boosting import Boosting, cross_fit, platt
 from distiller_udf.training.pairwise.rows import Rows
 from distiller_udf.training.train import train

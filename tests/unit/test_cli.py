@@ -204,7 +204,7 @@ def test_train_says_what_was_learned_and_what_to_expect(labels: pa.Table, tmp_pa
     again = run(*arguments)
     said = " ".join(again.stdout.replace("│", " ").split())
     metrics = given["metrics"]
-    assert again.stderr.strip() == "nothing new: the current student knows these labels already"
+    assert again.stderr.strip() == "nothing new: there is a student of these very labels and settings already"
     assert "kind lexical" in said
     assert "learned from 40 answers by test" in said
     assert f"labelled pairs {metrics['labelled_pairs']}, of them {metrics['labelled_matches']} matches" in said

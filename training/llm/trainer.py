@@ -98,7 +98,7 @@ def _watch(report: Report, begin: float, end: float) -> Any:
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if logs and "loss" in logs and state.max_steps:
-                told = next((name for name in ("reward", "rewards/accuracies") if name in logs), "loss")
+                told = next(name for name in TOLD if name in logs)
                 step = (
                     f"fine-tuning, step {state.global_step} of {state.max_steps}, {TOLD[told]} {float(logs[told]):.3f}"
                 )

@@ -147,7 +147,7 @@ class Prompter:
     def _signs(self) -> list[str]:
         """What the tokenizer reads as a sign of its own wherever it stands."""
         added = (token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special)
-        return [sign for sign in {*self.tokenizer.all_special_tokens, *added} if sign and not sign.isspace()]
+        return sorted(sign for sign in {*self.tokenizer.all_special_tokens, *added} if sign and not sign.isspace())
 
     def _token(self, label: str) -> int:
         """The one token that is added where this label follows a prompt; alone, some tokenizers write a space first."""
