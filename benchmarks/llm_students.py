@@ -42,8 +42,8 @@ UNSEEN = 1000
 """Tuples that no student was trained on, by which all of them are judged."""
 
 SAMPLES = 4
-GENERATED, NEVER = 64, -1
-"""Free text goes on to the limit, as that of the paper's students does: no token ends it."""
+GENERATED, NEVER = 64, 1_000_000
+"""Free text goes on to the limit, as that of the paper's students does: the token that would end it does not exist."""
 BATCHES = (1, 8, 64)
 """Tuples that are asked at once where speed is measured; the figure is that of the second, the paper's batch."""
 

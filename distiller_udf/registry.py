@@ -170,13 +170,20 @@ class Registry:
             staged = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
             yield staged
         except OSError as error:
-            raise StudentError(
-                f"the student could not be written under {self.folder}: {error.strerror or error}; "
-                "free some space or set another students path. The current student is unchanged"
-            ) from error
+            raise StudentError(f"{self._reason(error)}. The current student is unchanged") from error
         finally:
             if staged is not None:
                 shutil.rmtree(staged, ignore_errors=True)
+
+    def _reason(self, error: OSError) -> str:
+        """Why a student could not be made: its folder cannot be written, or something that it needs is not there."""
+        file = Path(error.filename) if isinstance(error.filename, str) else self.folder
+        if error.errno is None or not (file.is_relative_to(self.folder) or self.folder.is_relative_to(file)):
+            return f"the student could not be trained: {error}"
+        return (
+            f"the student could not be written under {self.folder}: {error.strerror}; free some space or set another "
+            "students path"
+        )
 
     @contextmanager
     def work(self, version: str) -> Iterator[Path]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from distiller_udf.errors import TrainingError
+from distiller_udf.prompts import Question
 from distiller_udf.training.llm.examples import Example
 from distiller_udf.training.llm.preferences import (
     Preference,
@@ -73,6 +75,10 @@ def test_where_several_may_match_what_was_only_not_chosen_is_asked_about_rarely(
     assert sorted((p.chosen, p.rejected) for p in found) == [(0, 1), (1, 0)]
 
 
+def at_most(count: int) -> Callable[[Question], bool]:
+    return lambda question: len(question.candidates) <= count
+
+
 def test_a_majority_is_more_than_half() -> None:
     assert majority([example(1, "x"), example(1, "y"), example(2, "z")]) == example(1, "x")
     assert majority([example(1, "x"), example(2, "y")]) is None
@@ -81,8 +87,13 @@ def test_a_majority_is_more_than_half() -> None:
 def test_what_dissenting_teachers_said_is_rejected() -> None:
     answers = [example(1, "x"), example(1, "y"), example(2, "z"), example(0, "w"), example(1, "v")]
     assert [(right.choice, other) for right, other in contested(answers, None)] == [(1, 0), (1, 2)]
-    found = from_contested(answers, None, 19, RNG)
+    found = from_contested(answers, None, at_most(19), RNG)
     assert sorted(map(said, found)) == sorted([(A, "none"), (A, B)])
+
+
+def test_a_teacher_has_one_vote_however_often_it_answered() -> None:
+    answers = [example(1, "x"), example(1, "y"), example(2, "z"), example(2, "z"), example(2, "z")]
+    assert [(right.choice, other) for right, other in contested(answers, None)] == [(1, 2)]
 
 
 def test_a_correction_counts_whatever_the_others_say() -> None:
@@ -93,7 +104,7 @@ def test_a_correction_counts_whatever_the_others_say() -> None:
 def test_both_answers_are_in_the_question_however_few_fit() -> None:
     many = tuple(f'{{"n":"{i}"}}' for i in range(40))
     answers = [example(40, "x", many), example(40, "y", many), example(7, "z", many)]
-    (found,) = from_contested(answers, None, 5, RNG)
+    (found,) = from_contested(answers, None, at_most(5), RNG)
     assert len(found.question.candidates) == 5
     assert said(found) == (many[39], many[6])
 

@@ -20,6 +20,10 @@ from distiller_udf.training.llm.rewards import REWARDS, correct, reward, said, s
         ('{"choice": 10}', 12, 10),
         ("[25]", 30, 25),
         ("none", 3, 0),
+        ("Answer: A", 3, 1),
+        ("The answer is **C**.", 3, 3),
+        ("A\n\nBoth name the same town.", 3, 1),
+        ("A record of the town", 3, None),
         ("D", 3, None),
         ("[4]", 3, None),
         ("[1] or [2]", 3, None),
@@ -41,6 +45,7 @@ def test_only_the_right_choice_is_correct() -> None:
 def test_a_label_alone_is_well_formed() -> None:
     assert well_formed("B", 1, 3) == 1.0
     assert well_formed("The answer is [2]", 1, 3) == 0.5
+    assert well_formed("B\n\nas they are alike", 1, 3) == 0.5
     assert well_formed("who knows", 1, 3) == 0.0
     assert well_formed("[10]", 10, 30) == 1.0
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.typo_task import label_table, save_small_llm
-from distiller_udf.errors import SettingsError
+from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm.causal import load_causal, merged
@@ -120,7 +114,7 @@ def test_every_lesson_is_the_right_answer(taught: pa.Table) -> None:
 
     prompter = small_prompter()
     found = examples(taught, ["name"], ["name"])
-    rows = sft.lessons(found, prompter, SFTSettings(epochs=2))
+    rows = list(sft.lessons(found, prompter, SFTSettings(epochs=2)))
     assert len(rows) == 2 * 2 * taught.num_rows  # every tuple, and one of its candidates by itself
     answers = {e.query: (*e.candidates, "none")[e.choice - 1] for e in found}
     for row in rows:
@@ -141,7 +135,7 @@ def test_reasons_of_candidates_are_learned_as_er_explain_asks_for_them() -> None
     row |= {"choice": 2, "explanation": None, "explanations": [f"reason {i}" for i in range(len(names))]}
     prompter = small_prompter()
     found = examples(pa.Table.from_pylist([row], label_table(1, seed=4).schema), ["name"], ["name"])
-    rows = sft.lessons(found, prompter, SFTSettings(epochs=3, explanations=True))
+    rows = list(sft.lessons(found, prompter, SFTSettings(epochs=3, explanations=True)))
     texts = [prompter.tokenizer.decode(r["input_ids"]) for r in rows]
     why = [text for text in texts if "Why?" in text]
     assert len(texts) == 12
@@ -152,6 +146,25 @@ def test_reasons_of_candidates_are_learned_as_er_explain_asks_for_them() -> None
         assert ("candidate [1] describes" in text) is (number == 1)
         assert ("no candidate describes" in text) is (number != 1)
     assert sum("reason 1" in text for text in why) == 3
+
+
+def test_a_step_has_answers_or_reasons(taught: pa.Table) -> None:
+    """A reason has many tokens and an answer one: in the mean over both the answers would hardly count."""
+    from distiller_udf.training.llm.examples import examples
+    from distiller_udf.training.llm.settings import SFTSettings
+
+    prompter = small_prompter()
+    found = examples(taught, ["name"], ["name"])
+    settings = SFTSettings(epochs=2, batch=4, explanations=True)
+    rows = [prompter.tokenizer.decode(row["input_ids"]) for row in sft.lessons(found, prompter, settings)]
+    reasons = ["Why?" in text for text in rows]
+    steps = [reasons[start : start + 4] for start in range(0, len(rows), 4)]
+    mixed = [len(set(step)) > 1 for step in steps]
+    assert sum(mixed) <= 1
+    assert not any(mixed[:-2])
+    assert 0.3 < sum(reasons) / len(reasons) < 0.7
+    assert any(set(step) == {True} for step in steps[: len(steps) // 4])
+    assert any(set(step) == {False} for step in steps[: len(steps) // 4])
 
 
 def test_another_reason_is_another_student_only_where_reasons_are_learned(taught: pa.Table) -> None:
@@ -238,6 +251,38 @@ def test_going_on_from_a_student_starts_where_it_is(
         assert tensor.equal(expected[plain]), name
 
 
+def test_a_student_is_not_taught_to_be_asked_otherwise(supervised: Outcome, taught: pa.Table, tmp_path: Path) -> None:
+    settings = {**QUICK, "start": str(supervised.path), "multi": True}
+    with pytest.raises(SettingsError, match="was taught to choose one of several candidates"):
+        publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+
+
+def test_rewards_need_questions_for_a_step(base: str, taught: pa.Table, tmp_path: Path) -> None:
+    settings = {**QUICK, "model": base, "method": "grpo", "batch": 64, "micro_batch": 64, "generations": 2}
+    with pytest.raises(TrainingError, match="are not enough for one step of 32"):
+        publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+
+
+def test_candidates_of_another_source_than_the_choice_are_not_shown() -> None:
+    """A record may have a match in each source, and a student is asked about one source at a time."""
+    from distiller_udf.training.llm.examples import examples
+
+    row = label_table(1, seed=4).to_pylist()[0]
+    names = ["ab", "cd", "ef", "ab"]
+    row["options"] = [
+        {"source": source, "id": i, "record": f'{{"name":"{name}"}}'}
+        for i, (source, name) in enumerate(zip(["x", "y", "x", "x"], names, strict=True))
+    ]
+    row |= {"choice": 4, "explanations": ["no", "who knows", "no", "yes"], "explanation": None}
+    none = {**row, "choice": 0, "query": '{"name":"zz"}', "explanations": None}
+    labels = pa.Table.from_pylist([row, none], label_table(1, seed=4).schema)
+    found = sorted(examples(labels, ["name"], ["name"]), key=lambda e: (-e.choice, len(e.candidates)))
+    assert [[json.loads(text)["name"] for text in e.candidates] for e in found] == [["ab", "ef"], ["cd"], ["ab", "ef"]]
+    assert [e.choice for e in found] == [1, 0, 0]
+    assert found[0].reasons == {0: "yes", 1: "no"}
+    assert [len(e.candidates) for e in examples(labels, ["name"], ["name"], multi=True)] == [3, 3]
+
+
 def test_a_student_of_whole_weights_stays_whole(base: str, taught: pa.Table, tmp_path: Path) -> None:
     first = publish_student(taught, Registry(tmp_path), kind="llm", settings={**QUICK, "model": base, "rank": 0})
     settings = {**QUICK, "method": "dpo", "start": str(first.path), "steps": 2, "learning_rate": 1e-2}
@@ -246,38 +291,6 @@ def test_a_student_of_whole_weights_stays_whole(base: str, taught: pa.Table, tmp
     one, two = weights_of(first.path / "model"), weights_of(second.path / "model")
     assert one.keys() == two.keys()
     assert any(not one[name].equal(two[name]) for name in one)
-
-
-def test_a_killed_training_goes_on_to_the_same_weights(base: str, taught: pa.Table, tmp_path: Path) -> None:
-    settings = {**QUICK, "model": base, "rank": 4, "checkpoint_steps": 2, "epochs": 4}
-    whole = publish_student(taught, Registry(tmp_path / "whole"), kind="llm", settings=settings)
-    pq.write_table(taught, tmp_path / "labels.parquet")
-    script = f"""
-import pyarrow.parquet as pq, torch
-from pathlib import Path
-from distiller_udf.registry import Registry
-from distiller_udf.training.ensure import publish_student
-torch.set_num_threads(1)
-publish_student(pq.read_table({str(tmp_path / "labels.parquet")!r}), Registry(Path({str(tmp_path / "killed")!r})),
-                kind="llm", settings={settings!r})
-"""
-    registry = Registry(tmp_path / "killed")
-    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 120
-    while not list(registry.folder.glob(".work-*/checkpoints/checkpoint-*/whole")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert registry.names() == []
-    steps: list[str] = []
-    resumed = publish_student(
-        taught, registry, kind="llm", settings=settings, progress=lambda step, share: steps.append(step)
-    )
-    assert not any(step.startswith("fine-tuning, step 1 of") for step in steps)
-    assert any(step.startswith("fine-tuning, step") for step in steps)
-    assert resumed.info == whole.info
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,14 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(registry: Registry) -> 
     assert load_student(registry.current()).info.kind == "lexical"
 
 
+@pytest.mark.parametrize(
+    "error", [OSError("the hub cannot be reached"), FileNotFoundError(errno.ENOENT, "No such file", "/models/base")]
+)
+def test_what_is_missing_elsewhere_is_not_taken_for_a_full_disk(registry: Registry, error: OSError) -> None:
+    with pytest.raises(StudentError, match=r"could not be trained: .*current student is unchanged"), registry.staging():
+        raise error
+
+
 def test_an_incomplete_folder_is_never_published(registry: Registry) -> None:
     with registry.staging() as folder:
         (folder / "weights").write_text("half")

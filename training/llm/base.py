@@ -13,11 +13,21 @@ from typing import Any
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import LLMStudent, Serving
-from distiller_udf.students.llm.causal import INSTALL, context_length, load_causal, load_tokenizer, merged, modules
+from distiller_udf.students.llm.causal import (
+    INSTALL,
+    context_length,
+    load_causal,
+    load_config,
+    load_tokenizer,
+    merged,
+    modules,
+)
 from distiller_udf.students.llm.student import ADAPTER_FOLDER, TOKENIZER_FOLDER, WHOLE_FOLDER
 
 from .adapters import join_adapters
 from .settings import LLMSettings
+
+ASKS = {"select": "choose one of several candidates", "match": "judge each pair by itself"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,13 @@ class Base:
         info = StudentInfo.read(folder)
         if info.kind != LLMStudent.kind:
             raise SettingsError(f"{info.version} is a student of kind {info.kind}; a fine-tuning goes on from an llm")
-        found = LLMStudent.load(folder, info, Serving(base_model=settings.model)).model()
+        student = LLMStudent.load(folder, info, Serving(base_model=settings.model))
+        if (student.weights.ask == "match") != settings.multi:
+            raise SettingsError(
+                f"{info.version} was taught to {ASKS[student.weights.ask]}, and this training asks otherwise (multi: "
+                f"{str(settings.multi).lower()}); start from the base model, or from a student that was taught so"
+            )
+        found = student.model()
         whole = folder / WHOLE_FOLDER
         return cls(
             found.base,
@@ -68,6 +84,17 @@ class Base:
         """Whether the student will have all weights itself: they were all trained, now or before."""
         return self.whole is not None or self.settings.rank == 0
 
+    @property
+    def _place(self) -> str:
+        """Where the weights are that an adapter goes on."""
+        return str(self.whole) if self.whole else self.model
+
+    def check(self) -> None:
+        """Raise SettingsError, before anything large is loaded, where the model cannot read `max_length` tokens."""
+        most = context_length(load_config(self._place, self.settings.local_only))
+        if self.settings.max_length > most:
+            raise SettingsError(f"max_length is {self.settings.max_length}, and the model reads {most} tokens")
+
     def tokenizer(self) -> Any:
         """The tokenizer, its padding to the left as generation needs it."""
         tokenizer = load_tokenizer(self.tokenizer_place, self.settings.local_only)
@@ -82,15 +109,8 @@ class Base:
         halved = on_gpu and torch.cuda.is_bf16_supported() and self.settings.rank > 0
         precision = torch.bfloat16 if halved else torch.float32
         more = self._in_four_bits(precision, on_gpu)
-        place = str(self.whole) if self.whole else self.model
-        loaded = load_causal(place, self.settings.local_only, dtype=precision, **more)
-        if self.adapter is not None:
-            loaded = merged(loaded, self.adapter)
-        if self.settings.max_length > context_length(loaded.config):
-            raise SettingsError(
-                f"max_length is {self.settings.max_length}, and the model reads {context_length(loaded.config)} tokens"
-            )
-        return loaded
+        loaded = load_causal(self._place, self.settings.local_only, dtype=precision, **more)
+        return loaded if self.adapter is None else merged(loaded, self.adapter)
 
     def lora(self) -> Any:
         """The adapter that is trained, on all linear layers; None where all weights are."""

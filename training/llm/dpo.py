@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from distiller_udf.errors import SettingsError
-from distiller_udf.prompts import MAX_TOKEN_CANDIDATES
 from distiller_udf.students.llm.prompting import Prompter
 
 from ..material import Report
@@ -55,7 +54,7 @@ def preferences(examples: Sequence[Example], prompter: Prompter, settings: DPOSe
     if settings.preferences == "answers":
         heats = [prompter.heats(e.query, e.candidates) for e in examples]
         return from_answers(examples, heats, settings.multi, rng)
-    return from_contested(examples, settings.corrected_by, MAX_TOKEN_CANDIDATES, rng)
+    return from_contested(examples, settings.corrected_by, prompter.fits, rng)
 
 
 def row(preference: Preference, prompter: Prompter) -> dict[str, list[int]]:

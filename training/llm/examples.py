@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -47,15 +47,18 @@ class Asked:
     answer: int
 
 
-def examples(labels: pa.Table, left: Sequence[str], right: Sequence[str]) -> list[Example]:
+def examples(labels: pa.Table, left: Sequence[str], right: Sequence[str], multi: bool = False) -> list[Example]:
     """The usable labels, their records with the columns `left` and `right`, in an order that their content gives.
 
+    Unless several candidates may match (`multi`), those of one example are of one source, as a student is asked: a
+    record may have a match in each source, so a choice says nothing about the candidates of another one.
     Raises TrainingError where a choice is out of range.
     """
     rows = [
         row for _, row in sorted(zip(label_hashes(labels), labels.to_pylist(), strict=True), key=lambda pair: pair[0])
     ]
-    found = [_example(row) for row in rows if row["choice"] is not None and row["options"] and row["query"]]
+    usable = [row for row in rows if row["choice"] is not None and row["options"] and row["query"]]
+    found = [example for row in usable for example in _by_source(_example(row), row["options"], multi)]
     queries = Records.from_texts([e.query for e in found]).with_columns(left).texts()
     texts = Records.from_texts([text for e in found for text in e.candidates]).with_columns(right).texts()
     shown = iter(texts)
@@ -76,14 +79,34 @@ def _example(row: Mapping[str, Any]) -> Example:
     return Example(str(row["query"]), options, choice, str(row["teacher"]), row.get("explanation"), yes, reasons, heard)
 
 
+def _by_source(example: Example, options: Sequence[Mapping[str, Any]], multi: bool) -> Iterator[Example]:
+    """The example for each source that its answer is about: that of the choice, and all where it is none of them."""
+    sources = [str(option.get("source")) for option in options]
+    if multi or len(set(sources)) == 1:
+        yield example
+        return
+    for source in [sources[example.choice - 1]] if example.choice else dict.fromkeys(sources):
+        kept = [i for i, own in enumerate(sources) if own == source]
+        yield _moved(example, [example.candidates[i] for i in kept], {i: place for place, i in enumerate(kept)})
+
+
 def _distinct(example: Example, query: str, candidates: Sequence[str]) -> Example:
     """The example with each candidate once: which of two equal ones was meant, nobody can tell."""
     kept = list(dict.fromkeys(candidates))
-    choice = kept.index(candidates[example.choice - 1]) + 1 if example.choice else 0
-    yes = frozenset(kept.index(candidates[i]) for i in example.yes)
-    reasons = {kept.index(candidates[i]): reason for i, reason in example.reasons.items()}
-    heard = frozenset(kept.index(candidates[i]) for i in example.heard)
-    return Example(query, tuple(kept), choice, example.teacher, example.explanation, yes, reasons, heard)
+    places = {i: kept.index(candidate) for i, candidate in enumerate(candidates)}
+    return replace(_moved(example, kept, places), query=query)
+
+
+def _moved(example: Example, candidates: Sequence[str], places: Mapping[int, int]) -> Example:
+    """The example with these candidates; `places` says for each old position that is still there its new one."""
+    return replace(
+        example,
+        candidates=tuple(candidates),
+        choice=places[example.choice - 1] + 1 if example.choice else 0,
+        yes=frozenset(places[i] for i in example.yes if i in places),
+        reasons={places[i]: reason for i, reason in example.reasons.items() if i in places},
+        heard=frozenset(places[i] for i in example.heard if i in places),
+    )
 
 
 def asked(example: Example, heats: Sequence[range], multi: bool, rng: random.Random) -> list[Asked]:

@@ -33,9 +33,11 @@ def fine_tune(material: Generated, report: Report) -> Trained:
     """Fine-tune by the method of the settings. Raises TrainingError, SettingsError."""
     settings = material.settings
     base = Base.of(settings)
+    base.check()
     tokenizer = base.tokenizer()
     prompter = Prompter(tokenizer, settings.max_length)
-    found = [_readable(e, prompter) for e in examples(material.labels, material.left.names, material.right.names)]
+    told = examples(material.labels, material.left.names, material.right.names, settings.multi)
+    found = [_readable(example, prompter) for example in told]
     judged = held_out(material.pairs, settings.held_out, settings.seed)
     unseen = {text for text, kept in zip(material.pairs.left.texts(), judged, strict=True) if kept}
     unseen = {prompter.readable(text) for text in unseen}

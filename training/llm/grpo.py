@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from distiller_udf.errors import SettingsError
+from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.students.llm.prompting import TEMPLATE_ARGUMENTS, Prompter
 
 from ..material import Report
@@ -30,6 +30,13 @@ def fine_tune(base: Base, examples: Sequence[Example], prompter: Prompter, work:
         raise SettingsError(
             f"batch is {settings.batch}; it must be a multiple of generations, which is {settings.generations}"
         )
+    questions = rows(examples, prompter, settings)
+    step = settings.batch // settings.generations
+    if len(questions) < step:
+        raise TrainingError(
+            f"{len(questions)} questions are not enough for one step of {step} (batch / generations); label more "
+            "tuples, or make batch smaller"
+        )
     trainer = GRPOTrainer(
         model=base.load(),
         reward_funcs=[_as_trl_calls_it(name, of) for name, (of, _) in REWARDS.items()],
@@ -46,7 +53,7 @@ def fine_tune(base: Base, examples: Sequence[Example], prompter: Prompter, work:
                 remove_unused_columns=False,
             )
         ),
-        train_dataset=dataset(rows(examples, prompter, settings)),
+        train_dataset=dataset(questions),
         processing_class=prompter.tokenizer,
         peft_config=base.lora(),
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from distiller_udf.errors import TrainingError
 from distiller_udf.prompts import Question
+from distiller_udf.students.llm.prompting import select
 
 from .examples import Example, asked
 
@@ -40,7 +41,7 @@ def from_answers(
 
 
 def majority(answers: Sequence[Example]) -> Example | None:
-    """The answer that more than half of the teachers give; None where there is none."""
+    """The answer that more than half of the teachers give, one answer of each; None where there is none."""
     votes = Counter(example.choice for example in answers)
     choice, count = votes.most_common(1)[0]
     return next(e for e in answers if e.choice == choice) if 2 * count > len(answers) else None
@@ -52,15 +53,13 @@ def contested(examples: Sequence[Example], corrected_by: str | None) -> list[tup
     The answer of `corrected_by` counts where there is one, and no other; without it that of the majority. The other is
     1-based, 0 = none of them. Raises TrainingError where nobody was contradicted.
     """
-    tuples: dict[tuple[str, tuple[str, ...]], list[Example]] = {}
+    tuples: dict[tuple[str, tuple[str, ...]], dict[str, Example]] = {}
     for example in examples:
-        tuples.setdefault((example.query, example.candidates), []).append(example)
+        tuples.setdefault((example.query, example.candidates), {}).setdefault(example.teacher, example)
     found = []
-    for answers in tuples.values():
-        if corrected_by is None:
-            right = majority(answers)
-        else:
-            right = next((e for e in answers if e.teacher == corrected_by), None)
+    for by_teacher in tuples.values():
+        answers = list(by_teacher.values())
+        right = majority(answers) if corrected_by is None else by_teacher.get(corrected_by)
         if right is not None:
             others = sorted({e.choice for e in answers} - {right.choice})
             found += [(right, other) for other in others]
@@ -73,25 +72,25 @@ def contested(examples: Sequence[Example], corrected_by: str | None) -> list[tup
 
 
 def from_contested(
-    examples: Sequence[Example], corrected_by: str | None, largest: int, rng: random.Random
+    examples: Sequence[Example], corrected_by: str | None, fits: Callable[[Question], bool], rng: random.Random
 ) -> list[Preference]:
-    """What counts against what was contradicted, each in one question of at most `largest` candidates.
+    """What counts against what was contradicted, each in one question.
 
-    Both answers are in it, and as many of the other candidates as there is room for.
+    Both answers are in it, and as many of the other candidates as fit.
     """
     found = []
     for example, other in contested(examples, corrected_by):
-        named = [choice - 1 for choice in (example.choice, other) if choice]
-        rest = [i for i in range(len(example.candidates)) if i not in named]
-        shown = named + rng.sample(rest, min(len(rest), largest - len(named)))
+        shown = [choice - 1 for choice in (example.choice, other) if choice]
+        rest = [i for i in range(len(example.candidates)) if i not in shown]
+        for i in rng.sample(rest, len(rest)):
+            if not fits(_of(example, [*shown, i])):
+                break
+            shown.append(i)
         rng.shuffle(shown)
-        question = _of(example, shown)
         positions = [shown.index(choice - 1) + 1 if choice else 0 for choice in (example.choice, other)]
-        found.append(Preference(question, *positions))
+        found.append(Preference(_of(example, shown), *positions))
     return found
 
 
 def _of(example: Example, shown: Sequence[int]) -> Question:
-    from distiller_udf.students.llm.prompting import select
-
     return select(example.query, [example.candidates[i] for i in shown])

@@ -5,7 +5,8 @@ A choice is 1-based, 0 = none of them. Replies may name it as a letter, as a num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 from distiller_udf.prompts import MAX_TOKEN_CANDIDATES, Question, parse_answer, token_labels
 
@@ -13,14 +14,22 @@ GENEROUS_CHARACTERS = 20
 """Replies up to this length are short; one of five times that is not short at all."""
 
 
+_STATED = re.compile(
+    r"(?:(?:the )?(?:correct )?(?:answer|choice|match|candidate)(?: is)?[: ]*)?"
+    r"[\[(\"'`* ]{0,4}(?P<label>[A-Z])[\])\"'`*.: ]{0,4}",
+    re.IGNORECASE,
+)
+"""A line that is a letter and at most some words and signs around it, such as "Answer: **B**."."""
+
+
 def said(reply: str, candidates: int) -> int | None:
     """The choice that a reply names, None where it names none or one that is not there."""
-    bare = reply.strip()
-    if candidates <= MAX_TOKEN_CANDIDATES:
-        labels = token_labels(Question("{}", ("{}",) * candidates, "select", "token"))
-        if bare.strip("[]().\"'`* ") in labels[1:]:
-            return labels.index(bare.strip("[]().\"'`* "))
-    return parse_answer(bare, candidates).choice
+    labels = _labels(candidates)
+    first, *_ = reply.strip().splitlines() or [""]
+    stated = _STATED.fullmatch(first)
+    if stated and stated["label"] in labels[1:]:
+        return labels.index(stated["label"])
+    return parse_answer(reply.strip(), candidates).choice
 
 
 def correct(reply: str, choice: int, candidates: int) -> float:
@@ -32,10 +41,17 @@ def well_formed(reply: str, choice: int, candidates: int) -> float:
     """1 for a label and nothing else, 0.5 for a choice that can be read out of more text, otherwise 0."""
     if said(reply, candidates) is None:
         return 0.0
+    bare = reply.strip()
     if candidates > MAX_TOKEN_CANDIDATES:
-        return 1.0 if reply.strip().strip("[]").isdigit() else 0.5
-    labels = token_labels(Question("{}", ("{}",) * candidates, "select", "token"))
-    return 1.0 if reply.strip() in labels else 0.5
+        return 1.0 if bare.strip("[]").isdigit() else 0.5
+    return 1.0 if bare in _labels(candidates) else 0.5
+
+
+def _labels(candidates: int) -> Sequence[str]:
+    """The labels of none and of so many candidates; none where letters do not go as far."""
+    if candidates > MAX_TOKEN_CANDIDATES:
+        return ()
+    return token_labels(Question("{}", ("{}",) * candidates, "select", "token"))
 
 
 def short(reply: str, choice: int, candidates: int) -> float:

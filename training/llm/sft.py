@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from distiller_udf.prompts import Question, reply_of_reason
 from distiller_udf.students.llm.prompting import Prompter, why
@@ -16,6 +16,9 @@ from .base import Base
 from .examples import Example, alone, asked
 from .settings import SFTSettings
 from .trainer import arguments, dataset, run
+
+Told: TypeAlias = tuple[Question, Sequence[int]]
+"""A question and the tokens of the reply to it."""
 
 UNLEARNED = -100
 """The label of a token that the loss passes over."""
@@ -29,7 +32,9 @@ def fine_tune(base: Base, examples: Sequence[Example], prompter: Prompter, work:
     assert isinstance(settings, SFTSettings)  # noqa: S101
     trainer = SFTTrainer(
         model=base.load(),
-        args=SFTConfig(**arguments(settings, work, num_train_epochs=1, max_length=None)),
+        args=SFTConfig(
+            **arguments(settings, work, num_train_epochs=1, max_length=None, train_sampling_strategy="sequential")
+        ),
         train_dataset=dataset(lessons(examples, prompter, settings)),
         processing_class=prompter.tokenizer,
         peft_config=base.lora(),
@@ -37,14 +42,30 @@ def fine_tune(base: Base, examples: Sequence[Example], prompter: Prompter, work:
     return run(trainer, work, report)
 
 
-def lessons(examples: Sequence[Example], prompter: Prompter, settings: SFTSettings) -> list[dict[str, list[int]]]:
-    """Token rows with their labels, epoch after epoch: every epoch shows the candidates in other orders."""
+def lessons(examples: Sequence[Example], prompter: Prompter, settings: SFTSettings) -> Iterator[dict[str, list[int]]]:
+    """Token rows with their labels in the order of training: every epoch shows the candidates in other orders.
+
+    A step has either answers or reasons. Together the reasons, of many tokens each, would drown the answers.
+    """
     rng = random.Random(settings.seed)
-    rows = []
+    answers: list[Told] = []
+    reasons: list[Told] = []
     for _ in range(settings.epochs):
-        for example in rng.sample(list(examples), len(examples)):
-            rows += [lesson(*told, prompter) for told in _told(example, prompter, settings, rng)]
-    return rows
+        for example in examples:
+            answers += _answers(example, prompter, settings.multi, rng)
+            reasons += _reasons(example, prompter, rng) if settings.explanations else ()
+        steps = [step for told in (answers, reasons) for step in _steps(told, settings.batch, rng)]
+        for step in rng.sample(steps, len(steps)):
+            yield from (lesson(*told, prompter) for told in step)
+    yield from (lesson(*told, prompter) for told in [*answers, *reasons])
+
+
+def _steps(told: list[Told], size: int, rng: random.Random) -> Iterator[list[Told]]:
+    """Take full steps out of `told`, in an order that `rng` draws; what is left waits for the next epoch."""
+    rng.shuffle(told)
+    while len(told) >= size:
+        yield told[:size]
+        del told[:size]
 
 
 def lesson(question: Question, answer: Sequence[int], prompter: Prompter) -> dict[str, list[int]]:
@@ -54,18 +75,25 @@ def lesson(question: Question, answer: Sequence[int], prompter: Prompter) -> dic
     return {"input_ids": prompt + learned, "labels": [UNLEARNED] * len(prompt) + learned}
 
 
-def _told(
-    example: Example, prompter: Prompter, settings: SFTSettings, rng: random.Random
-) -> Iterator[tuple[Question, Sequence[int]]]:
-    """The questions of an example with the tokens of their answers."""
+def _answers(example: Example, prompter: Prompter, multi: bool, rng: random.Random) -> Iterator[Told]:
+    """The questions of an example with their answers: of all candidates, and of one by itself."""
     heats = prompter.heats(example.query, example.candidates)
-    lone = [] if settings.multi else [alone(example, rng)]
-    for each in [*asked(example, heats, settings.multi, rng), *lone]:
+    lone = [] if multi else [alone(example, rng)]
+    for each in [*asked(example, heats, multi, rng), *lone]:
         question = prompter.fitting(each.question)
         yield question, [prompter.labels(question)[each.answer]]
-    for question, reason in _reasons(example, rng) if settings.explanations else ():
+
+
+def _reasons(example: Example, prompter: Prompter, rng: random.Random) -> Iterator[Told]:
+    """The questions for reasons that one epoch asks, with the replies.
+
+    Of a tuple that would have to be cut the reason is passed over: what it speaks of may be what is cut.
+    """
+    for question, reason in _justified(example, rng):
         reply = _reply(reason, prompter)
-        yield prompter.fitting(question, len(reply) + 1), reply
+        length = len(reply) + 1
+        if len(question.candidates) == 1 or prompter.fits(question, length):
+            yield prompter.fitting(question, length), reply
 
 
 def _reply(reason: str, prompter: Prompter) -> list[int]:
@@ -78,8 +106,8 @@ def _reply(reason: str, prompter: Prompter) -> list[int]:
         words = words[: max(1, len(words) * 4 // 5)]
 
 
-def _reasons(example: Example, rng: random.Random) -> Iterator[tuple[Question, str]]:
-    """The questions for reasons that one epoch asks: of the choice, of the chosen candidate, and of another one."""
+def _justified(example: Example, rng: random.Random) -> Iterator[tuple[Question, str]]:
+    """Questions with the reasons that answer them: of the choice, of the chosen candidate, and of another one."""
     if example.explanation:
         yield why(example.query, example.candidates, example.choice), example.explanation
     chosen = example.choice - 1

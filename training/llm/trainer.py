@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from distiller_udf.encoding.loading import quiet
-from distiller_udf.errors import SettingsError
+from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.students.llm.causal import modules
 
 from ..material import Report
@@ -20,6 +22,11 @@ logger = logging.getLogger(__name__)
 
 WHOLE_MARK = "whole"
 """A checkpoint without this file was being written when the training was killed."""
+
+TORCH_WRITER = "PytorchStreamWriter"
+"""Named in torch's errors of files that it could not write, which are RuntimeErrors."""
+
+ROWS_AT_ONCE = 1_000
 
 TOLD = {"reward": "mean reward", "rewards/accuracies": "preferred rightly", "loss": "loss"}
 """What says how a training goes, by its name in trl's logs: the first of these that is there."""
@@ -53,6 +60,7 @@ def arguments(settings: LLMSettings, work: Path, **own: Any) -> dict[str, Any]:
         "save_steps": settings.checkpoint_steps,
         "save_total_limit": 2,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # a loss that is no number is not to be hidden
         "report_to": "none",
         "disable_tqdm": True,
         **own,
@@ -60,7 +68,10 @@ def arguments(settings: LLMSettings, work: Path, **own: Any) -> dict[str, Any]:
 
 
 def run(trainer: Any, work: Path, report: Report, begin: float = 0.1, end: float = 0.8) -> Any:
-    """Train, from the last whole checkpoint in `work` if there is one, and return the trained model."""
+    """Train, from the last whole checkpoint in `work` if there is one, and return the trained model.
+
+    Raises TrainingError where the training diverges, and where a checkpoint cannot be written.
+    """
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
@@ -68,8 +79,28 @@ def run(trainer: Any, work: Path, report: Report, begin: float = 0.1, end: float
     checkpoint = last_checkpoint(work / "checkpoints")
     if checkpoint is not None:
         logger.info("going on from step %s of a training that was stopped", checkpoint.name.rpartition("-")[2])
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with _clear_errors(work):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer.model
+
+
+@contextmanager
+def _clear_errors(work: Path) -> Iterator[None]:
+    """Say what is to be done where a training cannot go on."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except TrainingError:
+        shutil.rmtree(work, ignore_errors=True)  # it would go on from weights that are worth nothing
+        raise
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and TORCH_WRITER not in str(error):
+            raise
+        raise TrainingError(
+            f"a checkpoint could not be written to {work} ({str(error).strip().splitlines()[0]}); free some space and "
+            "start the same command again: it goes on from the checkpoint before"
+        ) from error
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -82,11 +113,13 @@ def last_checkpoint(folder: Path) -> Path | None:
     return whole[-1] if whole else None
 
 
-def dataset(rows: Sequence[dict[str, Any]]) -> Any:
-    """Rows as trl takes them, in memory."""
-    from datasets import Dataset
+def dataset(rows: Iterable[dict[str, Any]]) -> Any:
+    """Rows as trl takes them: in memory as Arrow columns, a fraction of what they take as Python's lists."""
+    from datasets import Dataset, concatenate_datasets
 
-    return Dataset.from_list(list(rows))
+    left = iter(rows)
+    parts = [Dataset.from_list(part) for part in iter(lambda: list(islice(left, ROWS_AT_ONCE)), [])]
+    return concatenate_datasets(parts)
 
 
 def _watch(report: Report, begin: float, end: float) -> Any:
@@ -94,10 +127,15 @@ def _watch(report: Report, begin: float, end: float) -> Any:
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]
-        """Reports each logged step."""
+        """Reports each step, and ends a training that has diverged."""
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if logs and "loss" in logs and state.max_steps:
+                if not math.isfinite(float(logs["loss"])):
+                    raise TrainingError(
+                        f"the training has diverged: its loss is no number from step {state.global_step} on; take a "
+                        "smaller learning rate"
+                    )
                 told = next(name for name in TOLD if name in logs)
                 step = (
                     f"fine-tuning, step {state.global_step} of {state.max_steps}, {TOLD[told]} {float(logs[told]):.3f}"

@@ -38,6 +38,16 @@ def load_tokenizer(model: str, local_only: bool = False) -> Any:
     return tokenizer
 
 
+def load_config(model: str, local_only: bool = False) -> Any:
+    """The configuration of a folder's or a hub id's model, without its weights. Raises SettingsError."""
+    _, transformers = modules()
+    try:
+        with quiet():
+            return transformers.AutoConfig.from_pretrained(model, local_files_only=local_only, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingsError(_cannot_load(model, local_only, error)) from error
+
+
 def load_causal(model: str, local_only: bool = False, **settings: Any) -> Any:
     """The language model of a folder or a hub id; `settings` go to `from_pretrained`. Raises SettingsError."""
     _, transformers = modules()

@@ -108,8 +108,9 @@ class Prompter:
         return Prompt(self.tokens(question))
 
     def fits(self, question: Question, answer: int = 2) -> bool:
-        """Whether a question and so many tokens of an answer are short enough."""
-        return len(self.tokens(question)) + answer <= self.max_length
+        """Whether a question has few enough candidates, and is short enough with so many tokens of an answer."""
+        few = len(question.candidates) <= self.candidates
+        return few and len(self.tokens(question)) + answer <= self.max_length
 
     def fitting(self, question: Question, answer: int = 2) -> Question:
         """The question with its records cut as far as it takes; raises SettingsError where nothing helps."""

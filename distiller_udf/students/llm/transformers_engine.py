@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 from distiller_udf.students.llm.causal import load_causal, load_tokenizer, merged, modules
 from distiller_udf.students.llm.engine import Model, Serving
 from distiller_udf.students.llm.prompting import Prompt
+
+LONGER = 1.1
+"""In one forward pass the longest prompt is at most so many times the shortest: padding costs what text costs."""
 
 
 class TransformersEngine:
@@ -49,7 +53,7 @@ class TransformersEngine:
     def label_log_probabilities(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
         torch, _ = modules()
         result: list[np.ndarray] = [np.zeros(0)] * len(prompts)
-        for rows in self._batches(prompts, 0):
+        for rows in self._batches(prompts, longer=LONGER):
             inputs = self._padded([prompts[i].tokens for i in rows])
             with torch.inference_mode():
                 logits = self.loaded(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
@@ -65,7 +69,7 @@ class TransformersEngine:
             max_new_tokens=max_tokens, do_sample=False, eos_token_id=end, pad_token_id=self.tokenizer.pad_token_id
         )
         result = [""] * len(prompts)
-        for rows in self._batches(prompts, max_tokens):
+        for rows in self._batches(prompts, answer=max_tokens):
             inputs = self._padded([prompts[i].tokens for i in rows])
             with torch.inference_mode():
                 written = self.loaded.generate(
@@ -76,15 +80,21 @@ class TransformersEngine:
                 result[row] = text
         return result
 
-    def _batches(self, prompts: Sequence[Prompt], answer: int) -> Iterator[list[int]]:
-        """Positions of prompts of similar length, together within the tokens that go through the model at once."""
+    def _batches(self, prompts: Sequence[Prompt], answer: int = 0, longer: float = math.inf) -> Iterator[list[int]]:
+        """Positions of prompts of similar length, together within the tokens that go through the model at once.
+
+        The longest of a batch is at most `longer` times its shortest; `answer` tokens will follow each.
+        """
         by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i].tokens), i))
         batch: list[int] = []
+        shortest = 0
         for position in by_length:
-            longest = len(prompts[position].tokens) + answer
-            if batch and longest * (len(batch) + 1) > self._serving.batch_tokens:
+            length = len(prompts[position].tokens)
+            full = (length + answer) * (len(batch) + 1) > self._serving.batch_tokens
+            if batch and (full or length > longer * shortest):
                 yield batch
                 batch = []
+            shortest = shortest if batch else length
             batch.append(position)
         if batch:
             yield batch
