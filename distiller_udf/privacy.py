@@ -128,7 +128,7 @@ def require_local(url: str) -> None:
     """Raise SettingsError unless `url` is on this machine."""
     if not is_loopback(url):
         raise SettingsError(
-            f"local_only is set, but the teacher is at {_named(url)}; give an address of this machine, such as "
+            f"local_only is set, but the server is at {_named(url)}; give an address of this machine, such as "
             "http://127.0.0.1:8000/v1, or take local_only away"
         )
 

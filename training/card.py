@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from distiller_udf.students.base import StudentInfo
@@ -30,23 +30,31 @@ LLM_LIMITS = (
     "language model may succeed.",
     "Its explanations are what the teacher might have written, not an account of how the decision came about.",
 )
+WEIGHTS = {
+    "adapter": "Weights: `adapter/`, a LoRA adapter in the layout of peft on the base model, with `tokenizer/`",
+    "model": "Weights: `model/`, all of them, with `tokenizer/`",
+}
+"""What the folders of a language model hold."""
+
 FIGURES = ("precision", "recall", "f1", "calibration_error")
 
 
-def model_card(info: StudentInfo) -> str:
-    """The card, in Markdown; everything in it is in the manifest too."""
-    return "\n".join([*_header(info), *_what(info), *_data(info), *_figures(info), *_settings(info), *_limits(info)])
+def model_card(info: StudentInfo, parts: Sequence[str] = ()) -> str:
+    """The card, in Markdown, of a student whose folder has these `parts`; all of it is in the manifest too."""
+    return "\n".join(
+        [*_header(info), *_what(info, parts), *_data(info), *_figures(info), *_settings(info), *_limits(info)]
+    )
 
 
 def _header(info: StudentInfo) -> Iterator[str]:
     """What model hubs read."""
     yield from ("---", "library_name: distiller-udf", f"tags: [entity-resolution, {info.kind}]")
-    if base := _base_model(info):
+    if base := info.trained_from.get("base_model"):
         yield f'base_model: "{base}"'
     yield from ("---", "")
 
 
-def _what(info: StudentInfo) -> Iterator[str]:
+def _what(info: StudentInfo, parts: Sequence[str]) -> Iterator[str]:
     yield from (f"# Student {info.version}", "")
     yield f"Says whether two records are the same entity. This student {WHAT[info.kind]}"
     yield from ("", f"- Left records: {_names(info.left_columns)}", f"- Right records: {_names(info.right_columns)}")
@@ -55,8 +63,7 @@ def _what(info: StudentInfo) -> Iterator[str]:
         yield f"- Among its rivals, from {info.choice_threshold:.4g}; a record matches one other at most"
     else:
         yield "- Any number of candidates may match"
-    if info.kind == "llm":
-        yield "- Weights: `adapter/`, a LoRA adapter in the layout of peft, or `model/`, all of them; with `tokenizer/`"
+    yield from (f"- {WEIGHTS[part]}" for part in parts if part in WEIGHTS)
     yield from ("", "```python", "import duckdb, distiller_udf", "connection = duckdb.connect()")
     yield from ('distiller_udf.register(connection, student="this folder")', "```", "")
 
@@ -95,11 +102,6 @@ def _limits(info: StudentInfo) -> Iterator[str]:
     if info.kind == "llm":
         yield from (f"- {limit}" for limit in LLM_LIMITS)
     yield ""
-
-
-def _base_model(info: StudentInfo) -> str:
-    settings: Mapping[str, Any] = info.settings
-    return str(settings.get("model") or settings.get("encoder") or "") if info.kind != "lexical" else ""
 
 
 def _names(columns: Sequence[str]) -> str:

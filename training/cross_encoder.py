@@ -24,7 +24,7 @@ from distiller_udf.students.odds import logit
 from .calibration import calibration, losses
 from .data import LabelledPairs
 from .holdout import held_out
-from .material import Material, Report, Trained
+from .material import Material, Report, Trained, model_name
 from .settings import FLAG, NOT_NEGATIVE, POSITIVE, SHARE, TEXT, CommonSettings, Rule, whole
 
 LEAST_PRIOR = 1e-3
@@ -126,6 +126,7 @@ def cross_encoder(material: Material[CrossEncoderSettings], report: Report) -> T
         slope * raw + intercept,
         lambda info: CrossEncoderStudent(info, material.similarity, classifier, slope, intercept),
         np.flatnonzero(judged),
+        base_model=model_name(settings.encoder),
     )
 
 

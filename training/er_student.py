@@ -22,6 +22,7 @@ from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import placed
 
 from .ensure import ensure_student
+from .recipe import Recipe
 from .schedule.evaluation_set import learned, not_learned, split
 
 if TYPE_CHECKING:
@@ -73,14 +74,13 @@ def student_model(
         if is_usable(registry):
             _say_what_is_newer(to_learn, registry)
             return student_table(registry)
-    ensure_student(
-        to_learn,
-        registry,
-        kind=settings["student"],
-        settings=training_settings(settings, folder),
+    recipe = Recipe(
+        settings["student"],
+        training_settings(settings, folder),
         candidates=lambda: sampled(session, pairs),
         columns=record_columns(pairs),
     )
+    ensure_student(to_learn, registry, recipe)
     return student_table(registry)
 
 

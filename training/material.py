@@ -61,10 +61,17 @@ class Trained:
 
     `log_odds` are those of the pool's pairs, labelled ones first, these from models that have not seen them; where the
     whole pool is not known that well, of the labelled pairs `judged` alone (positions). `alone` are the log odds of the
-    same pairs where a pair by itself is asked about otherwise. `student` makes the student of a manifest.
+    same pairs where a pair by itself is asked about otherwise. `student` makes the student of a manifest. `base_model`
+    is the name of the pretrained model that was fine-tuned.
     """
 
     log_odds: np.ndarray
     student: Callable[[StudentInfo], Saved]
     judged: np.ndarray | None = None
     alone: np.ndarray | None = None
+    base_model: str = ""
+
+
+def model_name(model: str) -> str:
+    """A model's name for people: of a folder its own name, of a hub id all of it."""
+    return Path(model).name if Path(model).is_dir() else model

@@ -21,7 +21,7 @@ from .data import LabelledPairs, labelled_pairs, read_candidates
 from .decisions import Decisions, counts, decided
 from .fingerprint import label_hashes
 from .kinds import KINDS
-from .material import Material, Report, Trained
+from .material import Material, Report, Trained, model_name
 from .pool import Pool
 from .settings import CommonSettings
 
@@ -31,9 +31,6 @@ MINIMUM_TUPLES = 4
 
 LABELS_FILE = "labels.txt"
 """What a student was trained on: a hash of each label, one a line."""
-
-RECIPE = 5
-"""Raised when the same labels and settings give another student than before."""
 
 
 def train(
@@ -73,7 +70,7 @@ def train(
         right_columns=material.right.names,
         threshold=decisions.threshold,
         choice_threshold=decisions.choice_threshold,
-        trained_from=dict(trained_from or {}),
+        trained_from={**(trained_from or {}), **({"base_model": trained.base_model} if trained.base_model else {})},
         metrics=decisions.metrics,
         settings=_shareable(chosen),
         choice=decisions.choice,
@@ -82,7 +79,7 @@ def train(
     trained.student(info).save(folder)
     (folder / LABELS_FILE).write_text("".join(f"{said}\n" for said in sorted(label_hashes(labels))), encoding="utf-8")
     _profile(trained, material).write(folder)
-    (folder / CARD).write_text(model_card(info), encoding="utf-8")
+    (folder / CARD).write_text(model_card(info, [path.name for path in folder.iterdir()]), encoding="utf-8")
     info = info.write(folder)
     report("done", 1.0)
     return info
@@ -124,10 +121,9 @@ def _material(
 
 
 def _shareable(settings: CommonSettings) -> dict[str, Any]:
-    """The settings as a manifest keeps them: of folders whose weights are copied, the name alone."""
+    """The settings as a manifest keeps them: of folders the name alone, for they are elsewhere on other machines."""
     known = asdict(settings)
-    copied = {name: Path(known[name]) for name in ("encoder", "start") if known.get(name)}
-    return {**known, **{name: folder.name for name, folder in copied.items() if folder.is_dir()}}
+    return known | {name: model_name(known[name]) for name in ("encoder", "model", "start") if known.get(name)}
 
 
 def _filled(left: Records, right: Records, multi: bool) -> tuple[Records, Records]:

@@ -12,19 +12,8 @@ import click
 
 from distiller_udf.cli.console import json_option, print_json, progress, say
 from distiller_udf.cli.label import find_project, read_settings
-from distiller_udf.cli.schedule_settings import (
-    check,
-    file,
-    gold_option,
-    margins,
-    name_option,
-    project_option,
-    registry_of,
-    students_option,
-    variables_option,
-)
+from distiller_udf.cli.schedule_settings import check, margins, registry_of, scales_options
 from distiller_udf.cli.sources import check_shape, described
-from distiller_udf.cli.warehouse import database_option, schema_option
 from distiller_udf.errors import SettingsError
 from distiller_udf.students import KINDS
 
@@ -33,7 +22,8 @@ if TYPE_CHECKING:
 
     from distiller_udf.pipeline.snapshot import Snapshot
     from distiller_udf.registry import Registry
-    from distiller_udf.training.schedule.retrain import Recipe, Retrained
+    from distiller_udf.training.recipe import Recipe
+    from distiller_udf.training.schedule.retrain import Retrained
     from distiller_udf.training.schedule.weigh import Scales
 
 EXITS = {"promoted": 0, "nothing new": 10, "rejected": 20}
@@ -42,15 +32,7 @@ Settings = Mapping[str, Any]
 
 
 @click.command()
-@database_option
-@schema_option
-@click.option("--labels", type=file, help="Instead of --database: labels as Parquet, in the shape of er_labels.")
-@click.option("--pairs", type=file, help="With --labels: all pairs as Parquet, in the shape of er_pairs.")
-@gold_option
-@project_option
-@variables_option
-@students_option
-@name_option
+@scales_options
 @click.option("--student", type=click.Choice(list(KINDS)), help="Instead of er_student.")
 @click.option("--encoder", "student_encoder", help="Instead of er_student_encoder.")
 @click.option("--challenger", metavar="VERSION", help="Weigh this version, trained before, instead of training one.")
@@ -161,8 +143,8 @@ def prepared(snapshot: Snapshot, settings: Settings, folder: Path, whole: bool) 
     from distiller_udf.students import load_student
     from distiller_udf.students.llm import serving_of
     from distiller_udf.training.er_student import sampled, training_settings
+    from distiller_udf.training.recipe import Recipe
     from distiller_udf.training.schedule.evaluation_set import split
-    from distiller_udf.training.schedule.retrain import Recipe
     from distiller_udf.training.schedule.weigh import Scales
     from distiller_udf.votes import vote
 

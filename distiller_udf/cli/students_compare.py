@@ -11,17 +11,7 @@ from distiller_udf.cli.comparison_view import print_comparison
 from distiller_udf.cli.console import json_option, print_json, progress
 from distiller_udf.cli.label import find_project, read_settings
 from distiller_udf.cli.retrain import opened, prepared
-from distiller_udf.cli.schedule_settings import (
-    check,
-    file,
-    gold_option,
-    name_option,
-    project_option,
-    registry_of,
-    students_option,
-    variables_option,
-)
-from distiller_udf.cli.warehouse import database_option, schema_option
+from distiller_udf.cli.schedule_settings import check, registry_of, scales_options
 from distiller_udf.comparison import Archive, Comparison
 from distiller_udf.errors import StudentNotFound
 from distiller_udf.registry import Registry
@@ -30,15 +20,7 @@ from distiller_udf.registry import Registry
 @click.command()
 @click.argument("version")
 @click.argument("other", required=False)
-@database_option
-@schema_option
-@click.option("--labels", type=file, help="Instead of --database: labels as Parquet, in the shape of er_labels.")
-@click.option("--pairs", type=file, help="With --labels: all pairs as Parquet, in the shape of er_pairs.")
-@gold_option
-@project_option
-@variables_option
-@students_option
-@name_option
+@scales_options
 @json_option
 def compare(
     version: str,

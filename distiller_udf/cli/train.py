@@ -96,6 +96,7 @@ def train(
         return
     from distiller_udf.registry import Registry
     from distiller_udf.training.ensure import ensure_student
+    from distiller_udf.training.recipe import Recipe
 
     if encoder and student == "lexical":
         raise click.UsageError(
@@ -104,16 +105,10 @@ def train(
     model = None if student == "lexical" else encoder or DEFAULT_MODEL
     given = {"encoder": model, "target_precision": target_precision}
     source = read_labels(database, schema, labels, pairs, vote)
+    chosen = {"seed": seed, "multi": multi} | {k: v for k, v in given.items() if v is not None}
+    recipe = Recipe(student, chosen, source.candidates, source.columns)
     with reporting("training") as report:
-        outcome = ensure_student(
-            source.labels,
-            Registry(root, name),
-            kind=student,
-            settings={"seed": seed, "multi": multi} | {k: v for k, v in given.items() if v is not None},
-            candidates=source.candidates,
-            columns=source.columns,
-            progress=report,
-        )
+        outcome = ensure_student(source.labels, Registry(root, name), recipe, report)
     print_trained(outcome, as_json)
 
 

@@ -145,6 +145,7 @@ def fine_tune(
 ) -> None:
     """Train, publish, promote, and say how good it is expected to be. Raises SettingsError, TrainingError."""
     from distiller_udf.training.ensure import ensure_student, publish_student
+    from distiller_udf.training.recipe import Recipe
 
     registry = Registry(root, name)
     # A flag that is not set leaves its default; --no-four-bit says something.
@@ -155,16 +156,10 @@ def fine_tune(
         raise click.UsageError("name the base model with --model, or a student to go on from with --from")
     answers = chosen.get("preferences", "answers") == "answers"
     source = read_labels(database, schema, labels, pairs, vote if answers else None)
+    recipe = Recipe("llm", {"method": method, **chosen}, source.candidates, source.columns)
+    trained = ensure_student if promoted else publish_student
     with reporting("training") as report:
-        outcome = (ensure_student if promoted else publish_student)(
-            source.labels,
-            registry,
-            kind="llm",
-            settings={"method": method, **chosen},
-            candidates=source.candidates,
-            columns=source.columns,
-            progress=report,
-        )
+        outcome = trained(source.labels, registry, recipe, report)
     print_trained(outcome, as_json)
 
 

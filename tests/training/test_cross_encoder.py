@@ -31,6 +31,7 @@ from distiller_udf.training.cross_encoder import CrossEncoderSettings, Examples,
 from distiller_udf.training.data import LabelledPairs, labelled_pairs
 from distiller_udf.training.ensure import ensure_student, publish_student
 from distiller_udf.training.holdout import held_out
+from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.train import train
 from tests.conftest import People, label_table
 from tests.tiny_encoder import needs_encoder, save_tiny_encoder
@@ -488,9 +489,9 @@ def test_several_candidates_may_match(school: School, people: People, tmp_path: 
 def test_a_published_student_answers_in_sql(school: School, people: People, tmp_path: Path) -> None:
     settings = {**FAST, "encoder": school.encoder}
     registry = Registry(tmp_path / "students")
-    first = publish_student(school.labels, registry, kind="cross_encoder", settings=settings)
+    first = publish_student(school.labels, registry, Recipe("cross_encoder", settings))
     assert (first.trained, registry.current_version()) == (True, None)
-    outcome = ensure_student(school.labels, registry, kind="cross_encoder", settings=settings)
+    outcome = ensure_student(school.labels, registry, Recipe("cross_encoder", settings))
     assert (outcome.trained, registry.current_version()) == (False, first.info.version)
     assert first.info.version.startswith("cross_encoder-")
     connection = duckdb.connect()
@@ -508,4 +509,4 @@ def test_an_encoder_that_is_not_there_is_refused_before_training(school: School,
     registry = Registry(tmp_path / "students")
     settings = {**FAST, "encoder": str(tmp_path / "gone")}
     with pytest.raises(SettingsError, match="there is no encoder at"):
-        ensure_student(school.labels, registry, kind="cross_encoder", settings=settings)
+        ensure_student(school.labels, registry, Recipe("cross_encoder", settings))

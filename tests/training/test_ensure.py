@@ -16,6 +16,7 @@ from distiller_udf.students import load_student
 from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.er_student import student_table, training_settings
 from distiller_udf.training.fingerprint import label_fingerprint
+from distiller_udf.training.recipe import Recipe
 
 SEED = {"seed": 1}
 
@@ -40,47 +41,47 @@ def test_the_same_labels_in_any_order_train_the_same_student(labels: pa.Table, t
 
 
 def test_the_same_labels_in_another_order_are_the_same_student(few: pa.Table, tmp_path: Path) -> None:
-    first = ensure_student(few, Registry(tmp_path), settings=SEED)
-    second = ensure_student(few.take(list(range(39, -1, -1))), Registry(tmp_path), settings=SEED)
+    first = ensure_student(few, Registry(tmp_path), Recipe(settings=SEED))
+    second = ensure_student(few.take(list(range(39, -1, -1))), Registry(tmp_path), Recipe(settings=SEED))
     assert (first.trained, second.trained) == (True, False)
     assert first.path == second.path
 
 
 def test_training_is_deterministic_byte_for_byte(few: pa.Table, tmp_path: Path) -> None:
-    one = ensure_student(few, Registry(tmp_path / "one"), settings=SEED).info
-    two = ensure_student(few, Registry(tmp_path / "two"), settings=SEED).info
+    one = ensure_student(few, Registry(tmp_path / "one"), Recipe(settings=SEED)).info
+    two = ensure_student(few, Registry(tmp_path / "two"), Recipe(settings=SEED)).info
     assert one == two  # the manifest holds a digest of every file
 
 
 def test_another_answer_is_another_student(few: pa.Table, tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    ensure_student(few, registry, settings=SEED)
+    ensure_student(few, registry, Recipe(settings=SEED))
     flipped = replace(few, "choice", [0, *few["choice"].to_pylist()[1:]])
     choices = few["choice"].to_pylist()
     changed = replace(few, "choice", [choices[0], 0 if choices[1] else 1, *choices[2:]])
     assert label_fingerprint(flipped) == label_fingerprint(few)  # the first person has no match anyway
     assert label_fingerprint(changed) != label_fingerprint(few)
-    outcome = ensure_student(changed, registry, settings=SEED)
+    outcome = ensure_student(changed, registry, Recipe(settings=SEED))
     assert outcome.trained
     assert [row["is_current"] for row in student_table(registry).to_pylist()] == [False, True]
 
 
 def test_a_pinned_student_stays_and_others_are_promoted(few: pa.Table, tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    old = ensure_student(few, registry, settings=SEED).info.version
-    new = ensure_student(few, registry, settings={"seed": 2}).info.version
-    assert ensure_student(few, registry, settings=SEED).info.version == registry.current_version() == old != new
+    old = ensure_student(few, registry, Recipe(settings=SEED)).info.version
+    new = ensure_student(few, registry, Recipe(settings={"seed": 2})).info.version
+    assert ensure_student(few, registry, Recipe(settings=SEED)).info.version == registry.current_version() == old != new
     registry.promote(old, pin=True)
-    again = ensure_student(few, registry, settings={"seed": 2})
+    again = ensure_student(few, registry, Recipe(settings={"seed": 2}))
     assert (again.trained, again.info.version, registry.current_version()) == (False, old, old)
     registry.promote(old)
-    assert ensure_student(few, registry, settings={"seed": 2}).info.version == new
+    assert ensure_student(few, registry, Recipe(settings={"seed": 2})).info.version == new
 
 
 def test_other_columns_are_another_student(few: pa.Table, tmp_path: Path) -> None:
     registry = Registry(tmp_path)
-    one = ensure_student(few, registry, settings=SEED, columns="STRUCT(name VARCHAR)")
-    two = ensure_student(few, registry, settings=SEED, columns="STRUCT(name VARCHAR, town VARCHAR)")
+    one = ensure_student(few, registry, Recipe(settings=SEED, columns="STRUCT(name VARCHAR)"))
+    two = ensure_student(few, registry, Recipe(settings=SEED, columns="STRUCT(name VARCHAR, town VARCHAR)"))
     assert two.trained
     assert two.info.version != one.info.version
 
@@ -97,7 +98,7 @@ def test_other_columns_are_another_student(few: pa.Table, tmp_path: Path) -> Non
 def test_labels_that_cannot_teach_say_why(few: pa.Table, tmp_path: Path, spoil, message: str) -> None:
     registry = Registry(tmp_path)
     with pytest.raises(TrainingError, match=message):
-        ensure_student(spoil(few), registry, settings=SEED)
+        ensure_student(spoil(few), registry, Recipe(settings=SEED))
     assert registry.current_version() is None
     assert list(registry.folder.iterdir()) == []
 
@@ -107,7 +108,7 @@ def test_labels_of_matches_only_cannot_teach(few: pa.Table, tmp_path: Path) -> N
     for row in matched:
         row["options"], row["choice"] = [row["options"][row["choice"] - 1]], 1
     with pytest.raises(TrainingError, match="labelled pairs are matches"):
-        ensure_student(pa.Table.from_pylist(matched, schema=few.schema), Registry(tmp_path), settings=SEED)
+        ensure_student(pa.Table.from_pylist(matched, schema=few.schema), Registry(tmp_path), Recipe(settings=SEED))
 
 
 def test_a_table_of_another_shape_is_refused(tmp_path: Path) -> None:
@@ -117,23 +118,24 @@ def test_a_table_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_lists_the_known_ones(few: pa.Table, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="allowed: lexical"):
-        ensure_student(few, Registry(tmp_path), kind="oracle")
+        ensure_student(few, Registry(tmp_path), Recipe("oracle"))
 
 
 def test_a_disk_that_fills_up_leaves_the_current_student(few: pa.Table, tmp_path: Path) -> None:
     """A limit on the size of a file makes the real writes fail in the middle of a student."""
     registry = Registry(tmp_path / "students")
-    current = ensure_student(few, registry, settings=SEED).path
+    current = ensure_student(few, registry, Recipe(settings=SEED)).path
     pq.write_table(few, tmp_path / "labels.parquet")
     script = f"""
 import resource, signal, pyarrow.parquet as pq
 from pathlib import Path
 from distiller_udf.registry import Registry
 from distiller_udf.training.ensure import ensure_student
+from distiller_udf.training.recipe import Recipe
 labels = pq.read_table({str(tmp_path / "labels.parquet")!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-ensure_student(labels, Registry(Path({str(registry.root)!r})), settings={{"seed": 2}})
+ensure_student(labels, Registry(Path({str(registry.root)!r})), Recipe(settings={{"seed": 2}}))
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert result.returncode != 0
@@ -169,8 +171,9 @@ import pyarrow.parquet as pq
 from pathlib import Path
 from distiller_udf.registry import Registry
 from distiller_udf.training.ensure import publish_student
+from distiller_udf.training.recipe import Recipe
 labels = pq.read_table({str(tmp_path / "labels.parquet")!r})
-print(publish_student(labels, Registry(Path({str(tmp_path / "students")!r})), settings={{"seed": 1}}).trained)
+print(publish_student(labels, Registry(Path({str(tmp_path / "students")!r})), Recipe(settings={{"seed": 1}})).trained)
 """
     command = [sys.executable, "-c", script]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -12,6 +12,7 @@ from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
 from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.fingerprint import label_hashes
+from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.schedule import evaluation_set
 from distiller_udf.training.schedule.evaluation_set import (
     EvaluationSet,
@@ -57,7 +58,7 @@ MEMBERS = [True, False, False, False, False, True, False]
 
 def test_a_student_says_what_it_has_learned(labels: pa.Table, tmp_path: Path) -> None:
     training, held_out = split(labels, 0.3)
-    folder = ensure_student(training, Registry(tmp_path), settings={"seed": 1}).path
+    folder = ensure_student(training, Registry(tmp_path), Recipe(settings={"seed": 1})).path
     assert learned(folder) == set(label_hashes(training))
     assert not_learned(training, learned(folder)).num_rows == 0
     assert not_learned(held_out, learned(folder)).num_rows == held_out.num_rows
@@ -74,7 +75,7 @@ def test_abstentions_are_no_labels(labels: pa.Table) -> None:
 def test_what_a_student_has_learned_is_left_out_where_the_rest_is_enough(
     labels: pa.Table, student_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = ensure_student(labels.slice(0, 60), Registry(tmp_path), settings={"seed": 1}).path
+    half = ensure_student(labels.slice(0, 60), Registry(tmp_path), Recipe(settings={"seed": 1})).path
     judged = EvaluationSet.of(labels, None, half, multi=False)
     assert (judged.held_out.tuples, judged.held_out.seen_by_current, judged.note) == (60, 0, None)
     monkeypatch.setattr(evaluation_set, "ENOUGH", 61)

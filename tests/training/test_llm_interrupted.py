@@ -21,6 +21,7 @@ from distiller_udf.errors import TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.training.ensure import publish_student
 from distiller_udf.training.llm.trainer import WHOLE_MARK, last_checkpoint
+from distiller_udf.training.recipe import Recipe
 from tests.small_llm import QUICK, needs_llm
 
 pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
@@ -36,9 +37,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from distiller_udf.registry import Registry
 from distiller_udf.training.ensure import publish_student
+from distiller_udf.training.recipe import Recipe
 torch.set_num_threads(1)
 labels, students, settings = sys.argv[1:]
-publish_student(pq.read_table(labels), Registry(Path(students)), kind="llm", settings=json.loads(settings))
+publish_student(pq.read_table(labels), Registry(Path(students)), Recipe("llm", json.loads(settings)))
 """
 
 
@@ -76,12 +78,12 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     method: str, base: str, taught: pa.Table, tmp_path: Path
 ) -> None:
     settings = {**QUICK, "model": base, "method": method, "rank": 4, "checkpoint_steps": 2, **OWN[method]}
-    whole = publish_student(taught, Registry(tmp_path / "whole"), kind="llm", settings=settings)
+    whole = publish_student(taught, Registry(tmp_path / "whole"), Recipe("llm", settings))
     registry = Registry(tmp_path / "killed")
     killed(taught, registry, settings)
     steps: list[str] = []
     resumed = publish_student(
-        taught, registry, kind="llm", settings=settings, progress=lambda step, share: steps.append(step)
+        taught, registry, Recipe("llm", settings), progress=lambda step, share: steps.append(step)
     )
     assert not any(step.startswith("fine-tuning, step 1 of") for step in steps)
     assert any(step.startswith("fine-tuning, step") for step in steps)
@@ -100,14 +102,14 @@ def test_a_checkpoint_that_was_being_written_is_not_gone_on_from(base: str, taug
     left = last_checkpoint(checkpoints)
     assert left is None or left.name != half.name
     assert not half.exists()
-    assert publish_student(taught, registry, kind="llm", settings=settings).trained
+    assert publish_student(taught, registry, Recipe("llm", settings)).trained
 
 
 def test_a_training_that_diverges_is_no_student(base: str, taught: pa.Table, tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     settings = {**QUICK, "model": base, "rank": 0, "checkpoint_steps": 1, "learning_rate": 1e30, "warmup_steps": 0}
     with pytest.raises(TrainingError, match=r"has diverged: its loss is no number.*smaller learning rate"):
-        publish_student(taught, registry, kind="llm", settings=settings)
+        publish_student(taught, registry, Recipe("llm", settings))
     assert registry.names() == []
     assert not list(registry.folder.glob(".work-*"))
 
@@ -136,7 +138,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(
     with monkeypatch.context() as patch:
         patch.setattr(SFTTrainer, "_save_checkpoint", full)
         with pytest.raises(TrainingError, match=r"checkpoint could not be written to .*free some space"):
-            publish_student(taught, registry, kind="llm", settings=settings)
+            publish_student(taught, registry, Recipe("llm", settings))
     steps: list[str] = []
-    publish_student(taught, registry, kind="llm", settings=settings, progress=lambda step, _: steps.append(step))
+    publish_student(taught, registry, Recipe("llm", settings), progress=lambda step, _: steps.append(step))
     assert next(step for step in steps if step.startswith("fine-tuning")).startswith("fine-tuning, step 2 of")

@@ -27,6 +27,7 @@ from distiller_udf.students.llm import LLMStudent, Serving, serving_of
 from distiller_udf.students.odds import logit
 from distiller_udf.training.ensure import publish_student
 from distiller_udf.training.er_student import student_table
+from distiller_udf.training.recipe import Recipe
 from tests.small_llm import QUICK, FakeEngine, needs_llm, weights_of
 
 pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
@@ -41,9 +42,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_small_llm(folder / "base", width=64, layers=2)
     labels, registry = label_table(30, seed=5), Registry(folder / "students")
     settings = {**QUICK, "model": str(folder / "base"), "rank": 4}
-    made = publish_student(labels, registry, kind="llm", settings={**settings, "explanations": True})
+    made = publish_student(labels, registry, Recipe("llm", {**settings, "explanations": True}))
     registry.promote(made.info.version)
-    publish_student(labels, Registry(folder / "students", "many"), kind="llm", settings={**settings, "multi": True})
+    publish_student(labels, Registry(folder / "students", "many"), Recipe("llm", {**settings, "multi": True}))
     return folder
 
 

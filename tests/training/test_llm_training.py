@@ -17,6 +17,7 @@ from distiller_udf.students.llm.causal import load_causal, merged
 from distiller_udf.training.ensure import Outcome, publish_student
 from distiller_udf.training.llm import dpo, grpo, sft
 from distiller_udf.training.llm.adapters import join_adapters
+from distiller_udf.training.recipe import Recipe
 from tests.small_llm import QUICK, needs_llm, small_prompter, weights_of
 
 pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
@@ -45,7 +46,7 @@ def taught() -> pa.Table:
 def supervised(base: str, taught: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """A student that was fine-tuned a little, with explanations."""
     settings = {**QUICK, "model": base, "rank": 4, "explanations": True}
-    return publish_student(taught, Registry(tmp_path_factory.mktemp("students")), kind="llm", settings=settings)
+    return publish_student(taught, Registry(tmp_path_factory.mktemp("students")), Recipe("llm", settings))
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_every_trainable_parameter_moves_and_no_frozen_one(
     if method == "grpo":  # to our rewards, replies of a model that knows nothing are all worth the same
         letters = (lambda reply, choice, candidates: sum(map(ord, reply)) % 7 / 7, 1.0)
         monkeypatch.setattr(grpo, "REWARDS", {"letters": letters})
-    publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+    publish_student(taught, Registry(tmp_path), Recipe("llm", settings))
     assert moved(watched) == watched["trainable"]
     assert len(watched["trainable"]) == (2 * 7 * 2 if rank else len(watched["before"]))
 
@@ -95,7 +96,7 @@ def test_every_trainable_parameter_moves_and_no_frozen_one(
 def test_the_loss_is_on_the_answer_and_the_end_alone(
     base: str, taught: pa.Table, tmp_path: Path, watched: dict[str, Any]
 ) -> None:
-    publish_student(taught, Registry(tmp_path), kind="llm", settings={**QUICK, "model": base, "explanations": True})
+    publish_student(taught, Registry(tmp_path), Recipe("llm", {**QUICK, "model": base, "explanations": True}))
     tokenizer = small_prompter().tokenizer
     learned, prompts = [], []
     for tokens, labels in zip(watched["batch"]["input_ids"], watched["batch"]["labels"], strict=True):
@@ -178,7 +179,7 @@ def test_another_reason_is_another_student_only_where_reasons_are_learned(taught
 
 def test_dpo_sees_our_tokens(base: str, taught: pa.Table, tmp_path: Path, watched: dict[str, Any]) -> None:
     settings = {**QUICK, "model": base, "method": "dpo", "steps": 1}
-    publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+    publish_student(taught, Registry(tmp_path), Recipe("llm", settings))
     tokenizer = small_prompter().tokenizer
     texts = [tokenizer.decode(row) for row in watched["batch"]["input_ids"]]
     for chosen, rejected in zip(texts[: len(texts) // 2], texts[len(texts) // 2 :], strict=True):
@@ -192,14 +193,14 @@ def test_dpo_sees_our_tokens(base: str, taught: pa.Table, tmp_path: Path, watche
 
 def test_training_is_deterministic(base: str, taught: pa.Table, tmp_path: Path) -> None:
     settings = {**QUICK, "model": base, "rank": 4}
-    one, two = (publish_student(taught, Registry(tmp_path / n), kind="llm", settings=settings) for n in "ab")
+    one, two = (publish_student(taught, Registry(tmp_path / n), Recipe("llm", settings)) for n in "ab")
     assert one.info == two.info  # the manifest holds a digest of every file
 
 
 def test_a_second_training_of_the_same_is_none(supervised: Outcome, taught: pa.Table, base: str) -> None:
     registry = Registry(supervised.path.parents[1])
     settings = {**QUICK, "model": base, "rank": 4, "explanations": True}
-    assert not publish_student(taught, registry, kind="llm", settings=settings).trained
+    assert not publish_student(taught, registry, Recipe("llm", settings)).trained
     assert not list(registry.folder.glob(".work-*"))
 
 
@@ -241,7 +242,7 @@ def test_going_on_from_a_student_starts_where_it_is(
     method: str, supervised: Outcome, taught: pa.Table, tmp_path: Path, watched: dict[str, Any], base: str
 ) -> None:
     settings = {**QUICK, "method": method, "start": str(supervised.path), "rank": 2, **OWN[method]}
-    outcome = publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+    outcome = publish_student(taught, Registry(tmp_path), Recipe("llm", settings))
     state = json.loads((outcome.path / "model.json").read_text())
     assert (state["base_model"], state["rank"], state["explains"]) == (base, 4 + 2, True)
     expected = merged(load_causal(base), supervised.path / "adapter").state_dict()
@@ -254,13 +255,13 @@ def test_going_on_from_a_student_starts_where_it_is(
 def test_a_student_is_not_taught_to_be_asked_otherwise(supervised: Outcome, taught: pa.Table, tmp_path: Path) -> None:
     settings = {**QUICK, "start": str(supervised.path), "multi": True}
     with pytest.raises(SettingsError, match="was taught to choose one of several candidates"):
-        publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+        publish_student(taught, Registry(tmp_path), Recipe("llm", settings))
 
 
 def test_rewards_need_questions_for_a_step(base: str, taught: pa.Table, tmp_path: Path) -> None:
     settings = {**QUICK, "model": base, "method": "grpo", "batch": 64, "micro_batch": 64, "generations": 2}
     with pytest.raises(TrainingError, match="are not enough for one step of 32"):
-        publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+        publish_student(taught, Registry(tmp_path), Recipe("llm", settings))
 
 
 def test_candidates_of_another_source_than_the_choice_are_not_shown() -> None:
@@ -284,9 +285,9 @@ def test_candidates_of_another_source_than_the_choice_are_not_shown() -> None:
 
 
 def test_a_student_of_whole_weights_stays_whole(base: str, taught: pa.Table, tmp_path: Path) -> None:
-    first = publish_student(taught, Registry(tmp_path), kind="llm", settings={**QUICK, "model": base, "rank": 0})
+    first = publish_student(taught, Registry(tmp_path), Recipe("llm", {**QUICK, "model": base, "rank": 0}))
     settings = {**QUICK, "method": "dpo", "start": str(first.path), "steps": 2, "learning_rate": 1e-2}
-    second = publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+    second = publish_student(taught, Registry(tmp_path), Recipe("llm", settings))
     assert json.loads((second.path / "model.json").read_text())["base_model"] == ""
     one, two = weights_of(first.path / "model"), weights_of(second.path / "model")
     assert one.keys() == two.keys()
@@ -308,7 +309,7 @@ def test_settings_that_cannot_be_are_refused(
     settings: dict[str, Any], message: str, taught: pa.Table, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match=message):
-        publish_student(taught, Registry(tmp_path), kind="llm", settings=settings)
+        publish_student(taught, Registry(tmp_path), Recipe("llm", settings))
 
 
 def test_batches_must_fit_together(base: str, taught: pa.Table, tmp_path: Path) -> None:
@@ -318,7 +319,7 @@ def test_batches_must_fit_together(base: str, taught: pa.Table, tmp_path: Path) 
         ({"max_length": 8192}, "the model reads 4096 tokens"),
     ):
         with pytest.raises(SettingsError, match=message):
-            publish_student(taught, Registry(tmp_path), kind="llm", settings={**QUICK, "model": base, **own})
+            publish_student(taught, Registry(tmp_path), Recipe("llm", {**QUICK, "model": base, **own}))
 
 
 def test_the_paper_is_the_default() -> None:
@@ -336,4 +337,4 @@ def test_the_paper_is_the_default() -> None:
 def test_a_student_that_is_no_llm_is_no_start(students: Registry, taught: pa.Table, tmp_path: Path) -> None:
     info = StudentInfo.read(students.current())
     with pytest.raises(SettingsError, match=f"{info.version} is a student of kind lexical"):
-        publish_student(taught, Registry(tmp_path), kind="llm", settings={"start": str(students.current())})
+        publish_student(taught, Registry(tmp_path), Recipe("llm", {"start": str(students.current())}))

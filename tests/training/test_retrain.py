@@ -16,9 +16,10 @@ from distiller_udf.errors import StudentDamaged, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.training import ensure
 from distiller_udf.training.ensure import ensure_student, publish_student
+from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.schedule import retrain, weigh
 from distiller_udf.training.schedule.evaluation_set import split
-from distiller_udf.training.schedule.retrain import NOTHING_NEW, PROMOTED, REJECTED, Recipe, Retrained
+from distiller_udf.training.schedule.retrain import NOTHING_NEW, PROMOTED, REJECTED, Retrained
 from distiller_udf.training.schedule.weigh import Scales
 
 RECIPE = Recipe(settings={"seed": 1, "self_training": 0, "rounds": 10})
@@ -175,7 +176,7 @@ def test_a_student_that_knew_the_held_out_labels_has_the_advantage_and_it_is_sai
     many: pa.Table, tmp_path: Path
 ) -> None:
     registry = Registry(tmp_path)
-    ensure_student(many.slice(0, 150), registry, settings=dict(RECIPE.settings or {}))
+    ensure_student(many.slice(0, 150), registry, Recipe(settings=dict(RECIPE.settings or {})))
     done = run(many, registry)
     assert done.comparison is not None
     assert done.comparison.held_out.seen_by_current == split(many.slice(0, 150), 0.3)[1].num_rows
@@ -257,7 +258,7 @@ def test_a_file_that_is_no_comparison_is_passed_over(many: pa.Table, tmp_path: P
 def test_a_challenger_that_cannot_be_read_is_an_error(many: pa.Table, tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     training, held_out = split(many, 0.3)
-    path = publish_student(training, registry, settings=dict(RECIPE.settings or {})).path
+    path = publish_student(training, registry, Recipe(settings=dict(RECIPE.settings or {}))).path
     shutil.rmtree(path / "similarity")
     with pytest.raises(StudentDamaged):
         weigh.weigh(path, None, scales(held_out))
@@ -267,8 +268,12 @@ def test_a_version_that_was_trained_before_is_weighed(many: pa.Table, tmp_path: 
     registry = Registry(tmp_path)
     run(many, registry)
     training, held_out = split(many, 0.3)
-    other = publish_student(training, registry, settings={"seed": 9, "self_training": 0, "rounds": 10}).info.version
-    knowing = publish_student(many, registry, settings={"seed": 9, "self_training": 0, "rounds": 10}).info.version
+    other = publish_student(
+        training, registry, Recipe(settings={"seed": 9, "self_training": 0, "rounds": 10})
+    ).info.version
+    knowing = publish_student(
+        many, registry, Recipe(settings={"seed": 9, "self_training": 0, "rounds": 10})
+    ).info.version
     weighed = retrain.retrain(training, registry, RECIPE, scales(held_out), challenger=other)
     assert (weighed.outcome, weighed.trained, registry.current_version()) == (PROMOTED, False, other)
     again = retrain.retrain(training, registry, RECIPE, scales(held_out), challenger=other)

@@ -22,6 +22,7 @@ from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
 from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.er_student import record_columns, sampled
+from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.schedule.evaluation_set import split
 
 PEOPLE = 240
@@ -94,9 +95,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ensure_student(
             split(labels, SHARE)[0],
             registry,
-            settings={"seed": 42, "multi": False},
-            candidates=lambda: sampled(snapshot.connection, pairs),
-            columns=record_columns(pairs),
+            Recipe(
+                settings={"seed": 42, "multi": False},
+                candidates=lambda: sampled(snapshot.connection, pairs),
+                columns=record_columns(pairs),
+            ),
         )
     settings = {name.removeprefix("er_"): value for name, value in default_variables().items()}
     decide(folder / "shop.duckdb", settings, registry)

@@ -24,6 +24,7 @@ from distiller_udf.students.llm.causal import (
 )
 from distiller_udf.students.llm.student import ADAPTER_FOLDER, TOKENIZER_FOLDER, WHOLE_FOLDER
 
+from ..material import model_name
 from .adapters import join_adapters
 from .settings import LLMSettings
 
@@ -35,12 +36,13 @@ class Base:
     """Where a fine-tuning starts.
 
     `model` is the base model's folder or hub id; `whole` the folder of a student that has all weights, `adapter` that
-    of one on the base model.
+    of one on the base model. `origin` is the name of the pretrained model that all of them go back to.
     """
 
     model: str
     settings: LLMSettings
     tokenizer_place: str
+    origin: str
     whole: Path | None = None
     adapter: Path | None = None
 
@@ -53,7 +55,7 @@ class Base:
                 raise SettingsError("name the base model (--model): a folder, or the id of a model on the hub")
             # A folder is found again from anywhere.
             model = str(Path(settings.model).resolve()) if Path(settings.model).is_dir() else settings.model
-            return cls(model, settings, model)
+            return cls(model, settings, model, model_name(model))
         folder = Path(settings.start)
         info = StudentInfo.read(folder)
         if info.kind != LLMStudent.kind:
@@ -70,6 +72,7 @@ class Base:
             found.base,
             settings,
             str(folder / TOKENIZER_FOLDER),
+            str(info.trained_from.get("base_model", "")),
             whole if whole.is_dir() else None,
             found.adapter,
         )

@@ -88,7 +88,7 @@ def _judged(material: Generated, base: Base, judged: np.ndarray, folder: Path, r
         fitted.append((slope, offset))
     (slope, offset), (alone_slope, alone_offset) = fitted
     calibrated = replace(weights, slope=slope, offset=offset, alone_slope=alone_slope, alone_offset=alone_offset)
-    return Trained(together, lambda info: LLMStudent(info, folder, calibrated, Serving()), judged, alone)
+    return Trained(together, lambda info: LLMStudent(info, folder, calibrated, Serving()), judged, alone, base.origin)
 
 
 def _readable(example: Example, prompter: Prompter) -> Example:

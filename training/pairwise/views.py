@@ -10,7 +10,7 @@ import numpy as np
 
 from distiller_udf.records import Records
 
-from ..material import Material, Report, Trained
+from ..material import Material, Report, Trained, model_name
 from ..settings import TrainingSettings
 from .rows import Rows
 from .self_training import fit_pairs, linked
@@ -40,7 +40,11 @@ def encoder(material: Featured, report: Report) -> Trained:
     rows, rest = _seen(material, encoding.transform)
     directions = encoding.directions
     fitted = fit_pairs(rows, rest, material.pool, directions, material.settings, report=_part(report, 0.6, 0.9))
-    return Trained(fitted.log_odds, lambda info: EncoderStudent(info, material.similarity, encoding, fitted.model))
+    return Trained(
+        fitted.log_odds,
+        lambda info: EncoderStudent(info, material.similarity, encoding, fitted.model),
+        base_model=model_name(material.settings.encoder),
+    )
 
 
 def blend(material: Featured, report: Report) -> Trained:
@@ -69,7 +73,11 @@ def blend(material: Featured, report: Report) -> Trained:
         _part(report, 0.7, 0.9),
     )
     log_odds = np.where(np.abs(first.log_odds) < CLEAR, second.log_odds, first.log_odds)
-    return Trained(log_odds, lambda info: BlendStudent(info, material.similarity, encoding, first.model, second.model))
+    return Trained(
+        log_odds,
+        lambda info: BlendStudent(info, material.similarity, encoding, first.model, second.model),
+        base_model=model_name(material.settings.encoder),
+    )
 
 
 def _seen(material: Featured, transform: Callable[[Records, Records], np.ndarray]) -> tuple[Rows, np.ndarray]:

@@ -8,36 +8,23 @@ is carried out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from distiller_udf import __version__
 from distiller_udf.comparison import Archive, Comparison
 from distiller_udf.registry import Registry
-from distiller_udf.students.base import StudentInfo
 
-from ..ensure import Candidates, Outcome, publish_student
+from ..ensure import Outcome, publish_student
+from ..recipe import Recipe
 from .evaluation_set import learned, not_learned, usable
 from .weigh import Scales, Steps, unseen, weigh
 
 logger = logging.getLogger(__name__)
 
 PROMOTED, NOTHING_NEW, REJECTED = "promoted", "nothing new", "rejected"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the challenger is trained; see `publish_student`."""
-
-    kind: str = "lexical"
-    settings: Mapping[str, Any] | None = None
-    candidates: Callable[[], Candidates] | None = None
-    columns: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,15 +94,7 @@ def retrain(
 def _published(labels: pa.Table, registry: Registry, recipe: Recipe, steps: Steps) -> Outcome:
     """The challenger as a version: trained now, or before by a run that was killed."""
     with steps("training", 100) as advance:
-        return publish_student(
-            labels,
-            registry,
-            kind=recipe.kind,
-            settings=recipe.settings,
-            candidates=recipe.candidates,
-            columns=recipe.columns,
-            progress=_in_percent(advance),
-        )
+        return publish_student(labels, registry, recipe, _in_percent(advance))
 
 
 def news(labels: pa.Table, registry: Registry, recipe: Recipe) -> News:
@@ -128,21 +107,9 @@ def news(labels: pa.Table, registry: Registry, recipe: Recipe) -> News:
     new = not_learned(labels, learned(registry.path(current))).num_rows
     if new:
         return News(current, new, True, f"{new:,} labels are newer than {current}")
-    if not _made_so(registry.read(current), recipe):
+    if not recipe.made(registry.read(current)):
         return News(current, 0, True, f"{current} was trained by other settings, or by another version of this package")
     return News(current, 0, False, f"{current} knows all labels that there are to learn from")
-
-
-def _made_so(info: StudentInfo, recipe: Recipe) -> bool:
-    """Whether a student was made by this recipe and this code; of a folder with weights the name alone may be known."""
-    wanted = {name: value for name, value in (recipe.settings or {}).items() if name != "local_only"}
-    same = all(info.settings.get(name) in (value, _folder_name(value)) for name, value in wanted.items())
-    target = info.settings.get("target_precision") == wanted.get("target_precision")
-    return info.kind == recipe.kind and same and target and info.trained_from.get("code_version") == __version__
-
-
-def _folder_name(value: Any) -> Any:
-    return Path(value).name if isinstance(value, str) and Path(value).is_dir() else value
 
 
 def _is_open(found: Comparison, registry: Registry) -> bool:

@@ -1,0 +1,65 @@
+"""How a student is made, besides the labels: what names its version, and what tells whether another one is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from distiller_udf import __version__
+from distiller_udf.records import content_hash
+from distiller_udf.students.base import StudentInfo
+from distiller_udf.teachers.weights import model_identity
+
+from .fingerprint import canonical, label_fingerprint
+from .material import model_name
+
+Candidates = Iterable[pa.RecordBatch]
+
+REVISION = 6
+"""Raised when the same labels and settings give another student than before."""
+
+MODELS = ("encoder", "model", "start")
+"""The settings that name a model."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The `kind` of a student and the `settings` of its training (see `KINDS`).
+
+    `candidates` fetches the unlabelled pairs, only when training happens. `columns` describes the candidates' columns:
+    where they change, another student is wanted.
+    """
+
+    kind: str = "lexical"
+    settings: Mapping[str, Any] | None = None
+    candidates: Callable[[], Candidates] | None = None
+    columns: str = ""
+
+    def version(self, labels: pa.Table) -> str:
+        """The name of the student that these labels give: one of the very same labels, settings and code.
+
+        Models count by their weights: others in the same folder make another student. Whether the hub may be asked for
+        them does not change what is learned.
+        """
+        settings = self._settings
+        models = {name: model_identity(settings[name]) for name in MODELS if settings.get(name)}
+        taught = label_fingerprint(labels, reasons=bool(settings.get("explanations")))
+        known = canonical({**settings, **models})
+        return f"{self.kind}-{content_hash(self.kind, taught, known, self.columns, __version__, str(REVISION))[:12]}"
+
+    def made(self, info: StudentInfo) -> bool:
+        """Whether a student was made by this recipe and this code; of a folder with a model the name alone is known."""
+        known = info.settings
+        same = all(
+            known.get(name) in (value, model_name(value) if name in MODELS and value else value)
+            for name, value in self._settings.items()
+        )
+        target = known.get("target_precision") == self._settings.get("target_precision")
+        return info.kind == self.kind and same and target and info.trained_from.get("code_version") == __version__
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {name: value for name, value in (self.settings or {}).items() if name != "local_only"}
