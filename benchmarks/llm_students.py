@@ -36,6 +36,7 @@ from distiller_udf.students.llm.contests import log_odds
 from distiller_udf.students.llm.engine import Engine, Serving
 from distiller_udf.students.llm.prompting import Prompter, select
 from distiller_udf.students.llm.transformers_engine import TransformersEngine
+from distiller_udf.training.evaluate import precision_recall_f1
 from distiller_udf.training.llm.rewards import reward
 
 UNSEEN = 1000
@@ -49,7 +50,7 @@ BATCHES = (1, 8, 64)
 
 WHOLE = "--rank 0 --max-length 256 --batch 32 --micro-batch 32 --checkpoint-steps 500"
 LESSONS = {
-    "sft": (8_000, f"{WHOLE} --epochs 3 --learning-rate 1.5e-3 --warmup-steps 60"),
+    "sft": (4_000, f"{WHOLE} --epochs 3 --learning-rate 1.5e-3 --warmup-steps 60"),
     "half": (8_000, f"{WHOLE} --steps 80 --learning-rate 1.5e-3 --warmup-steps 40"),
     "explained": (1_500, f"{WHOLE} --epochs 1 --learning-rate 3e-4 --explanations"),
     "dpo": (1_000, "--max-length 256 --batch 32 --micro-batch 32 --learning-rate 1e-3"),
@@ -118,6 +119,7 @@ def measured(folder: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {"chance": raw_accuracy(untrained(folder / "base"), task)}
     supervised = trained(folder, "sft", "sft", ["--model", str(folder / "base")])
     figures["sft_select_accuracy"] = accuracy(supervised, task)
+    figures["sft_pair_f1"] = pair_f1(supervised, task)
     explained = trained(folder, "explained", "sft", ["--from", str(supervised.folder)])
     figures["explained_select_accuracy"] = accuracy(explained, task)
     figures["explanation"] = explained.explain(task.left.take(np.arange(1)), task.right.take(np.arange(1)))[0]
@@ -185,6 +187,16 @@ def accuracy(student: LLMStudent, task: Task) -> float:
     """The share of tuples that are decided rightly, as `er_select` decides them."""
     _, choice = score_records(student, task.left, task.right, task.tuples)
     return right(choice, student.info.choice_threshold, task)
+
+
+def pair_f1(student: LLMStudent, task: Task) -> float:
+    """F1 over all pairs, each decided by itself, as `er_match` decides it."""
+    matched = student.score(task.left, task.right) >= student.info.threshold
+    first = np.searchsorted(task.tuples, np.arange(len(task.choices)))
+    truth = np.zeros(len(matched), dtype=bool)
+    truth[(first + task.choices - 1)[task.choices > 0]] = True
+    *_, f1 = precision_recall_f1(matched, truth)
+    return float(f1)
 
 
 def raw_accuracy(student: LLMStudent | tuple[Engine, Prompter], task: Task) -> float:

@@ -239,6 +239,19 @@ class Registry:
         with self._changing():
             self._point(promoted(self.pointer(), version, pin=pin))
 
+    def succeed(self, version: str) -> bool:
+        """Promote a version that was just trained unless the current one is pinned and can be used; whether it was.
+
+        Raises StudentNotFound, StudentDamaged where the version cannot be used.
+        """
+        self.read(version)
+        with self._changing():
+            pointer = self.pointer()
+            if pointer is not None and pointer.pinned and self.exists(pointer.version):
+                return pointer.version == version
+            self._point(promoted(pointer, version, pin=False))
+        return True
+
     def rollback(self, *, pin: bool = True) -> str:
         """Point to the version that was current before, or the last before it that is still usable, and return it.
 

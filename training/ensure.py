@@ -45,11 +45,9 @@ def ensure_student(
     """
     published = publish_student(labels, registry, recipe, progress)
     version = published.info.version
-    current = registry.current_version()
-    if current is not None and current != version and registry.pinned and registry.exists(current):
+    if registry.current_version() != version and not registry.succeed(version):
+        current = registry.current_version()
         logger.warning("%s stays the current student because it is pinned; these labels give %s", current, version)
-    elif current != version:
-        registry.promote(version)
     path = registry.current()
     return Outcome(load_student(path).info, path, published.trained)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from conftest import label_table, make_people
 
-from distiller_udf.comparison import Archive, Margins
+from distiller_udf.comparison import Archive, Comparison, Margins
 from distiller_udf.errors import StudentDamaged, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.training import ensure
@@ -139,6 +139,22 @@ def test_what_someone_turned_back_is_not_promoted_again(many: pa.Table, tmp_path
     done = run(many, registry)
     assert (done.outcome, registry.current_version()) == (NOTHING_NEW, first)
     assert "someone has turned back" in done.why
+
+
+def test_a_pin_of_the_last_moment_holds(many: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody pins the current student when the challenger has just been found worthy."""
+    registry = Registry(tmp_path)
+    first = str(run(many.slice(0, 120), registry).current)
+    write = Archive.write
+
+    def pinning(archive: Archive, found: Comparison) -> None:
+        write(archive, found)
+        registry.promote(first, pin=True)
+
+    monkeypatch.setattr(Archive, "write", pinning)
+    done = run(many, registry, f1=1.0)
+    assert (done.outcome, registry.current_version()) == (REJECTED, first)
+    assert [found.promoted for found in Archive(registry.folder).all() if found.current == first] == [False]
 
 
 def test_a_damaged_student_gives_way_to_a_sound_challenger(many: pa.Table, tmp_path: Path) -> None:

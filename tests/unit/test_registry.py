@@ -245,6 +245,19 @@ def test_publishing_replaces_damaged_remains(registry: Registry, remains: str, t
     assert {p.name for p in registry.folder.iterdir()} == {"CURRENT", "again", str(registry.current_version())}
 
 
+def test_a_trained_version_takes_the_place_of_one_that_is_not_pinned(registry: Registry) -> None:
+    first = str(registry.current_version())
+    publish_copy(registry, "second")
+    assert registry.succeed("second")
+    registry.promote(first, pin=True)
+    assert not registry.succeed("second")
+    assert registry.succeed(first)
+    assert (registry.current_version(), registry.pinned) == (first, True)
+    (registry.path(first) / "student.json").write_text("{}")
+    assert registry.succeed("second")
+    assert (registry.current_version(), registry.pinned) == ("second", False)
+
+
 def test_the_history_says_what_answered_since_when(registry: Registry) -> None:
     first, started = str(registry.current_version()), datetime.now(timezone.utc) - timedelta(seconds=1)
     publish_copy(registry, "second")

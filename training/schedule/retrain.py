@@ -85,9 +85,11 @@ def retrain(
         compared = weigh(registry.path(challenger), against, scales, new, steps)
     compared = _settled(compared, registry)
     archive.write(compared)
+    if compared.promoted and not registry.succeed(challenger):  # somebody has pinned the current one just now
+        compared = _settled(compared, registry)
+        archive.write(compared)
     if not compared.promoted:
         return Retrained(REJECTED, compared.reasons[0], current, new, trained, compared)
-    registry.promote(challenger)
     return Retrained(PROMOTED, _why_promoted(compared), challenger, new, trained, compared)
 
 
