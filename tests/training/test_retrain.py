@@ -209,7 +209,7 @@ def test_a_run_that_was_killed_before_the_promotion_is_completed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Registry, "promote", killed)
+        patch.setattr(Registry, "succeed", killed)
         run(many, registry)
     assert registry.current_version() == first
     with monkeypatch.context() as patch:

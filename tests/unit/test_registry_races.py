@@ -66,6 +66,10 @@ class State:
             if version == self.stack[-1]:
                 return State(self.stack, self.log, pin), None
             return State((*self.stack, version), (*self.log, (version, False)), pin), None
+        if name == "succeed":
+            if self.pinned:
+                return self, arguments[0] == self.stack[-1]
+            return self.after("promote", arguments[0], False)[0], True
         if len(self.stack) == 1:
             return self, "none"
         version = self.stack[-2]
@@ -92,6 +96,8 @@ def really(students: Registry, name: str, *arguments: Any) -> Any:
         return seen.version, seen.pinned, tuple((p.version, p.rollback) for p in reversed(seen.history))
     if name == "promote":
         return students.promote(arguments[0], pin=arguments[1])
+    if name == "succeed":
+        return students.succeed(arguments[0])
     try:
         return students.rollback(pin=arguments[0])
     except StudentNotFound:
@@ -104,7 +110,7 @@ def script(rng: random.Random, writes: bool) -> list[tuple[Any, ...]]:
         return [(rng.choice(("serve", "look")),) for _ in range(5)]
     calls: list[tuple[Any, ...]] = [
         ("promote", rng.choice(VERSIONS), rng.random() < 0.3),
-        ("promote", rng.choice(VERSIONS), rng.random() < 0.3),
+        ("succeed", rng.choice(VERSIONS)),
         ("rollback", rng.random() < 0.7),
     ]
     return rng.sample(calls, k=rng.choice((2, 3)))
