@@ -35,12 +35,16 @@ from distiller_udf.students.llm.causal import load_causal
 from distiller_udf.students.llm.contests import log_odds
 from distiller_udf.students.llm.engine import Engine, Serving
 from distiller_udf.students.llm.prompting import Prompter, select
+from distiller_udf.students.llm.student import UNREADABLE
 from distiller_udf.students.llm.transformers_engine import TransformersEngine
 from distiller_udf.training.evaluate import precision_recall_f1
 from distiller_udf.training.llm.rewards import reward
 
 UNSEEN = 1000
 """Tuples that no student was trained on, by which all of them are judged."""
+
+EXPLAINED = 50
+"""Unseen pairs of which reasons are asked."""
 
 SAMPLES = 4
 GENERATED, NEVER = 64, 1_000_000
@@ -52,7 +56,7 @@ WHOLE = "--rank 0 --max-length 256 --batch 32 --micro-batch 32 --checkpoint-step
 LESSONS = {
     "sft": (4_000, f"{WHOLE} --epochs 3 --learning-rate 1.5e-3 --warmup-steps 60"),
     "half": (8_000, f"{WHOLE} --steps 80 --learning-rate 1.5e-3 --warmup-steps 40"),
-    "explained": (1_500, f"{WHOLE} --epochs 1 --learning-rate 3e-4 --explanations"),
+    "explained": (1_500, f"{WHOLE} --epochs 1 --learning-rate 1e-3 --explanations"),
     "dpo": (1_000, "--max-length 256 --batch 32 --micro-batch 32 --learning-rate 1e-3"),
     "grpo": (
         1_500,
@@ -122,7 +126,9 @@ def measured(folder: Path) -> dict[str, Any]:
     figures["sft_pair_f1"] = pair_f1(supervised, task)
     explained = trained(folder, "explained", "sft", ["--from", str(supervised.folder)])
     figures["explained_select_accuracy"] = accuracy(explained, task)
-    figures["explanation"] = explained.explain(task.left.take(np.arange(1)), task.right.take(np.arange(1)))[0]
+    reasons = explained.explain(task.left.take(np.arange(EXPLAINED)), task.right.take(np.arange(EXPLAINED)))
+    figures["explained_share"] = sum(UNREADABLE not in reason for reason in reasons) / EXPLAINED
+    figures["explanation"] = reasons[0]
     half = trained(folder, "half", "sft", ["--model", str(folder / "base")])
     preferred = trained(folder, "dpo", "dpo", ["--from", str(half.folder)])
     figures |= gains("dpo", [(raw_accuracy(s, task), margin(s, task)) for s in (half, preferred)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from distiller_udf.scoring import score_records
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import LLMStudent, Serving, serving_of
+from distiller_udf.students.llm.prompting import Prompt
 from distiller_udf.students.odds import logit
 from distiller_udf.training.ensure import publish_student
 from distiller_udf.training.er_student import student_table
@@ -278,3 +279,20 @@ def test_no_file_is_a_pickle(home: Path) -> None:
 def test_a_serving_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         serving_of(settings, Path())
+
+
+def test_a_reason_has_room_where_prompts_are_short(student: LLMStudent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the tokens at most, so that a long pair can be cut to fit beside it."""
+    short = LLMStudent(student.info, student.folder, replace(student.weights, max_length=256), Serving())
+    engine = fake(short, lambda text, labels: [0.0] * labels)
+    room = []
+
+    def write(prompts: Sequence[Prompt], max_tokens: int, end: int) -> list[str]:
+        room.extend(len(prompt.tokens) + max_tokens for prompt in prompts)
+        return ['{"explanation": "alike"}'] * len(prompts)
+
+    monkeypatch.setattr(engine, "write", write)
+    long = Records.from_texts([json.dumps({"name": " ".join(NAMES * 20)})])
+    assert "alike" in short.explain(long, long)[0]
+    assert short.prompter.explanation_tokens == 64
+    assert room[0] <= 256

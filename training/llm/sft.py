@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 from distiller_udf.prompts import Question, reply_of_reason
 from distiller_udf.students.llm.prompting import Prompter, why
-from distiller_udf.students.llm.student import EXPLANATION_TOKENS
 
 from ..material import Report
 from .base import Base
@@ -101,8 +100,8 @@ def _reply(reason: str, prompter: Prompter) -> list[int]:
     words = reason.split(" ")
     while True:
         tokens: list[int] = prompter.tokenizer.encode(reply_of_reason(" ".join(words)), add_special_tokens=False)
-        if len(tokens) < EXPLANATION_TOKENS or len(words) < 2:
-            return tokens[: EXPLANATION_TOKENS - 1]
+        if len(tokens) < prompter.explanation_tokens or len(words) < 2:
+            return tokens[: prompter.explanation_tokens - 1]
         words = words[: max(1, len(words) * 4 // 5)]
 
 

@@ -31,6 +31,9 @@ REMEMBERED = 1024
 RECORD_SHARE = 4
 """A record takes at most this part of all tokens: one long value must not keep all candidates apart."""
 
+EXPLANATION_TOKENS, EXPLANATION_SHARE = 160, 4
+"""A reason has at most so many tokens, and at most this part of all."""
+
 _SHORTEST_VALUE = 8
 
 
@@ -98,6 +101,11 @@ class Prompter:
         behind = self.tokenizer.encode(text.rpartition("answered")[2].lstrip(), add_special_tokens=False)
         known = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
         return int(behind[0] if behind and behind[0] in known else self.tokenizer.eos_token_id)
+
+    @property
+    def explanation_tokens(self) -> int:
+        """How long a reason may be."""
+        return min(EXPLANATION_TOKENS, self.max_length // EXPLANATION_SHARE)
 
     def prompt(self, question: Question) -> Prompt:
         """A question that is answered with one token."""

@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.json"
 ADAPTER_FOLDER, WHOLE_FOLDER, TOKENIZER_FOLDER = "adapter", "model", "tokenizer"
-EXPLANATION_TOKENS = 160
 TUPLES_AT_ONCE = 512
 SAID_SECONDS = 30.0
 EMPTY = "A record is empty, so there is nothing to compare."
@@ -221,12 +220,12 @@ class LLMStudent:
         questions = [
             self.prompter.fitting(
                 why(self.prompter.readable(queries[i]), (self.prompter.readable(candidates[i]),), int(is_match)),
-                EXPLANATION_TOKENS,
+                self.prompter.explanation_tokens,
             )
             for i, is_match in matched.items()
         ]
         prompts = [self.prompter.unanswered(question) for question in questions]
-        written = self.engine.write(prompts, EXPLANATION_TOKENS, self.prompter.end)
+        written = self.engine.write(prompts, self.prompter.explanation_tokens, self.prompter.end)
         replies = [read_reply(text, question) for text, question in zip(written, questions, strict=True)]
         return [reply.explanation or UNREADABLE for reply in replies]
 
