@@ -52,6 +52,9 @@ GENERATED, NEVER = 64, 1_000_000
 BATCHES = (1, 8, 64)
 """Tuples that are asked at once where speed is measured; the figure is that of the second, the paper's batch."""
 
+REPLY_TOKENS = 2
+"""As many as GRPO draws."""
+
 WHOLE = "--rank 0 --max-length 256 --batch 32 --micro-batch 32 --checkpoint-steps 500"
 LESSONS = {
     "sft": (4_000, f"{WHOLE} --epochs 3 --learning-rate 1.5e-3 --warmup-steps 60"),
@@ -61,7 +64,7 @@ LESSONS = {
     "grpo": (
         1_500,
         "--rank 0 --max-length 256 --batch 128 --micro-batch 128 --learning-rate 5e-4 --schedule constant --steps 40 "
-        "--generations 8 --reply-tokens 2",
+        f"--generations 8 --reply-tokens {REPLY_TOKENS}",
     ),
 }
 """For each student how many labels it sees, and the options of its command."""
@@ -245,16 +248,16 @@ def mean_reward(student: LLMStudent, task: Task) -> float:
     torch.manual_seed(0)
     rewards = []
     for (query, candidates), choice in zip(task.asked(), task.choices, strict=True):
-        tokens = torch.tensor([prompter.tokens(select(query, candidates))])
+        tokens = torch.tensor([prompter.tokens(select(query, candidates))], device=engine.loaded.device)
         written = engine.loaded.generate(
             input_ids=tokens,
             attention_mask=torch.ones_like(tokens),
             do_sample=True,
             top_k=0,
             num_return_sequences=SAMPLES,
-            max_new_tokens=4,
+            max_new_tokens=REPLY_TOKENS,
             pad_token_id=prompter.tokenizer.pad_token_id,
-            eos_token_id=prompter.tokenizer.eos_token_id,
+            eos_token_id=prompter.end,
         )
         texts = prompter.tokenizer.batch_decode(written[:, tokens.shape[1] :], skip_special_tokens=True)
         rewards += [reward(text, int(choice), len(candidates)) for text in texts]

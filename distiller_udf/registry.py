@@ -239,9 +239,10 @@ class Registry:
         with self._changing():
             self._point(promoted(self.pointer(), version, pin=pin))
 
-    def succeed(self, version: str) -> bool:
+    def succeed(self, version: str, instead_of: str | None = None) -> bool:
         """Promote a version that was just trained unless the current one is pinned and can be used; whether it was.
 
+        Nor is it promoted where the current one is not the one it was weighed against, `instead_of` (None: any).
         Raises StudentNotFound, StudentDamaged where the version cannot be used.
         """
         self.read(version)
@@ -249,6 +250,8 @@ class Registry:
             pointer = self.pointer()
             if pointer is not None and pointer.pinned and self.exists(pointer.version):
                 return pointer.version == version
+            if instead_of is not None and (pointer is None or pointer.version not in (instead_of, version)):
+                return False
             self._point(promoted(pointer, version, pin=False))
         return True
 

@@ -34,7 +34,7 @@ def check_commands(text: str, least: int) -> None:
                 break
             assert found is not None, f"distiller {words}"
             command = found
-        known = {option for parameter in command.params for option in parameter.opts}
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, f"distiller {words}{rest}"
 
 

@@ -116,7 +116,8 @@ def _judgement(answer: Mapping[str, Any], copies: np.ndarray, multi: bool) -> tu
             "a choice is 1-based, 0 means none of them"
         )
     chosen = np.arange(1, options + 1) == choice
-    soft = _probabilities(answer, chosen)
+    given = believed(answer, chosen)
+    soft = chosen.astype(np.float64) if given is None else given
     heard = np.isfinite(soft)
     if choice and not multi:
         sources = np.asarray([str(option.get("source")) for option in answer["options"]])
@@ -128,17 +129,17 @@ def _judgement(answer: Mapping[str, Any], copies: np.ndarray, multi: bool) -> tu
     return labels, weights
 
 
-def _probabilities(answer: Mapping[str, Any], chosen: np.ndarray) -> np.ndarray:
-    """What a teacher thinks of each option: its probabilities (NaN: unknown) where its choice follows from them."""
+def believed(answer: Mapping[str, Any], chosen: np.ndarray) -> np.ndarray | None:
+    """A teacher's probability of each option (NaN: unknown); None where it gave none from which its choice follows."""
     given = answer.get("probabilities")
     if given is None or len(given) != len(chosen):
-        return chosen.astype(np.float64)
+        return None
     soft = np.asarray([p if p is not None else math.nan for p in given], dtype=np.float64)
     known = np.isfinite(soft)
     # An answer that was corrected by hand keeps the probabilities of the one before.
     most = np.nanmax(soft) if known.any() else math.nan
     if not (soft[chosen][0] >= most if chosen.any() else most <= EVEN):
-        return chosen.astype(np.float64)
+        return None
     return np.clip(soft, 0.0, 1.0)
 
 

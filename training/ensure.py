@@ -12,7 +12,7 @@ from distiller_udf import __version__
 from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.registry import Registry
-from distiller_udf.students import KINDS, load_student
+from distiller_udf.students import KINDS
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm.causal import looks_like_a_path
 
@@ -48,8 +48,7 @@ def ensure_student(
     if registry.current_version() != version and not registry.succeed(version):
         current = registry.current_version()
         logger.warning("%s stays the current student because it is pinned; these labels give %s", current, version)
-    path = registry.current()
-    return Outcome(load_student(path).info, path, published.trained)
+    return published
 
 
 def publish_student(

@@ -22,8 +22,9 @@ from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import placed
 
 from .ensure import ensure_student
+from .learned import Learned
 from .recipe import Recipe
-from .schedule.evaluation_set import learned, not_learned, split
+from .schedule.evaluation_set import split
 
 if TYPE_CHECKING:
     import duckdb
@@ -92,7 +93,7 @@ def is_usable(registry: Registry) -> bool:
 
 def _say_what_is_newer(labels: pa.Table, registry: Registry) -> None:
     current = registry.current()
-    newer = not_learned(labels, learned(current)).num_rows
+    newer = Learned.read(current).new(labels).num_rows
     if newer:
         logger.info("%d labels are newer than %s; `distiller retrain` weighs a student of them", newer, current.name)
 
@@ -104,7 +105,8 @@ def training_settings(settings: Mapping[str, Any], folder: Path) -> dict[str, An
         chosen["target_precision"] = settings["target_precision"]
     if settings["student"] == "llm":
         chosen |= {"local_only": settings["local_only"], "model": placed(settings["llm_model"], folder)}
-        return {**chosen, **(settings["llm_training"] or {})}
+        own = dict(settings["llm_training"] or {})
+        return {**chosen, **own, **{name: placed(own[name], folder) for name in ("model", "start") if own.get(name)}}
     if settings["student"] != "lexical":
         chosen["encoder"] = placed(settings["student_encoder"], folder)
         chosen["local_only"] = settings["local_only"]

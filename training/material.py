@@ -16,11 +16,14 @@ from distiller_udf.similarity import PairFeatures
 from distiller_udf.students.base import StudentInfo
 
 from .data import LabelledPairs
+from .learned import Learned
 from .pool import Pool
 from .settings import CommonSettings
 
 Report = Callable[[str, float], None]
 """Called with the name of a step and the share of all the work that is done."""
+
+NOTHING = Learned()
 
 Settings = TypeVar("Settings", bound=CommonSettings, covariant=True)
 
@@ -62,7 +65,8 @@ class Trained:
     `log_odds` are those of the pool's pairs, labelled ones first, these from models that have not seen them; where the
     whole pool is not known that well, of the labelled pairs `judged` alone (positions). `alone` are the log odds of the
     same pairs where a pair by itself is asked about otherwise. `student` makes the student of a manifest. `base_model`
-    is the name of the pretrained model that was fine-tuned.
+    is the name of the pretrained model that was fine-tuned, `learned_before` what was known to the student that it went
+    on from.
     """
 
     log_odds: np.ndarray
@@ -70,6 +74,7 @@ class Trained:
     judged: np.ndarray | None = None
     alone: np.ndarray | None = None
     base_model: str = ""
+    learned_before: Learned = NOTHING
 
 
 def model_name(model: str) -> str:

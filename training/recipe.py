@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from distiller_udf.students.base import StudentInfo
 from distiller_udf.teachers.weights import model_identity
 
 from .fingerprint import canonical, label_fingerprint
+from .kinds import KINDS
 from .material import model_name
 
 Candidates = Iterable[pa.RecordBatch]
@@ -41,10 +42,12 @@ class Recipe:
     def version(self, labels: pa.Table) -> str:
         """The name of the student that these labels give: one of the very same labels, settings and code.
 
+        Settings count as they apply: a default that is named makes no other student.
+
         Models count by their weights: others in the same folder make another student. Whether the hub may be asked for
         them does not change what is learned.
         """
-        settings = self._settings
+        settings = self._effective
         models = {name: model_identity(settings[name]) for name in MODELS if settings.get(name)}
         taught = label_fingerprint(labels, reasons=bool(settings.get("explanations")))
         known = canonical({**settings, **models})
@@ -52,14 +55,13 @@ class Recipe:
 
     def made(self, info: StudentInfo) -> bool:
         """Whether a student was made by this recipe and this code; of a folder with a model the name alone is known."""
-        known = info.settings
-        same = all(
-            known.get(name) in (value, model_name(value) if name in MODELS and value else value)
-            for name, value in self._settings.items()
-        )
-        target = known.get("target_precision") == self._settings.get("target_precision")
-        return info.kind == self.kind and same and target and info.trained_from.get("code_version") == __version__
+        shown = {n: model_name(v) if n in MODELS and v else v for n, v in self._effective.items()}
+        same = all(name in info.settings and info.settings[name] == value for name, value in shown.items())
+        return info.kind == self.kind and same and info.trained_from.get("code_version") == __version__
 
     @property
-    def _settings(self) -> dict[str, Any]:
-        return {name: value for name, value in (self.settings or {}).items() if name != "local_only"}
+    def _effective(self) -> dict[str, Any]:
+        """All settings that this kind of student looks at, defaults included."""
+        ignored = {"local_only", *(("encoder", "max_length") if self.kind == "lexical" else ())}
+        settings = asdict(KINDS[self.kind].settings.of(self.settings))
+        return {name: value for name, value in settings.items() if name not in ignored}

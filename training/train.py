@@ -19,8 +19,8 @@ from distiller_udf.students.odds import sigmoid
 from .card import CARD, model_card
 from .data import LabelledPairs, labelled_pairs, read_candidates
 from .decisions import Decisions, counts, decided
-from .fingerprint import label_hashes
 from .kinds import KINDS
+from .learned import Learned
 from .material import Material, Report, Trained, model_name
 from .pool import Pool
 from .settings import CommonSettings
@@ -28,9 +28,6 @@ from .settings import CommonSettings
 logger = logging.getLogger(__name__)
 
 MINIMUM_TUPLES = 4
-
-LABELS_FILE = "labels.txt"
-"""What a student was trained on: a hash of each label, one a line."""
 
 
 def train(
@@ -77,7 +74,7 @@ def train(
     )
     folder.mkdir(parents=True, exist_ok=True)
     trained.student(info).save(folder)
-    (folder / LABELS_FILE).write_text("".join(f"{said}\n" for said in sorted(label_hashes(labels))), encoding="utf-8")
+    (Learned.of(labels) | trained.learned_before).write(folder)
     _profile(trained, material).write(folder)
     (folder / CARD).write_text(model_card(info, [path.name for path in folder.iterdir()]), encoding="utf-8")
     info = info.write(folder)
@@ -98,8 +95,11 @@ def _decided(trained: Trained, material: Material[CommonSettings]) -> Decisions:
 
 
 def _profile(trained: Trained, material: Material[CommonSettings]) -> Profile:
-    """What the candidates are like, so that it can be told when they have drifted away."""
-    log_odds = trained.log_odds if trained.judged is None else trained.log_odds[trained.judged]
+    """What the candidates are like, so that it can be told when they have drifted away.
+
+    Of labelled pairs alone the probabilities say nothing about all: how these were chosen shows in them.
+    """
+    log_odds = trained.log_odds if trained.judged is None else trained.log_odds[:0]
     return profile(material.left, material.right, sigmoid(log_odds))
 
 

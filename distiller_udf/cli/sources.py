@@ -36,6 +36,13 @@ source_options = [
     click.option(
         "--pairs", type=existing, help="With --labels: unlabelled pairs (left_record, right_record) as Parquet."
     ),
+    click.option(
+        "--evaluation-share",
+        type=click.FloatRange(0, 0.9),
+        default=0.0,
+        help="Never learn from this share of the labelled records, as `distiller retrain` does (er_evaluation_share), "
+        "so that it can weigh the student.  [default: learn from all]",
+    ),
 ]
 
 
@@ -49,20 +56,29 @@ class Source:
 
 
 def read_labels(
-    database: Path | None, schema: str, labels: Path | None, pairs: Path | None, vote: str | None
+    database: Path | None,
+    schema: str,
+    labels: Path | None,
+    pairs: Path | None,
+    vote: str | None,
+    evaluation_share: float = 0.0,
 ) -> Source:
     """Read labels and pairs; the labels as several teachers gave them where `vote` is None.
+
+    The labels of `evaluation_share` of the left records are left out: those by which students are compared.
 
     Raises RecordError when a file or a column is missing, LabelError for labels of another shape.
     """
     from distiller_udf.scoring import BATCH_ROWS
     from distiller_udf.training.er_student import shuffled
+    from distiller_udf.training.schedule.evaluation_set import split
 
     label_source, found = read_sources(database, schema, labels, pairs, "er_votes" if vote else "er_labels")
     table = label_source.to_arrow_table()
     check_shape(table)
+    to_learn, _ = split(voted(table, vote) if labels and vote else table, evaluation_share)
     return Source(
-        voted(table, vote) if labels and vote else table,
+        to_learn,
         None if found is None else lambda: shuffled(found).to_arrow_reader(BATCH_ROWS),
         "" if found is None else described(found, pairs is not None),
     )

@@ -78,6 +78,7 @@ def train(
     labels: Path | None,
     vote: str,
     pairs: Path | None,
+    evaluation_share: float,
     root: Path,
     name: str,
     student: str,
@@ -104,7 +105,7 @@ def train(
         )
     model = None if student == "lexical" else encoder or DEFAULT_MODEL
     given = {"encoder": model, "target_precision": target_precision}
-    source = read_labels(database, schema, labels, pairs, vote)
+    source = read_labels(database, schema, labels, pairs, vote, evaluation_share)
     chosen = {"seed": seed, "multi": multi} | {k: v for k, v in given.items() if v is not None}
     recipe = Recipe(student, chosen, source.candidates, source.columns)
     with reporting("training") as report:

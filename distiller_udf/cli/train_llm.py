@@ -12,7 +12,6 @@ import click
 from distiller_udf.cli.console import json_option, reporting
 from distiller_udf.cli.sources import read_labels, source_options
 from distiller_udf.cli.students import name_option, print_trained, students_option
-from distiller_udf.errors import SettingsError
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import MANIFEST
 
@@ -141,6 +140,7 @@ def fine_tune(
     labels: Path | None,
     vote: str,
     pairs: Path | None,
+    evaluation_share: float,
     **settings: Any,
 ) -> None:
     """Train, publish, promote, and say how good it is expected to be. Raises SettingsError, TrainingError."""
@@ -155,7 +155,7 @@ def fine_tune(
     elif "model" not in chosen:
         raise click.UsageError("name the base model with --model, or a student to go on from with --from")
     answers = chosen.get("preferences", "answers") == "answers"
-    source = read_labels(database, schema, labels, pairs, vote if answers else None)
+    source = read_labels(database, schema, labels, pairs, vote if answers else None, evaluation_share)
     recipe = Recipe("llm", {"method": method, **chosen}, source.candidates, source.columns)
     trained = ensure_student if promoted else publish_student
     with reporting("training") as report:
@@ -164,12 +164,8 @@ def fine_tune(
 
 
 def _start(registry: Registry, named: str) -> Path:
-    """The folder of the student to go on from. Raises SettingsError where there is none."""
-    if (Path(named) / MANIFEST).is_file():
-        return Path(named)
-    known = [info.version for info in registry.versions()]
-    if named in known:
-        return registry.path(named)
-    raise SettingsError(
-        f"there is no student {named!r}: neither a folder with a {MANIFEST} nor one of {', '.join(known) or 'none'}"
-    )
+    """The folder of the student to go on from: a folder, or a version or the beginning of its name.
+
+    Raises StudentNotFound where there is none.
+    """
+    return Path(named) if (Path(named) / MANIFEST).is_file() else registry.path(registry.find(named))

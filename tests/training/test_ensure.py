@@ -73,7 +73,7 @@ def test_a_pinned_student_stays_and_others_are_promoted(few: pa.Table, tmp_path:
     assert ensure_student(few, registry, Recipe(settings=SEED)).info.version == registry.current_version() == old != new
     registry.promote(old, pin=True)
     again = ensure_student(few, registry, Recipe(settings={"seed": 2}))
-    assert (again.trained, again.info.version, registry.current_version()) == (False, old, old)
+    assert (again.trained, again.info.version, registry.current_version()) == (False, new, old)
     registry.promote(old)
     assert ensure_student(few, registry, Recipe(settings={"seed": 2})).info.version == new
 

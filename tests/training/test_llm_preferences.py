@@ -101,6 +101,12 @@ def test_a_correction_counts_whatever_the_others_say() -> None:
     assert [(right.teacher, right.choice, other) for right, other in contested(answers, "me")] == [("me", 0, 1)]
 
 
+def test_a_correction_of_candidates_in_another_order_is_one() -> None:
+    answers = [example(1, "x", (A, B, C)), example(1, "me", (B, A, C))]
+    ((right, other),) = contested(answers, "me")
+    assert (right.candidates[right.choice - 1], right.candidates[other - 1]) == (B, A)
+
+
 def test_both_answers_are_in_the_question_however_few_fit() -> None:
     many = tuple(f'{{"n":"{i}"}}' for i in range(40))
     answers = [example(40, "x", many), example(40, "y", many), example(7, "z", many)]

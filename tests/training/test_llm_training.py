@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from benchmarks.typo_task import label_table, save_small_llm
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.llm.causal import load_causal, merged
+from distiller_udf.students.llm.causal import adapted, load_causal, merged
 from distiller_udf.training.ensure import Outcome, publish_student
+from distiller_udf.training.learned import Learned
 from distiller_udf.training.llm import dpo, grpo, sft
 from distiller_udf.training.llm.adapters import join_adapters
 from distiller_udf.training.recipe import Recipe
@@ -282,6 +284,60 @@ def test_candidates_of_another_source_than_the_choice_are_not_shown() -> None:
     assert [e.choice for e in found] == [1, 0, 0]
     assert found[0].reasons == {0: "yes", 1: "no"}
     assert [len(e.candidates) for e in examples(labels, ["name"], ["name"], multi=True)] == [3, 3]
+
+
+def test_a_corrected_label_keeps_no_probabilities_of_before() -> None:
+    """Whoever corrects an answer leaves what the teacher had thought beside it."""
+    from distiller_udf.training.llm.examples import examples
+
+    row = label_table(1, seed=4).to_pylist()[0]
+    row |= {"choice": 0, "probabilities": [0.9] + [0.05] * (len(row["options"]) - 1)}
+    labels = pa.Table.from_pylist([row], label_table(1, seed=4).schema)
+    (example,) = examples(labels, ["name"], ["name"], multi=True)
+    assert example.yes == frozenset()
+    assert example.heard == frozenset(range(len(example.candidates)))
+
+
+def test_what_the_student_before_has_learned_is_known(supervised: Outcome, base: str, tmp_path: Path) -> None:
+    """Or a student would be judged by labels that its ancestor was trained on."""
+    other = label_table(24, seed=9)
+    settings = {**QUICK, "start": str(supervised.path), "rank": 2, "steps": 1}
+    path = publish_student(other, Registry(tmp_path), Recipe("llm", settings)).path
+    assert Learned.read(path) == Learned.read(supervised.path) | Learned.of(other)
+
+
+def test_a_base_model_is_found_from_any_folder(
+    supervised: Outcome, taught: pa.Table, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(base).parent)
+    settings = {**QUICK, "start": str(supervised.path), "model": Path(base).name, "rank": 2, "steps": 1}
+    path = publish_student(taught, Registry(tmp_path), Recipe("llm", settings)).path
+    assert json.loads((path / "model.json").read_text())["base_model"] == base
+
+
+def test_replies_end_where_the_template_ends_an_answer(
+    base: str, taught: pa.Table, tmp_path: Path, watched: dict[str, Any]
+) -> None:
+    """With tokenizers of base models that is not what they call the end."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "base"
+    shutil.copytree(base, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token = tokenizer.pad_token
+    tokenizer.save_pretrained(folder)
+    settings = {**QUICK, "model": str(folder), "method": "grpo", **OWN["grpo"]}
+    publish_student(taught, Registry(tmp_path / "students"), Recipe("llm", settings))
+    assert tokenizer.convert_tokens_to_ids("<|im_end|>") in watched["trainer"].eos_token_ids
+
+
+def test_an_adapter_is_not_merged_into_weights_that_cannot_hold_it(supervised: Outcome, base: str) -> None:
+    import torch
+
+    adapter = supervised.path / "adapter"
+    rounded = adapted(load_causal(base, dtype=torch.bfloat16), adapter)
+    assert any("lora" in name for name, _ in rounded.named_parameters())
+    assert not any("lora" in name for name, _ in adapted(load_causal(base), adapter).named_parameters())
 
 
 def test_a_student_of_whole_weights_stays_whole(base: str, taught: pa.Table, tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,15 @@ import pytest
 from conftest import label_table, make_people
 
 from distiller_udf.comparison import Archive, Comparison, Margins
-from distiller_udf.errors import StudentDamaged, TrainingError
+from distiller_udf.errors import StudentDamaged, StudentError, TrainingError
 from distiller_udf.registry import Registry
+from distiller_udf.students import load_student
 from distiller_udf.training import ensure
 from distiller_udf.training.ensure import ensure_student, publish_student
+from distiller_udf.training.learned import Learned
 from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.schedule import retrain, weigh
-from distiller_udf.training.schedule.evaluation_set import split
+from distiller_udf.training.schedule.evaluation_set import judge, split
 from distiller_udf.training.schedule.retrain import NOTHING_NEW, PROMOTED, REJECTED, Retrained
 from distiller_udf.training.schedule.weigh import Scales
 
@@ -168,6 +173,74 @@ def test_a_damaged_student_gives_way_to_a_sound_challenger(many: pa.Table, tmp_p
     assert any("the current student cannot be judged" in reason for reason in done.comparison.reasons)
 
 
+def test_a_current_student_that_cannot_be_asked_just_now_keeps_its_place(
+    many: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that does not answer says nothing about the student behind it."""
+    registry = Registry(tmp_path)
+    first = str(run(many.slice(0, 120), registry).current)
+
+    def asked(student: Any, *arguments: Any, **settings: Any) -> Any:
+        if student.info.version == first:
+            raise StudentError("the server does not answer")
+        return judge(student, *arguments, **settings)
+
+    monkeypatch.setattr(weigh, "judge", asked)
+    with pytest.raises(StudentError, match="does not answer"):
+        run(many, registry)
+    assert registry.current_version() == first
+    monkeypatch.undo()
+    assert run(many, registry).outcome == PROMOTED
+
+
+def test_one_student_is_gone_before_the_other_is_asked(many: pa.Table, tmp_path: Path) -> None:
+    """Two language models may not fit beside each other."""
+    registry = Registry(tmp_path)
+    first = registry.path(str(run(many.slice(0, 120), registry).current))
+    training, held_out = split(many, 0.3)
+    second = publish_student(training, registry, RECIPE).path
+    alive: list[weakref.ref[Any]] = []
+
+    def load(folder: Path) -> Any:
+        gc.collect()
+        assert not [known for known in alive if known() is not None]
+        student = load_student(folder)
+        alive.append(weakref.ref(student))
+        return student
+
+    assert weigh.weigh(second, first, replace(scales(held_out), load=load)).judged_current is not None
+    assert len(alive) == 3
+
+
+def test_a_challenger_does_not_replace_whom_it_was_not_weighed_against(
+    many: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody promotes another student while the challenger is weighed against the one before."""
+    registry = Registry(tmp_path)
+    run(many.slice(0, 120), registry)
+    other = publish_student(many, registry, Recipe(settings={"seed": 5, "rounds": 10})).info.version
+    judged = weigh.weigh
+
+    def meanwhile(*arguments: Any, **settings: Any) -> Comparison:
+        registry.promote(other)
+        return judged(*arguments, **settings)
+
+    monkeypatch.setattr(retrain, "weigh", meanwhile)
+    done = run(many, registry, f1=1.0)
+    assert (done.outcome, registry.current_version()) == (REJECTED, other)
+    assert "has become the current student meanwhile" in done.why
+
+
+def test_a_setting_that_is_taken_away_makes_another_student(many: pa.Table, tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    first = run(many, registry).current
+    named = Recipe(settings={**dict(RECIPE.settings or {}), "multi": False, "folds": 5})
+    assert run(many, registry, named).outcome == NOTHING_NEW, "a default that is named changes nothing"
+    done = run(many, registry, Recipe(settings={"seed": 1, "self_training": 0}), f1=1.0)
+    assert done.trained
+    assert done.current != first
+
+
 def test_a_student_of_other_columns_gives_way(many: pa.Table, tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     rows = many.slice(0, 120).to_pylist()
@@ -184,8 +257,9 @@ def test_held_out_labels_are_never_trained_on(many: pa.Table, tmp_path: Path) ->
     registry = Registry(tmp_path)
     run(many, registry)
     _, held_out = split(many, 0.3)
-    said = (registry.current() / "labels.txt").read_text().split()
-    assert len(said) == many.num_rows - held_out.num_rows
+    known = Learned.read(registry.current())
+    assert len(known.pairs) == many.num_rows - held_out.num_rows
+    assert known.of_others(held_out).num_rows == held_out.num_rows
 
 
 def test_a_student_that_knew_the_held_out_labels_has_the_advantage_and_it_is_said(

@@ -77,7 +77,7 @@ def test_preferences_of_teachers_need_their_own_labels(home: Path, tmp_path: Pat
 def test_what_is_missing_is_said(home: Path) -> None:
     labels = ("--labels", home / "labels.parquet", "--students", home / "none")
     assert "name the base model with --model" in run("train", "sft", *labels, code=2).stderr
-    assert "there is no student 'llm-x'" in run("train", "dpo", *labels, "--from", "llm-x", code=1).stderr
+    assert "has no version llm-x" in run("train", "dpo", *labels, "--from", "llm-x", code=1).stderr
     assert "put the options behind sft" in run("train", *labels, "sft", "--model", home / "base", code=2).stderr
     gone = run("train", "sft", *labels, "--model", "./gone", code=1).stderr
     assert gone.startswith("Error: the language model './gone' cannot be loaded (there is no such folder)")

@@ -73,6 +73,21 @@ def test_what_the_final_says_of_a_heats_best_moves_its_heat() -> None:
     assert found[39] == pytest.approx(4.0 - 19 - 3.0)
 
 
+@pytest.mark.parametrize("tokens", [150, 250, 400, 1000])
+def test_the_best_of_all_heats_meet_however_few_fit_into_a_question(tokens: int) -> None:
+    """A model that always finds the best of what it is shown names one best of all, wherever the heats are cut."""
+    prompter = small_prompter(tokens)
+
+    def says(text: str, labels: int) -> list[float]:
+        best = max(shown(text))
+        return [0.0, *(10.0 if i == best else -10.0 for i in shown(text))]
+
+    engine = FakeEngine(prompter.tokenizer, says)
+    (found,) = log_odds([(record("q"), [record(f"n{i}") for i in range(30)])], engine, prompter, SELECT)
+    assert np.flatnonzero(found > 0).tolist() == [29]
+    assert len(engine.rounds) > 1
+
+
 def test_orders_are_averaged_as_probabilities() -> None:
     """A model that likes the first place alone says the same of all candidates."""
     prompter = small_prompter()

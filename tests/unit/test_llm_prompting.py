@@ -125,3 +125,15 @@ def test_what_cannot_fit_says_so() -> None:
 def _asked(count: int) -> tuple[str, list[str]]:
     query, *candidates = names(count + 1)
     return query, candidates
+
+
+def test_a_template_that_writes_todays_date_is_rendered_the_same_tomorrow() -> None:
+    tokenizer = small_prompter().tokenizer
+    dated = "{%- if not date_string is defined %}{%- set date_string = strftime_now('%d %b %Y') %}{%- endif %}"
+    tokenizer.chat_template = dated + "Today Date: {{ date_string }}\n" + PLAIN_TEMPLATE
+    question = select('{"name":"a"}', ['{"name":"b"}'])
+    once = Prompter(tokenizer, 512).tokens(question)
+    assert "Today Date: 26 Jul 2024" in tokenizer.decode(once)
+    template = tokenizer.chat_template
+    assert Prompter(tokenizer, 512).tokens(question) == once
+    assert tokenizer.chat_template == template

@@ -53,14 +53,13 @@ class Base:
         if settings.start is None:
             if settings.model is None:
                 raise SettingsError("name the base model (--model): a folder, or the id of a model on the hub")
-            # A folder is found again from anywhere.
-            model = str(Path(settings.model).resolve()) if Path(settings.model).is_dir() else settings.model
+            model = _findable(settings.model)
             return cls(model, settings, model, model_name(model))
         folder = Path(settings.start)
         info = StudentInfo.read(folder)
         if info.kind != LLMStudent.kind:
             raise SettingsError(f"{info.version} is a student of kind {info.kind}; a fine-tuning goes on from an llm")
-        student = LLMStudent.load(folder, info, Serving(base_model=settings.model))
+        student = LLMStudent.load(folder, info, Serving(base_model=settings.model and _findable(settings.model)))
         if (student.weights.ask == "match") != settings.multi:
             raise SettingsError(
                 f"{info.version} was taught to {ASKS[student.weights.ask]}, and this training asks otherwise (multi: "
@@ -108,8 +107,10 @@ class Base:
         """The model to fine-tune, what was learned before merged into it."""
         torch, _ = modules()
         on_gpu = torch.cuda.is_available()
-        # All weights are trained in float32: what a step adds is too little for bfloat16 to hold.
-        halved = on_gpu and torch.cuda.is_bf16_supported() and self.settings.rank > 0
+        # What a step adds is too little for bfloat16 to hold. So float32 where it is added to the weights themselves:
+        # where all of them are trained, and where an adapter of before is merged into them.
+        fresh = self.settings.rank > 0 and self.adapter is None and self.whole is None
+        halved = on_gpu and torch.cuda.is_bf16_supported() and fresh
         precision = torch.bfloat16 if halved else torch.float32
         more = self._in_four_bits(precision, on_gpu)
         loaded = load_causal(self._place, self.settings.local_only, dtype=precision, **more)
@@ -157,6 +158,11 @@ class Base:
                 load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision
             )
         }
+
+
+def _findable(model: str) -> str:
+    """A model's name as it is found from anywhere: a folder's path in full."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
 
 
 def name_base(adapter: Path, model: str) -> int:

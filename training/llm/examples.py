@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from distiller_udf.errors import TrainingError
@@ -14,6 +16,7 @@ from distiller_udf.prompts import Question
 from distiller_udf.records import Records
 from distiller_udf.students.llm.prompting import match, select
 
+from ..data import believed
 from ..fingerprint import label_hashes
 
 ALIKE = 0.5
@@ -70,8 +73,8 @@ def _example(row: Mapping[str, Any]) -> Example:
     choice = int(row["choice"])
     if not 0 <= choice <= len(options):
         raise TrainingError(f"a label chooses candidate {choice} of {len(options)}; a choice is 1-based, 0 means none")
-    probabilities = row.get("probabilities")
-    known = {i: p for i, p in enumerate(probabilities or ()) if p is not None}
+    given = believed(row, np.arange(1, len(options) + 1) == choice)
+    known = {} if given is None else {i: p for i, p in enumerate(given.tolist()) if not math.isnan(p)}
     chosen = {choice - 1} if choice else set()
     yes = frozenset({i for i, p in known.items() if p > ALIKE} | chosen)
     heard = frozenset(known.keys() | chosen if choice else range(len(options)))
@@ -95,6 +98,12 @@ def _distinct(example: Example, query: str, candidates: Sequence[str]) -> Exampl
     kept = list(dict.fromkeys(candidates))
     places = {i: kept.index(candidate) for i, candidate in enumerate(candidates)}
     return replace(_moved(example, kept, places), query=query)
+
+
+def in_one_order(example: Example) -> Example:
+    """The example with its distinct candidates in an order that their content gives: who showed them in another?"""
+    ordered = sorted(example.candidates)
+    return _moved(example, ordered, {i: ordered.index(candidate) for i, candidate in enumerate(example.candidates)})
 
 
 def _moved(example: Example, candidates: Sequence[str], places: Mapping[int, int]) -> Example:

@@ -20,6 +20,7 @@ from distiller_udf.teachers.weights import model_identity
 
 from ..calibration import calibration
 from ..holdout import held_out
+from ..learned import Learned
 from ..material import Material, Report, Trained
 from .base import Base, empty_folder
 from .examples import Example, examples
@@ -88,7 +89,14 @@ def _judged(material: Generated, base: Base, judged: np.ndarray, folder: Path, r
         fitted.append((slope, offset))
     (slope, offset), (alone_slope, alone_offset) = fitted
     calibrated = replace(weights, slope=slope, offset=offset, alone_slope=alone_slope, alone_offset=alone_offset)
-    return Trained(together, lambda info: LLMStudent(info, folder, calibrated, Serving()), judged, alone, base.origin)
+    return Trained(
+        together,
+        lambda info: LLMStudent(info, folder, calibrated, Serving()),
+        judged,
+        alone,
+        base.origin,
+        Learned.read(Path(settings.start)) if settings.start else Learned(),
+    )
 
 
 def _readable(example: Example, prompter: Prompter) -> Example:

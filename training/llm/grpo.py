@@ -37,8 +37,11 @@ def fine_tune(base: Base, examples: Sequence[Example], prompter: Prompter, work:
             f"{len(questions)} questions are not enough for one step of {step} (batch / generations); label more "
             "tuples, or make batch smaller"
         )
+    model = base.load()
+    # What the template ends an answer with, which is not always what the tokenizer calls the end.
+    model.generation_config.eos_token_id = sorted({prompter.end, prompter.tokenizer.eos_token_id})
     trainer = GRPOTrainer(
-        model=base.load(),
+        model=model,
         reward_funcs=[_as_trl_calls_it(name, of) for name, (of, _) in REWARDS.items()],
         args=GRPOConfig(
             **arguments(

@@ -11,7 +11,7 @@ from distiller_udf.errors import TrainingError
 from distiller_udf.prompts import Question
 from distiller_udf.students.llm.prompting import select
 
-from .examples import Example, asked
+from .examples import Example, asked, in_one_order
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def contested(examples: Sequence[Example], corrected_by: str | None) -> list[tup
     1-based, 0 = none of them. Raises TrainingError where nobody was contradicted.
     """
     tuples: dict[tuple[str, tuple[str, ...]], dict[str, Example]] = {}
-    for example in examples:
+    for example in map(in_one_order, examples):
         tuples.setdefault((example.query, example.candidates), {}).setdefault(example.teacher, example)
     found = []
     for by_teacher in tuples.values():

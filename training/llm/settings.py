@@ -19,8 +19,8 @@ class LLMSettings(CommonSettings):
 
     `model`: the base model, a folder or a hub id. `start`: the folder of an LLM student to go on from; the base model
     is then its own. `rank`, `alpha`, `dropout`: those of the LoRA adapter on all linear layers; a `rank` of 0 trains
-    all weights. `batch` tuples make one step, `micro_batch` of them at once on the device. `steps`: so many instead of
-    `epochs`. `max_length`: tokens of a prompt with its answer; longer values are cut. `held_out`: the share of the
+    all weights. `batch` questions make one step, `micro_batch` of them at once on the device. `steps`: so many instead
+    of `epochs`. `max_length`: tokens of a prompt with its answer; longer values are cut. `held_out`: the share of the
     tuples that calibrate the student and tell what to expect of it. `four_bit`: the base model is loaded in 4 bits;
     None: where bitsandbytes and a GPU are there. `checkpoint_steps`: how often a training that is killed can go on
     from. `local_only`: nothing is downloaded.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import shutil
@@ -26,6 +27,7 @@ WHOLE_MARK = "whole"
 TORCH_WRITER = "PytorchStreamWriter"
 """Named in torch's errors of files that it could not write, which are RuntimeErrors."""
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 ROWS_AT_ONCE = 1_000
 
 TOLD = {"reward": "mean reward", "rewards/accuracies": "preferred rightly", "loss": "loss"}
@@ -95,12 +97,18 @@ def _clear_errors(work: Path) -> Iterator[None]:
         shutil.rmtree(work, ignore_errors=True)  # it would go on from weights that are worth nothing
         raise
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and TORCH_WRITER not in str(error):
+        if not _is_about_writing(error):
             raise
         raise TrainingError(
             f"a checkpoint could not be written to {work} ({str(error).strip().splitlines()[0]}); free some space and "
             "start the same command again: it goes on from the checkpoint before"
         ) from error
+
+
+def _is_about_writing(error: Exception) -> bool:
+    if isinstance(error, RuntimeError):
+        return TORCH_WRITER in str(error)
+    return not isinstance(error, OSError) or error.errno in NO_ROOM
 
 
 def last_checkpoint(folder: Path) -> Path | None:

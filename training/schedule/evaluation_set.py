@@ -16,12 +16,17 @@ from distiller_udf.students import Student
 
 from ..data import LabelledPairs, labelled_pairs
 from ..evaluate import best_of
-from ..fingerprint import label_fingerprint, label_hashes
-from ..train import LABELS_FILE
+from ..fingerprint import label_fingerprint
+from ..learned import Learned, usable
 
 SALT = "held out for evaluation"
 ENOUGH = 30
 """So many tuples that no student was trained on are judged by alone; of fewer, the rest helps out."""
+
+KNOWS_TOO_MUCH = (
+    "the challenger was trained on labels that are held out, so that few are left to judge it by; train it with "
+    "--evaluation-share, as `distiller retrain` does"
+)
 
 _DIGITS = 13
 
@@ -42,24 +47,6 @@ def split(labels: pa.Table, share: float) -> tuple[pa.Table, pa.Table]:
     return labels.filter(pc.invert(mask)), labels.filter(mask)
 
 
-def learned(folder: Path) -> set[str]:
-    """The hashes of the labels that a student was trained on; none where its folder does not say."""
-    file = folder / LABELS_FILE
-    return set(file.read_text(encoding="utf-8").split()) if file.is_file() else set()
-
-
-def not_learned(labels: pa.Table, known: set[str]) -> pa.Table:
-    """The usable labels that are not among the known ones."""
-    new = [said not in known for said in label_hashes(labels)]
-    return usable(labels.filter(pa.array(new, pa.bool_())))
-
-
-def usable(labels: pa.Table) -> pa.Table:
-    """The labels besides abstentions and questions without candidates."""
-    asked = pc.greater(pc.fill_null(pc.list_value_length(labels["options"]), 0), 0)
-    return labels.filter(pc.and_(pc.is_valid(labels["choice"]), asked))
-
-
 @dataclass(frozen=True)
 class EvaluationSet:
     """Labelled pairs to judge students by; `pairs` is None where nothing is held out, `note` what is special."""
@@ -70,17 +57,19 @@ class EvaluationSet:
 
     @classmethod
     def of(cls, held_out: pa.Table, challenger: Path | None, current: Path | None, multi: bool) -> EvaluationSet:
-        """The held-out labels that neither student was trained on, where these are enough.
+        """The held-out labels about records of which neither student was trained on any, where these are enough.
 
         Where they are less than `ENOUGH` tuples, or none with a match, those that the current one knows are taken too:
         it looks better by them than it is, so that the challenger has the harder task. What the challenger knows is
-        never taken.
+        never taken; where that is nearly all, `note` says so.
         """
         labels = usable(held_out)
         fingerprint = label_fingerprint(labels)
         if challenger is not None:
-            labels = not_learned(labels, learned(challenger))
-        unseen = not_learned(labels, learned(current)) if current is not None else labels
+            labels = Learned.read(challenger).of_others(labels)
+        if labels.num_rows < usable(held_out).num_rows and not _is_enough(labels):
+            return cls._judging(labels, HeldOut(fingerprint, 0, 0), multi, KNOWS_TOO_MUCH)
+        unseen = Learned.read(current).of_others(labels) if current is not None else labels
         seen = labels.num_rows - unseen.num_rows
         if seen == 0 or _is_enough(unseen):
             return cls._judging(unseen, HeldOut(fingerprint, 0, 0), multi)

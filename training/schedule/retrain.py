@@ -18,8 +18,8 @@ from distiller_udf.comparison import Archive, Comparison
 from distiller_udf.registry import Registry
 
 from ..ensure import Outcome, publish_student
+from ..learned import Learned, usable
 from ..recipe import Recipe
-from .evaluation_set import learned, not_learned, usable
 from .weigh import Scales, Steps, unseen, weigh
 
 logger = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ def retrain(
             return Retrained(NOTHING_NEW, found.sentence, current, new)
         published = _published(labels, registry, recipe, steps)
         challenger, trained = published.info.version, published.trained
+        current = registry.current_version()  # somebody may have promoted another one while it was trained
     if challenger == current:
         return Retrained(NOTHING_NEW, f"the challenger would be {current} itself", current, new)
     archive = Archive(registry.folder)
@@ -85,7 +86,7 @@ def retrain(
         compared = weigh(registry.path(challenger), against, scales, new, steps)
     compared = _settled(compared, registry)
     archive.write(compared)
-    if compared.promoted and not registry.succeed(challenger):  # somebody has pinned the current one just now
+    if compared.promoted and not registry.succeed(challenger, instead_of=current):
         compared = _settled(compared, registry)
         archive.write(compared)
     if not compared.promoted:
@@ -106,7 +107,7 @@ def news(labels: pa.Table, registry: Registry, recipe: Recipe) -> News:
         return News(None, usable(labels).num_rows, True, "there is no student yet")
     if not registry.exists(current):
         return News(current, usable(labels).num_rows, True, f"{current} cannot be used any more")
-    new = not_learned(labels, learned(registry.path(current))).num_rows
+    new = Learned.read(registry.path(current)).new(labels).num_rows
     if new:
         return News(current, new, True, f"{new:,} labels are newer than {current}")
     if not recipe.made(registry.read(current)):
@@ -127,6 +128,10 @@ def _settled(found: Comparison, registry: Registry) -> Comparison:
     if found.current is not None and registry.pinned and registry.exists(found.current):
         pin = f"{found.current} is pinned: `distiller students promote {found.challenger}` would replace it"
         return replace(found, promoted=False, reasons=(pin, *(r for r in found.reasons if r != pin)))
+    now = registry.current_version()
+    if found.current is not None and now not in (found.current, found.challenger):
+        moved = f"{now} has become the current student meanwhile; run this again to weigh the two"
+        return replace(found, promoted=False, reasons=(moved, *found.reasons))
     return replace(found, promoted=found.worthy, reasons=tuple(r for r in found.reasons if " is pinned: " not in r))
 
 

@@ -21,17 +21,22 @@ from distiller_udf.comparison import (
     verdict,
 )
 from distiller_udf.comparison.gold import against_gold
-from distiller_udf.errors import StudentError
+from distiller_udf.errors import ColumnsMismatch, StudentDamaged, StudentNotFound
 from distiller_udf.pipeline.downstream import Downstream
 from distiller_udf.records import content_hash
 from distiller_udf.students import Student, load_student
 
 from ..fingerprint import label_fingerprint
-from .evaluation_set import EvaluationSet, judge, usable
+from ..learned import usable
+from .evaluation_set import EvaluationSet, judge
 
 Advance = Callable[[int], None]
 Steps = Callable[[str, int], AbstractContextManager[Advance]]
 """Called with a step's name and how much there is to do; gives what is called with how much was done."""
+
+
+UNUSABLE = (StudentDamaged, StudentNotFound, ColumnsMismatch)
+"""Why a student has to give way: nothing that will pass."""
 
 
 @contextmanager
@@ -64,16 +69,25 @@ class Scales:
         return content_hash(label_fingerprint(usable(self.held_out)), rules, *known)[:12]
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a student decides on the held-out pairs, and on all pairs; None where there are none, or no student."""
+
+    judged: Judged | None = None
+    matches: np.ndarray | None = None
+
+
 def weigh(
     challenger: Path, current: Path | None, scales: Scales, labels_new: int = 0, steps: Steps = unseen
 ) -> Comparison:
     """Compare two students' folders and apply the rule; nothing is promoted.
 
-    Raises StudentError when the challenger cannot be used; where the current student cannot, the comparison says so.
+    One student is done with before the other is asked: two language models may not fit beside each other. Where the
+    current student is damaged, or lacks columns, the comparison says so. Raises StudentError when the challenger cannot
+    be used, or when either cannot be asked just now: a server that does not answer says nothing about a student.
     """
-    new = scales.load(challenger)
-    old, error = _loaded(current, scales)
-    evaluation = EvaluationSet.of(scales.held_out, challenger, current if old else None, scales.multi)
+    error = _fault(lambda: scales.load(current)) if current else None
+    evaluation = EvaluationSet.of(scales.held_out, challenger, None if error else current, scales.multi)
     found = Comparison(
         key=scales.key,
         compared_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -84,54 +98,51 @@ def weigh(
         current_error=error,
         notes=(evaluation.note,) if evaluation.note else (),
     )
-    found = _by_labels(found, evaluation, new, old, scales)
-    found = _by_pairs(found, new, None if found.current_error else old, scales, steps)
+    new = _said(challenger, evaluation, scales, steps)
+    old = Said()
+    if current is not None and error is None:
+        try:
+            old = _said(current, evaluation, scales, steps)
+        except UNUSABLE as fault:
+            found = replace(found, current_error=str(fault))
+    found = _by_pairs(_by_labels(found, new, old, scales), new, old, scales)
     rule = verdict(found, scales.margins)
     return replace(found, worthy=rule.worthy, reasons=rule.reasons)
 
 
-def _loaded(folder: Path | None, scales: Scales) -> tuple[Student | None, str | None]:
-    """The student of a folder, or why it cannot be had."""
+def _fault(load: Callable[[], object]) -> str | None:
+    """Why something cannot be loaded, if it cannot."""
     try:
-        return (scales.load(folder) if folder else None), None
-    except StudentError as error:
-        return None, str(error)
+        load()
+    except UNUSABLE as error:
+        return str(error)
+    return None
 
 
-def _by_labels(
-    found: Comparison, evaluation: EvaluationSet, new: Student, old: Student | None, scales: Scales
-) -> Comparison:
+def _said(folder: Path, evaluation: EvaluationSet, scales: Scales, steps: Steps) -> Said:
+    """What the student in a folder says of the held-out pairs and of all pairs."""
+    student = scales.load(folder)
+    pairs, everything = evaluation.pairs, scales.downstream
+    judged = None if pairs is None else judge(student, pairs, scales.multi, scales.threshold)
+    return Said(judged, None if everything is None else _decided(everything, student, steps))
+
+
+def _by_labels(found: Comparison, new: Said, old: Said, scales: Scales) -> Comparison:
     """What the two are worth on held-out labels."""
-    pairs = evaluation.pairs
-    if pairs is None:
+    if new.judged is None:
         return found
-
-    def by(student: Student) -> Judged:
-        return judge(student, pairs, scales.multi, scales.threshold)
-
-    challenger = by(new)
-    found = replace(found, judged=figures(challenger, scales.seed))
-    if old is None:
+    found = replace(found, judged=figures(new.judged, scales.seed))
+    if old.judged is None:
         return found
-    try:
-        current = by(old)
-    except StudentError as error:
-        return replace(found, current_error=str(error))
-    apart = difference(challenger, current, scales.margins.f1, scales.seed)
-    return replace(found, judged_current=figures(current, scales.seed), difference=apart)
+    apart = difference(new.judged, old.judged, scales.margins.f1, scales.seed)
+    return replace(found, judged_current=figures(old.judged, scales.seed), difference=apart)
 
 
-def _by_pairs(found: Comparison, new: Student, old: Student | None, scales: Scales, steps: Steps) -> Comparison:
+def _by_pairs(found: Comparison, new: Said, old: Said, scales: Scales) -> Comparison:
     """What the two decide on all pairs: what changes, and what it is worth against known matches."""
-    everything = scales.downstream
-    if everything is None:
+    everything, after, before = scales.downstream, new.matches, old.matches
+    if everything is None or after is None:
         return found
-    after, before = _decided(everything, new, steps), None
-    if old is not None:
-        try:
-            before = _decided(everything, old, steps)
-        except StudentError as error:
-            found = replace(found, current_error=str(error))
     if before is not None:
         parts = everything.entities(before), everything.entities(after)
         found = replace(found, changes=changes(before, after, *parts, everything.records.names))

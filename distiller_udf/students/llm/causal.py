@@ -27,7 +27,11 @@ def load_tokenizer(model: str, local_only: bool = False) -> Any:
     try:
         with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
-                model, local_files_only=local_only, trust_remote_code=False
+                # Mistral's own format has no chat template and no tokens by name.
+                model,
+                local_files_only=local_only,
+                trust_remote_code=False,
+                mistral_format=False,
             )
     except (OSError, ValueError, KeyError) as error:
         raise SettingsError(_cannot_load(model, local_only, error)) from error
@@ -62,15 +66,30 @@ def load_causal(model: str, local_only: bool = False, **settings: Any) -> Any:
         raise SettingsError(_cannot_load(model, local_only, error)) from error
 
 
+def adapted(loaded: Any, adapter: Path) -> Any:
+    """A base model with an adapter: one matrix product where its own weights can hold the sum, otherwise beside them.
+
+    In 16 bits most of what a light fine-tuning adds would be rounded away. Raises SettingsError where the adapter
+    cannot be read.
+    """
+    torch, _ = modules()
+    found = _with_adapter(loaded, adapter)
+    return found.merge_and_unload() if loaded.dtype == torch.float32 else found
+
+
 def merged(loaded: Any, adapter: Path) -> Any:
     """A base model with an adapter's weights added to its own. Raises SettingsError where it cannot be read."""
+    return _with_adapter(loaded, adapter).merge_and_unload()
+
+
+def _with_adapter(loaded: Any, adapter: Path) -> Any:
     try:
         from peft import PeftModel
     except ImportError as error:
         raise SettingsError(f"this LLM student is an adapter, which needs peft; {INSTALL}") from error
     try:
         with quiet():
-            return PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()
+            return PeftModel.from_pretrained(loaded, str(adapter))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise SettingsError(
             f"the adapter {adapter} does not fit its base model: {str(error).strip().splitlines()[0]}"

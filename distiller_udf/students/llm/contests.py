@@ -13,7 +13,7 @@ import numpy as np
 from distiller_udf.errors import StudentError
 from distiller_udf.prompts import Asking, Posed
 from distiller_udf.students.llm.engine import Engine
-from distiller_udf.students.llm.prompting import Prompter
+from distiller_udf.students.llm.prompting import Prompter, select
 
 Tuple = tuple[str, Sequence[str]]
 """A left record and its distinct candidates, as canonical texts."""
@@ -65,13 +65,24 @@ def _contest(query: str, candidates: Sequence[str], prompter: Prompter, asking: 
     answers = iter((yield [question for heat in posed for question in heat]))
     heats = [_read(len(group), heat, [next(answers) for _ in heat]) for group, heat in zip(groups, posed, strict=True)]
     result = np.concatenate(heats)
-    each = max(1, prompter.candidates // len(groups))
-    best = [group.start + np.argsort(-odds, kind="stable")[:each] for group, odds in zip(groups, heats, strict=True)]
-    finalists = np.concatenate(best)
-    if len(groups) == 1 or len(finalists) == len(candidates):
+    if len(groups) in (1, len(candidates)):  # no heats, or heats of one: not even two fit into a question
         return result
-    final: np.ndarray = yield from _contest(query, [candidates[i] for i in finalists], prompter, asking)
+    best = _finalists(query, candidates, groups, heats, prompter)
+    finalists = [candidates[i] for i in np.concatenate(best)]
+    final: np.ndarray = yield from _contest(query, finalists, prompter, asking)
     return _after_final(result, groups, best, final)
+
+
+def _finalists(
+    query: str, candidates: Sequence[str], groups: Sequence[range], heats: Sequence[np.ndarray], prompter: Prompter
+) -> list[np.ndarray]:
+    """The best of every heat, as many of each as fit into one final together, one at least."""
+    ranked = [group.start + np.argsort(-odds, kind="stable") for group, odds in zip(groups, heats, strict=True)]
+    for each in range(max(1, prompter.candidates // len(groups)), 1, -1):
+        best = [order[:each] for order in ranked]
+        if prompter.fits(select(query, [candidates[i] for i in np.concatenate(best)])):
+            return best
+    return [order[:1] for order in ranked]
 
 
 def _after_final(

@@ -22,6 +22,9 @@ PLAIN_TEMPLATE = (
 )
 """For models that come without a chat template."""
 
+NO_CLOCK = "{%- macro strftime_now(format) -%}26 Jul 2024{%- endmacro -%}"
+"""Stands before templates that write today's date: tomorrow a student must read what it was taught today."""
+
 TEMPLATE_ARGUMENTS: Mapping[str, Any] = {"enable_thinking": False}
 """A student answers at once; templates that know no thinking pass over this."""
 
@@ -56,8 +59,7 @@ class Prompter:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.candidates = min(candidates, MAX_TOKEN_CANDIDATES)
-        if not tokenizer.chat_template:
-            tokenizer.chat_template = PLAIN_TEMPLATE
+        tokenizer.chat_template = _timeless(tokenizer.chat_template or PLAIN_TEMPLATE)
         self._own_system = _takes_system(tokenizer)
         self._rendered = lru_cache(REMEMBERED)(self._render)
         self._labels: dict[str, int] = {}
@@ -174,6 +176,12 @@ class Prompter:
                 "take another base model"
             )
         return int(alone[0])
+
+
+def _timeless(template: Any) -> Any:
+    """A chat template that knows no clock."""
+    reads_it = isinstance(template, str) and "strftime_now" in template and not template.startswith(NO_CLOCK)
+    return NO_CLOCK + template if reads_it else template
 
 
 def select(query: str, candidates: Sequence[str]) -> Question:

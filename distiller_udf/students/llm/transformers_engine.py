@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.students.llm.causal import load_causal, load_tokenizer, merged, modules
+from distiller_udf.students.llm.causal import adapted, load_causal, load_tokenizer, modules
 from distiller_udf.students.llm.engine import Model, Serving
 from distiller_udf.students.llm.prompting import Prompt
 
@@ -38,14 +38,14 @@ class TransformersEngine:
 
     @cached_property
     def loaded(self) -> Any:
-        """The model with its adapter merged into it: one matrix product instead of three."""
+        """The model with its adapter."""
         torch, _ = modules()
         on_gpu = torch.cuda.is_available()
         settings = {"device_map": "auto"} if on_gpu else {}
         precision = "auto" if on_gpu else torch.float32
         loaded = load_causal(self._model.base, self._serving.local_only, dtype=precision, **settings)
         if self._model.adapter is not None:
-            loaded = merged(loaded, self._model.adapter)
+            loaded = adapted(loaded, self._model.adapter)
         if loaded.dtype != torch.float32:
             loaded.get_output_embeddings().register_forward_hook(_in_full_precision)
         return loaded.eval()
