@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.typo_task import label_table, save_small_llm
 from distiller_udf.errors import TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.training.ensure import publish_student
@@ -42,18 +41,6 @@ torch.set_num_threads(1)
 labels, students, settings = sys.argv[1:]
 publish_student(pq.read_table(labels), Registry(Path(students)), Recipe("llm", json.loads(settings)))
 """
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("base") / "model"
-    save_small_llm(folder, width=64, layers=2)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def taught() -> pa.Table:
-    return label_table(24, seed=1)
 
 
 def killed(labels: pa.Table, registry: Registry, settings: dict[str, Any]) -> Path:

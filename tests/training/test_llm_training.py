@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from benchmarks.typo_task import label_table, save_small_llm
+from benchmarks.typo_task import label_table
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import StudentInfo
@@ -30,18 +30,6 @@ OWN: dict[str, dict[str, Any]] = {
     "dpo": {"steps": 3},
     "grpo": {"steps": 3, "generations": 4, "reply_tokens": 4},
 }
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("base") / "model"
-    save_small_llm(folder, width=64, layers=2)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def taught() -> pa.Table:
-    return label_table(24, seed=1)
 
 
 @pytest.fixture(scope="module")
