@@ -158,8 +158,10 @@ class Registry:
         return path
 
     @contextmanager
-    def staging(self) -> Iterator[Path]:
+    def staging(self, version: str = "") -> Iterator[Path]:
         """A temporary folder beside the versions, removed on leaving whatever happens.
+
+        Whoever stages a `version` holds its lock (see `work`), and removes what one that was killed has left of it.
 
         Raises StudentError when it cannot be written (a full or read-only disk); no version is touched.
         """
@@ -167,7 +169,10 @@ class Registry:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._remove_abandoned()
-            staged = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
+            beginning = f"{STAGING}{version}{'-' if version else ''}"
+            for left in self.folder.glob(f"{beginning}*") if version else ():
+                shutil.rmtree(left, ignore_errors=True)
+            staged = Path(tempfile.mkdtemp(prefix=beginning, dir=self.folder))
             yield staged
         except OSError as error:
             raise StudentError(f"{self._reason(error)}. The current student is unchanged") from error

@@ -129,3 +129,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a language model that knows nothing."""
+    from benchmarks.typo_task import save_small_llm
+
+    folder = tmp_path_factory.mktemp("base") / "model"
+    save_small_llm(folder, width=64, layers=2)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def taught() -> pa.Table:
+    """Two dozen labelled tuples that a language model could learn."""
+    from benchmarks.typo_task import label_table as typos
+
+    return typos(24, seed=1)

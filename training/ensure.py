@@ -64,9 +64,9 @@ def publish_student(
     path = registry.path(version)
     if registry.exists(version):
         return Outcome(StudentInfo.read(path), path, trained=False)
-    if kind != "lexical" and hasattr(kinds.KINDS[kind].settings, "encoder"):
+    if hasattr(kinds.KINDS[kind].settings, "encoder"):
         _check_encoder((recipe.settings or {}).get("encoder", DEFAULT_MODEL))
-    with registry.work(version) as work, registry.staging() as folder:
+    with registry.work(version) as work, registry.staging(version) as folder:
         if registry.exists(version):  # another process has trained it meanwhile
             return Outcome(StudentInfo.read(path), path, trained=False)
         info = train(

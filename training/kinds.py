@@ -11,7 +11,7 @@ from .llm.fit import fine_tune
 from .llm.settings import LLMSettings
 from .material import Material, Report, Trained
 from .pairwise import views
-from .settings import CommonSettings, TrainingSettings
+from .settings import CommonSettings, EncodedPairSettings, PairSettings
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "lexical": Kind(TrainingSettings, views.lexical),
-    "encoder": Kind(TrainingSettings, views.encoder),
-    "blend": Kind(TrainingSettings, views.blend),
+    "lexical": Kind(PairSettings, views.lexical),
+    "encoder": Kind(EncodedPairSettings, views.encoder),
+    "blend": Kind(EncodedPairSettings, views.blend),
     "cross_encoder": Kind(CrossEncoderSettings, cross_encoder),
     "llm": Kind(LLMSettings, fine_tune),
 }

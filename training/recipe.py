@@ -61,7 +61,6 @@ class Recipe:
 
     @property
     def _effective(self) -> dict[str, Any]:
-        """All settings that this kind of student looks at, defaults included."""
-        ignored = {"local_only", *(("encoder", "max_length") if self.kind == "lexical" else ())}
+        """All settings that say what is learned, defaults included."""
         settings = asdict(KINDS[self.kind].settings.of(self.settings))
-        return {name: value for name, value in settings.items() if name not in ignored}
+        return {name: value for name, value in settings.items() if name != "local_only"}

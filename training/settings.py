@@ -83,18 +83,14 @@ class CommonSettings:
 
 
 @dataclass(frozen=True)
-class TrainingSettings(CommonSettings, Boosting):
-    """How a student is trained that is a pair model over features: lexical, encoder, blend.
+class PairSettings(CommonSettings, Boosting):
+    """How a student is trained that is a pair model over features, such as the lexical one.
 
     `self_training`: how many times the student learns from its own decisions on unlabelled tuples (0 = labels only;
-    unused with `multi`). `encoder` is a local folder or a hub id (`local_only`: the hub is never asked), `max_length`
-    the tokens of a record that it reads.
+    unused with `multi`).
     """
 
     self_training: int = 3
-    encoder: str = DEFAULT_MODEL
-    local_only: bool = False
-    max_length: int = 64
 
     RULES: ClassVar[Mapping[str, Rule]] = {
         **CommonSettings.RULES,
@@ -106,6 +102,23 @@ class TrainingSettings(CommonSettings, Boosting):
         "ridge": POSITIVE,
         "learning_rate": POSITIVE,
         "self_training": whole(0),
+    }
+
+
+@dataclass(frozen=True)
+class EncodedPairSettings(PairSettings):
+    """How a pair model is trained that sees what a frozen encoder makes of the records: encoder, blend.
+
+    `encoder` is a local folder or a hub id (`local_only`: the hub is never asked), `max_length` the tokens of a record
+    that it reads.
+    """
+
+    encoder: str = DEFAULT_MODEL
+    local_only: bool = False
+    max_length: int = 64
+
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        **PairSettings.RULES,
         "encoder": TEXT,
         "local_only": FLAG,
         "max_length": whole(3),

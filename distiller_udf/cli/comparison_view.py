@@ -15,6 +15,7 @@ def print_comparison(found: Comparison) -> None:
         print_table(f"By {held_out}; intervals of 95 %", columns, rows)
     if found.changes is not None:
         facts = {name.replace("_", " "): value for name, value in vars(found.changes).items() if name != "examples"}
+        facts = {name: f"{value:.2%}" if isinstance(value, float) else value for name, value in facts.items()}
         print_facts("What changes downstream", facts)
         for what, pairs in found.changes.examples.items():
             for left, right in pairs:

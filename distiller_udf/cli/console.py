@@ -109,6 +109,6 @@ def reporting(description: str) -> Iterator[Callable[[str, float], None]]:
             bar.update(task, description=f"{description}: {step}", completed=share)
             if not err.is_terminal and time.monotonic() - said >= LINE_SECONDS:
                 said = time.monotonic()
-                say(f"{description}: {step} ({share:.0%})")
+                say(f"{description} {share:.0%}: {step}")
 
         yield report

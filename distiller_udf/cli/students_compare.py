@@ -60,8 +60,10 @@ def compare(
 
 
 def remembered(registry: Registry, new: str, old: str) -> Comparison:
-    """The latest comparison of two versions. Raises StudentNotFound where they have not been compared."""
-    found = [c for c in Archive(registry.folder).all() if (c.challenger, c.current) == (new, old)]
+    """The latest comparison of two versions, in either role. Raises StudentNotFound where there is none."""
+    found = [c for c in Archive(registry.folder).all() if {c.challenger, c.current} == {new, old}]
+    if new == old:
+        raise StudentNotFound(f"{new} is the current student itself; name the version to compare it with")
     if not found:
         raise StudentNotFound(f"{new} has not been weighed against {old}; give --database to compare them now")
     return found[-1]

@@ -9,9 +9,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from distiller_udf.cli.console import json_option, reporting
+from distiller_udf.cli.console import json_option
 from distiller_udf.cli.sources import read_labels, source_options
-from distiller_udf.cli.students import name_option, print_trained, students_option
+from distiller_udf.cli.students import name_option, promote_option, students_option, train_and_report
 from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.students import KINDS
 
@@ -68,6 +68,7 @@ def _with_sources(command: Any) -> Any:
 )
 @click.option("--multi", is_flag=True, help="Several candidates of a record may match, as in deduplication.")
 @click.option("--seed", type=click.IntRange(0), default=42, show_default=True)
+@promote_option
 @json_option
 @click.pass_context
 def train(
@@ -86,6 +87,7 @@ def train(
     target_precision: float | None,
     multi: bool,
     seed: int,
+    promoted: bool,
     as_json: bool,
 ) -> None:
     """Train a student from labels and make it the current one.
@@ -96,7 +98,6 @@ def train(
         _refuse_options_before(context)
         return
     from distiller_udf.registry import Registry
-    from distiller_udf.training.ensure import ensure_student
     from distiller_udf.training.recipe import Recipe
 
     if encoder and student == "lexical":
@@ -108,9 +109,7 @@ def train(
     source = read_labels(database, schema, labels, pairs, vote, evaluation_share)
     chosen = {"seed": seed, "multi": multi} | {k: v for k, v in given.items() if v is not None}
     recipe = Recipe(student, chosen, source.candidates, source.columns)
-    with reporting("training") as report:
-        outcome = ensure_student(source.labels, Registry(root, name), recipe, report)
-    print_trained(outcome, as_json)
+    train_and_report(source.labels, Registry(root, name), recipe, promoted, as_json)
 
 
 def _refuse_options_before(context: click.Context) -> None:

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from distiller_udf.cli.console import json_option, reporting
+from distiller_udf.cli.console import json_option
 from distiller_udf.cli.sources import read_labels, source_options
-from distiller_udf.cli.students import name_option, print_trained, students_option
+from distiller_udf.cli.students import name_option, promote_option, students_option, train_and_report
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import MANIFEST
 
@@ -87,15 +87,6 @@ def shared_options(command: Command) -> Command:
     return command
 
 
-promote_option = click.option(
-    "--promote/--no-promote",
-    "promoted",
-    default=True,
-    show_default=True,
-    help="Make it the current student, unless that one is pinned.",
-)
-
-
 @click.command()
 @setting_options("sft")
 @shared_options
@@ -144,7 +135,6 @@ def fine_tune(
     **settings: Any,
 ) -> None:
     """Train, publish, promote, and say how good it is expected to be. Raises SettingsError, TrainingError."""
-    from distiller_udf.training.ensure import ensure_student, publish_student
     from distiller_udf.training.recipe import Recipe
 
     registry = Registry(root, name)
@@ -157,10 +147,7 @@ def fine_tune(
     answers = chosen.get("preferences", "answers") == "answers"
     source = read_labels(database, schema, labels, pairs, vote if answers else None, evaluation_share)
     recipe = Recipe("llm", {"method": method, **chosen}, source.candidates, source.columns)
-    trained = ensure_student if promoted else publish_student
-    with reporting("training") as report:
-        outcome = trained(source.labels, registry, recipe, report)
-    print_trained(outcome, as_json)
+    train_and_report(source.labels, registry, recipe, promoted, as_json)
 
 
 def _start(registry: Registry, named: str) -> Path:

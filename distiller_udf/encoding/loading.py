@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -91,11 +92,15 @@ def quiet() -> Iterator[None]:
     verbosity, bars = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
     their_logging.set_verbosity_error()
     their_logging.disable_progress_bar()
+    hub = logging.getLogger("huggingface_hub")
+    hub_level = hub.level
+    hub.setLevel(logging.ERROR)  # each attempt to reach it would be a warning; the last one is the error that is told
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
+        hub.setLevel(hub_level)
         their_logging.set_verbosity(verbosity)
         if bars:
             their_logging.enable_progress_bar()

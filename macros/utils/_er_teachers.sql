@@ -25,6 +25,13 @@
     {% if settings['er_student_path'] is not none %}
         {% do return(none) %}
     {% endif %}
+    {% if settings['er_student'] == 'llm' and settings['er_training'] == 'build' and settings['er_llm_model'] is none
+        and not (settings['er_llm_training'] or {}).get('start') %}
+        {% do distiller_udf._er_raise(
+            'the student llm needs a base model; set er_llm_model to a folder or the id of a model on the hub, or '
+            ~ 'er_training: schedule where it is trained by command.'
+        ) %}
+    {% endif %}
     {% set kind, model = settings['er_teacher'], settings['er_teacher_model'] %}
     {% for entry in settings['er_teachers'] or [{}] %}
         {% set own = entry.get('model') or model %}

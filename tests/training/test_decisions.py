@@ -22,7 +22,7 @@ from distiller_udf.training.evaluate import (
     precision_threshold,
 )
 from distiller_udf.training.pool import Pool
-from distiller_udf.training.settings import TrainingSettings
+from distiller_udf.training.settings import PairSettings
 from distiller_udf.training.train import train
 from tests.conftest import label_table, make_people
 
@@ -104,12 +104,12 @@ def material(count: int = 200) -> tuple[np.ndarray, LabelledPairs, Pool]:
 
 
 def decide(**settings: Any) -> Decisions:
-    return decided(*material(), TrainingSettings.of(settings))
+    return decided(*material(), PairSettings.of(settings))
 
 
 def test_metrics_are_those_of_the_decisions() -> None:
     log_odds, pairs, pool = material()
-    decisions = decided(log_odds, pairs, pool, TrainingSettings())
+    decisions = decided(log_odds, pairs, pool, PairSettings())
     probabilities = 1 / (1 + np.exp(-log_odds))
     expected = precision_recall_f1(probabilities >= decisions.threshold, pairs.labels)
     said = [decisions.metrics[f"pair_{name}"] for name in ("precision", "recall", "f1")]
@@ -154,7 +154,7 @@ def test_the_log_odds_of_a_threshold_are_finite() -> None:
 @pytest.mark.parametrize("target", [0, 1, -0.1, 1.5])
 def test_a_target_that_is_no_precision_is_refused(target: float) -> None:
     with pytest.raises(SettingsError, match="between 0 and 1"):
-        TrainingSettings.of({"target_precision": target})
+        PairSettings.of({"target_precision": target})
 
 
 def doubting(labels: pa.Table) -> pa.Table:

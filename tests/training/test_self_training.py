@@ -10,7 +10,7 @@ from distiller_udf.students.odds import logit
 from distiller_udf.training.pairwise.rows import Rows
 from distiller_udf.training.pairwise.self_training import Fitted, fit_pairs, linked
 from distiller_udf.training.pool import Pool
-from distiller_udf.training.settings import TrainingSettings
+from distiller_udf.training.settings import PairSettings
 
 CANDIDATES = 4
 FEATURES = 3
@@ -50,7 +50,7 @@ class World:
         return Pool(names, names, self.tuples, self.rights)
 
     def fitted(self, **settings: int) -> Fitted:
-        chosen = TrainingSettings.of({**SETTINGS, **settings})
+        chosen = PairSettings.of({**SETTINGS, **settings})
         return fit_pairs(self.rows, self.matrix[~self.labelled], self.pool, [1] * FEATURES, chosen)
 
     def accuracy(self, fitted: Fitted) -> float:
@@ -79,7 +79,7 @@ def test_the_log_odds_are_those_of_the_whole_pool_in_its_order() -> None:
 def test_without_unlabelled_pairs_turns_change_nothing() -> None:
     world = World(0, tuples=40)
     assert not (~world.labelled).any()
-    settings = (TrainingSettings.of({**SETTINGS, "self_training": turns}) for turns in (0, 3))
+    settings = (PairSettings.of({**SETTINGS, "self_training": turns}) for turns in (0, 3))
     none = Records.from_texts([])
     pool = Pool(none, none, world.tuples, world.rights)
     one, other = (fit_pairs(world.rows, world.matrix[:0], pool, [1] * FEATURES, s) for s in settings)
@@ -89,7 +89,7 @@ def test_without_unlabelled_pairs_turns_change_nothing() -> None:
 def test_guesses_to_start_from_are_learnt() -> None:
     world = World(1, tuples=200)
     pool, rest = world.pool, world.matrix[~world.labelled]
-    chosen = TrainingSettings.of({**SETTINGS, "self_training": 0})
+    chosen = PairSettings.of({**SETTINGS, "self_training": 0})
     truth = world.truth[~world.labelled].astype(float)
     told = fit_pairs(world.rows, rest, pool, [1] * FEATURES, chosen, truth)
     misled = fit_pairs(world.rows, rest, pool, [1] * FEATURES, chosen, 1 - truth)
@@ -99,7 +99,7 @@ def test_guesses_to_start_from_are_learnt() -> None:
 
 def test_progress_rises_turn_by_turn() -> None:
     world = World(0, tuples=60)
-    chosen = TrainingSettings.of({**SETTINGS, "self_training": 2})
+    chosen = PairSettings.of({**SETTINGS, "self_training": 2})
     said: list[float] = []
     fit_pairs(world.rows, world.matrix[~world.labelled], world.pool, [1] * FEATURES, chosen, report=said.append)
     assert said == sorted(said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distiller_udf.errors import SettingsError
-from distiller_udf.training.settings import TrainingSettings
+from distiller_udf.training.settings import EncodedPairSettings
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ from distiller_udf.training.settings import TrainingSettings
 )
 def test_an_impossible_setting_is_one_sentence(name: str, value: object, wanted: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} is .*; it must be {wanted}"):
-        TrainingSettings.of({name: value})
+        EncodedPairSettings.of({name: value})
 
 
 def test_every_setting_can_be_given_its_default() -> None:
-    default = TrainingSettings()
-    assert TrainingSettings.of(vars(default)) == default
+    default = EncodedPairSettings()
+    assert EncodedPairSettings.of(vars(default)) == default
     with pytest.raises(SettingsError, match="unknown setting for training: ridges; allowed: encoder, folds"):
-        TrainingSettings.of({"ridges": 1})
+        EncodedPairSettings.of({"ridges": 1})

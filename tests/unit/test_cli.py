@@ -197,6 +197,17 @@ def test_train_without_input_says_what_to_give() -> None:
     assert "there is no database at gone.duckdb" in run("train", "--database", "gone.duckdb", code=1).stderr
 
 
+def test_train_says_whose_place_a_student_takes(labels: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
+    arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
+    first = run_json(*arguments)["version"]
+    kept = run(*arguments, "--seed", 1, "--no-promote").stderr
+    assert "It answers when it is promoted: distiller students promote lexical-" in kept
+    assert Registry(tmp_path / "students").current_version() == first
+    taken = run(*arguments, "--seed", 2).stderr
+    assert f"It is the current student, in place of {first}; `distiller students rollback` goes back." in taken
+
+
 def test_train_says_what_was_learned_and_what_to_expect(labels: pa.Table, tmp_path: Path) -> None:
     pq.write_table(labels.slice(0, 40), tmp_path / "labels.parquet")
     arguments = ["train", "--labels", tmp_path / "labels.parquet", "--students", tmp_path / "students"]
@@ -204,7 +215,9 @@ def test_train_says_what_was_learned_and_what_to_expect(labels: pa.Table, tmp_pa
     again = run(*arguments)
     said = " ".join(again.stdout.replace("│", " ").split())
     metrics = given["metrics"]
-    assert again.stderr.strip() == "nothing new: there is a student of these very labels and settings already"
+    told = again.stderr.splitlines()
+    assert told[0] == "nothing new: there is a student of these very labels and settings already"
+    assert told[1:] == ["It is the current student."]
     assert "kind lexical" in said
     assert "learned from 40 answers by test" in said
     assert f"labelled pairs {metrics['labelled_pairs']}, of them {metrics['labelled_matches']} matches" in said

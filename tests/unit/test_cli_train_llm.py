@@ -80,5 +80,5 @@ def test_what_is_missing_is_said(home: Path) -> None:
     assert "has no version llm-x" in run("train", "dpo", *labels, "--from", "llm-x", code=1).stderr
     assert "put the options behind sft" in run("train", *labels, "sft", "--model", home / "base", code=2).stderr
     gone = run("train", "sft", *labels, "--model", "./gone", code=1).stderr
-    assert gone.startswith("Error: the language model './gone' cannot be loaded (there is no such folder)")
+    assert gone.startswith("Error: the language model './gone' cannot be loaded (there is no such folder here)")
     assert "Invalid value for '--schedule'" in run("train", "sft", *labels, "--schedule", "up", code=2).stderr

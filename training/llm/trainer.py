@@ -80,6 +80,7 @@ def run(trainer: Any, work: Path, report: Report, begin: float = 0.1, end: float
     trainer.add_callback(_watch(report, begin, end))
     checkpoint = last_checkpoint(work / "checkpoints")
     if checkpoint is not None:
+        report(f"going on from step {checkpoint.name.rpartition('-')[2]} of a training that was stopped", begin)
         logger.info("going on from step %s of a training that was stopped", checkpoint.name.rpartition("-")[2])
     with _clear_errors(work):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

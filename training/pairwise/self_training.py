@@ -19,7 +19,7 @@ from distiller_udf.students.pair_model import PairModel, Scale
 
 from ..choosing import fit_choice
 from ..pool import Pool
-from ..settings import TrainingSettings
+from ..settings import PairSettings
 from .boosting import cross_fit
 from .rows import Rows
 
@@ -40,7 +40,7 @@ def fit_pairs(
     rest: np.ndarray,
     pool: Pool,
     directions: list[int],
-    settings: TrainingSettings,
+    settings: PairSettings,
     guesses: np.ndarray | None = None,
     report: Callable[[float], None] = lambda share: None,
 ) -> Fitted:

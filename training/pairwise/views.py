@@ -11,14 +11,15 @@ import numpy as np
 from distiller_udf.records import Records
 
 from ..material import Material, Report, Trained, model_name
-from ..settings import TrainingSettings
+from ..settings import EncodedPairSettings, PairSettings
 from .rows import Rows
 from .self_training import fit_pairs, linked
 
 if TYPE_CHECKING:
     from distiller_udf.encoding import EncoderFeatures
 
-Featured: TypeAlias = "Material[TrainingSettings]"
+Featured: TypeAlias = "Material[PairSettings]"
+Encoded: TypeAlias = "Material[EncodedPairSettings]"
 
 
 def lexical(material: Featured, report: Report) -> Trained:
@@ -31,7 +32,7 @@ def lexical(material: Featured, report: Report) -> Trained:
     return Trained(fitted.log_odds, lambda info: LexicalStudent(info, material.similarity, fitted.model))
 
 
-def encoder(material: Featured, report: Report) -> Trained:
+def encoder(material: Encoded, report: Report) -> Trained:
     """The encoder student: what a pretrained encoder makes of the records' tokens."""
     from distiller_udf.students.encoder import EncoderStudent
 
@@ -47,7 +48,7 @@ def encoder(material: Featured, report: Report) -> Trained:
     )
 
 
-def blend(material: Featured, report: Report) -> Trained:
+def blend(material: Encoded, report: Report) -> Trained:
     """The blend: a lexical model, and where it is unsure a second one that also sees the encoder's features."""
     from distiller_udf.students.blend import CLEAR, BlendStudent
 
@@ -87,7 +88,7 @@ def _seen(material: Featured, transform: Callable[[Records, Records], np.ndarray
     return rows, transform(pool.left, pool.right)
 
 
-def _encoding(material: Featured) -> EncoderFeatures:
+def _encoding(material: Encoded) -> EncoderFeatures:
     from distiller_udf.encoding import EncoderFeatures
 
     settings = material.settings

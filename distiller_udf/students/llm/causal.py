@@ -104,7 +104,7 @@ def context_length(config: Any) -> int:
 
 def _cannot_load(model: str, local_only: bool, error: Exception) -> str:
     where = "a folder on this machine" if local_only else "a folder or the id of a model on the hub"
-    missing = "" if Path(model).is_dir() or not looks_like_a_path(model) else " (there is no such folder)"
+    missing = "" if Path(model).is_dir() else " (there is no such folder here)"
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"the language model {model!r} cannot be loaded{missing}; give {where} with safetensors: {reason}"
 
