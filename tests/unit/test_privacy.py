@@ -216,7 +216,7 @@ def test_another_machine_or_nobody_knows(url: str) -> None:
 
 
 def test_the_error_names_the_host_and_no_key() -> None:
-    with pytest.raises(SettingsError, match=r"teacher is at 'api.example.com'"):
+    with pytest.raises(SettingsError, match=r"server is at 'api.example.com'"):
         require_local("https://api.example.com/v1")
     with pytest.raises(SettingsError) as raised:
         require_local("https://user:sk-secret@api.example.com/v1?key=sk-secret")
