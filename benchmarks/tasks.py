@@ -90,17 +90,22 @@ class Task:
             result[row["left_id"]] = row["right_id"] if known is None else min(known, row["right_id"])
         return result
 
-    def labels(self, teacher: str, selection: str) -> pa.Table:
+    def labels(self, teacher: str, selection: str, own_candidates: bool = False) -> pa.Table:
         """The teacher's recorded answers for the selection, in the shape of `er_labels`.
 
         An answer that names none of the options is an abstention. A question of which all options are dropped would
-        never have been asked.
+        never have been asked. With `own_candidates` the options are this task's candidates instead of those that the
+        teacher was shown.
         """
+        own: dict[Hashable, list[Hashable]] = {}
+        for pair in self.candidates.to_pylist() if own_candidates else ():
+            own.setdefault(pair["left_id"], []).append(pair["right_id"])
         left, right = _texts(self.left, self.left_ids), _texts(self.right, self.right_ids)
         rows = []
         for row in self._recorded(teacher, selection):
-            options = [i for i in row["options"] if i not in self.dropped]
-            if row["options"] and not options:
+            asked = self._own_options(row, own) if own_candidates else row["options"]
+            options = [i for i in asked if i not in self.dropped]
+            if not options and (row["options"] or own_candidates):
                 continue
             rows.append(
                 {
@@ -115,6 +120,14 @@ class Task:
         if not rows:
             raise SystemExit(f"{self.name} has no labels of teacher {teacher} for the selection {selection}")
         return pa.Table.from_pylist(rows)
+
+    def _own_options(self, row: Mapping[str, Any], own: Mapping[Hashable, list[Hashable]]) -> list[Hashable]:
+        """This task's candidates of a recorded question's left record, and what was chosen, were it not among them."""
+        options = list(own.get(row["left_id"], []))
+        answer, asked = row["answer"], row["options"]
+        if answer and answer <= len(asked) and asked[answer - 1] not in options:
+            options.append(asked[answer - 1])
+        return options
 
     def _recorded(self, teacher: str, selection: str) -> list[dict[str, Any]]:
         columns = ["selection", "teacher", "left_id", "options", "answer"]

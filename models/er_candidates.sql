@@ -13,5 +13,6 @@
     mode=er['er_blocking_mode'],
     qgram_size=er['er_qgram_size'],
     max_block=er['er_blocking_max_block'],
+    share_of_best=er['er_blocking_share_of_best'],
     max_candidates=er['er_max_candidates']
 ) }}

@@ -1,23 +1,23 @@
 {#- The candidate pairs of the records: every pair that a way of blocking proposes, with their similarity. -#}
 {% macro er_candidates(
-    records, sources, task='auto', blocking='auto', rules=[], columns=none, top_k=5, mode='mutual', qgram_size=3,
-    max_block=100, max_candidates=20
+    records, sources, task='auto', blocking='auto', rules=[], columns=none, top_k=6, mode='mutual', qgram_size=3,
+    max_block=100, share_of_best=0.4, max_candidates=20
 ) %}
     {{ return(adapter.dispatch('er_candidates', 'distiller_udf')(
-        records, sources, task, blocking, rules, columns, top_k, mode, qgram_size, max_block, max_candidates
+        records, sources, task, blocking, rules, columns, top_k, mode, qgram_size, max_block, share_of_best, max_candidates
     )) }}
 {% endmacro %}
 
 
 {% macro default__er_candidates(
-    records, sources, task, blocking, rules, columns, top_k, mode, qgram_size, max_block, max_candidates
+    records, sources, task, blocking, rules, columns, top_k, mode, qgram_size, max_block, share_of_best, max_candidates
 ) %}
     {% do distiller_udf._er_not_supported('er_candidates') %}
 {% endmacro %}
 
 
 {% macro duckdb__er_candidates(
-    records, sources, task, blocking, rules, columns, top_k, mode, qgram_size, max_block, max_candidates
+    records, sources, task, blocking, rules, columns, top_k, mode, qgram_size, max_block, share_of_best, max_candidates
 ) %}
 {%- set task = distiller_udf._er_task(task, sources) -%}
 {%- set rules = distiller_udf._er_rules(rules) -%}
@@ -115,11 +115,38 @@ compared as (
     inner join by_qgrams using (left_n, right_n)
 ),
 
+{#- How a candidate stands among those that a record has in a source: its place, and the similarity of the best. #}
+standings as (
+    select
+        paired.n,
+        paired.other_n,
+        row_number() over rivals as place,
+        first_value(paired.similarity) over rivals as best
+    from (
+        select left_n as n, right_n as other_n, similarity from compared
+        union all
+        select right_n, left_n, similarity from compared
+    ) as paired
+    inner join numbered as other on paired.other_n = other.n
+    window rivals as (
+        partition by paired.n, other.source_rank
+        order by paired.similarity desc, paired.other_n
+    )
+),
+
 kept as (
-    select *
+    select compared.*
     from compared
+    inner join standings as l on compared.left_n = l.n and compared.right_n = l.other_n
+    inner join standings as r on compared.right_n = r.n and compared.left_n = r.other_n
+    where
+        compared.similarity >= {{ share_of_best }} * greatest(l.best, r.best)
+        {#- The second best of both says what is no match; without it there would be nothing to learn that from. #}
+        or (l.place <= 2 and r.place <= 2)
+        {#- What a rule proposes, or the same text, is a candidate whatever its words are like. #}
+        or not list_has_all(['tokens', 'qgrams'], compared.blocked_by)
     {% if max_candidates is not none -%}
-    qualify row_number() over (partition by left_n order by similarity desc, right_n) <= {{ max_candidates }}
+    qualify row_number() over (partition by compared.left_n order by compared.similarity desc, compared.right_n) <= {{ max_candidates }}
     {%- endif %}
 )
 

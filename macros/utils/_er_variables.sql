@@ -10,6 +10,7 @@
         'er_blocking_mode': {'type': 'choice', 'allowed': ['mutual', 'union', 'left', 'right']},
         'er_qgram_size': {'type': 'integer', 'from': 2, 'to': 8},
         'er_blocking_max_block': {'type': 'integer', 'from': 2, 'to': 100000},
+        'er_blocking_share_of_best': {'type': 'number', 'from': 0, 'to': 1},
         'er_max_candidates': {'type': 'integer', 'from': 1, 'to': 100000, 'nullable': true},
         'er_selection_strategy': {'type': 'choice', 'allowed': ['random', 'max', 'top2', 'kmeans', 'hierarchical', 'uncertain']},
         'er_selection_share': {'type': 'number', 'from': 0, 'to': 1},

@@ -25,6 +25,14 @@ RECORDS = {
         from range(3000) as t(i) cross join (values ('a'), ('b')) as s(source)
     """,
     "twins": "select 'a' as source, i as id, 'the same text' as name from range(2000) as t(i)",
+    "near_twins": """
+        select * from (values
+            ('a', 1, 'ada lovelace first programmer of london', 'x'),
+            ('b', 1, 'ada lovelace first programmer of london', 'y'),
+            ('b', 2, 'ada wong of raccoon city', 'x'), ('b', 4, 'ada tick of all the trades here', 'y'),
+            ('b', 3, 'kilo', 'z'), ('a', 2, 'quux', 'z')
+        ) as t(source, id, name, kind)
+    """,
     "nothing": "select 'a' as source, 1 as id, 'x' as name where false",
     "single": "select 'a' as source, 1 as id, 'only one' as name",
     "all_null": "select unnest(['a', 'b']) as source, 1 as id, null::varchar as name, null::integer as age",
@@ -57,6 +65,10 @@ CANDIDATES = {
     "by_town": _candidates("people", "blocking=['qgrams'], columns=['to\"wn']"),
     "by_bigrams": _candidates("people", "blocking='qgrams', qgram_size=2"),
     "one_each": _candidates("people", "top_k=1, mode='left', max_candidates=1"),
+    "twins_and_others": _candidates("near_twins", "columns=['name'], share_of_best=0"),
+    "twins_alone": _candidates("near_twins", "columns=['name']"),
+    "twins_and_rules": _candidates("near_twins", "columns=['name'], rules=['kind']"),
+    "twins_of_one_table": _candidates("near_twins", "columns=['name'], task='link_and_dedupe'"),
     "skewed_pairs": _candidates("skewed", "rules=['left(name, 8)']"),
     "twin_pairs": _candidates("twins", sources="['a']"),
     **{
@@ -118,6 +130,20 @@ def test_columns_restrict_the_text(blocked: Project) -> None:
     assert {("a", 1, "b", 1), ("a", 3, "b", 3)} <= _pairs(blocked, "by_name")
     assert _pairs(blocked, "by_town") == {("a", 1, "b", 1)}
     assert ("a", 2, "b", 2) in _pairs(blocked, "by_bigrams")
+
+
+def test_what_is_far_below_the_best_candidate_is_none(blocked: Project) -> None:
+    """Beside a record that says the very same, those that share a first name are none, but the first of them."""
+    twin, first, second, by_rule = (("a", 1, "b", 1), ("a", 1, "b", 2), ("a", 1, "b", 4), ("a", 2, "b", 3))
+    said = dict(blocked.query("select right_id, similarity from twins_and_others"))
+    assert said[1] == 1
+    assert 0.4 > said[2] > said[4] > 0
+    assert _pairs(blocked, "twins_and_others") == {twin, first, second}
+    assert _pairs(blocked, "twins_alone") == {twin, first}, "the second best of both says what is no match"
+    assert _pairs(blocked, "twins_and_rules") == {twin, first, by_rule}
+    # Candidates of different sources do not compete: within b, others are the best that there are.
+    assert {pair for pair in _pairs(blocked, "twins_of_one_table") if pair[0] == "a"} == {twin, first}
+    assert ("b", 2, "b", 4) in _pairs(blocked, "twins_of_one_table")
 
 
 def test_max_candidates_caps_a_left_record(blocked: Project) -> None:

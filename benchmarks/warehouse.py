@@ -1,0 +1,80 @@
+"""A dbt project in a folder of its own, with two tables to link and the package as it is in this checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+ROOT = Path(__file__).resolve().parents[1]
+DATABASE = "warehouse.duckdb"
+SOURCES = ("left_table", "right_table")
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The folder of a dbt project and its database."""
+
+    folder: Path
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        tables: Mapping[str, pa.Table],
+        key: str = "id",
+        variables: Mapping[str, Any] | None = None,
+        models: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Warehouse:
+        """A project whose sources are `left_table` and, where it is given, `right_table`, with the id column `key`.
+
+        `models` are settings of the package's models, `settings` those of DuckDB.
+        """
+        warehouse = cls(folder)
+        sources = [{"name": name[0], "relation": f"main.{name}", "id": key} for name in SOURCES if name in tables]
+        output = {"type": "duckdb", "path": DATABASE, "threads": 1, "settings": dict(settings or {})}
+        files = {
+            "packages.yml": {"packages": [{"local": str(ROOT)}]},
+            "profiles.yml": {"b": {"target": "d", "outputs": {"d": output}}},
+            "dbt_project.yml": {
+                "name": "benchmark",
+                "profile": "b",
+                "flags": {"send_anonymous_usage_stats": False},
+                "models": {"distiller_udf": dict(models or {})},
+                "vars": {"er_sources": sources, **(variables or {})},
+            },
+        }
+        (folder / "models").mkdir(parents=True)
+        for name, content in files.items():
+            (folder / name).write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML too
+        with warehouse.connect() as connection:
+            for name, table in tables.items():
+                connection.register("given", table)
+                connection.execute(f'create table "{name}" as from given')
+                connection.unregister("given")
+        warehouse.dbt("deps")
+        return warehouse
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A connection, while dbt is not at work."""
+        return duckdb.connect(str(self.folder / DATABASE))
+
+    def dbt(self, *arguments: str) -> dict[str, float]:
+        """Run dbt, and return the seconds of every model that it ran. Raises CalledProcessError."""
+        command = [str(Path(sys.executable).parent / "dbt"), "--quiet", *arguments]
+        environment = {**os.environ, "DBT_PROFILES_DIR": str(self.folder)}
+        subprocess.run(command, cwd=self.folder, env=environment, check=True)
+        results = self.folder / "target" / "run_results.json"
+        if arguments[0] not in ("run", "build"):
+            return {}
+        found = json.loads(results.read_text(encoding="utf-8"))["results"]
+        return {node["unique_id"].rpartition(".")[2]: float(node["execution_time"]) for node in found}
