@@ -30,18 +30,16 @@ class Warehouse:
         cls,
         folder: Path,
         tables: Mapping[str, pa.Table],
-        key: str = "id",
         variables: Mapping[str, Any] | None = None,
         models: Mapping[str, Any] | None = None,
-        settings: Mapping[str, Any] | None = None,
     ) -> Warehouse:
-        """A project whose sources are `left_table` and, where it is given, `right_table`, with the id column `key`.
+        """A project whose sources are `left_table` and, where it is given, `right_table`, with the id column `id`.
 
-        `models` are settings of the package's models, `settings` those of DuckDB.
+        `models` are settings of the package's models.
         """
         warehouse = cls(folder)
-        sources = [{"name": name[0], "relation": f"main.{name}", "id": key} for name in SOURCES if name in tables]
-        output = {"type": "duckdb", "path": DATABASE, "threads": 1, "settings": dict(settings or {})}
+        sources = [{"name": name[0], "relation": f"main.{name}", "id": "id"} for name in SOURCES if name in tables]
+        output = {"type": "duckdb", "path": DATABASE}
         files = {
             "packages.yml": {"packages": [{"local": str(ROOT)}]},
             "profiles.yml": {"b": {"target": "d", "outputs": {"d": output}}},
@@ -74,7 +72,5 @@ class Warehouse:
         environment = {**os.environ, "DBT_PROFILES_DIR": str(self.folder)}
         subprocess.run(command, cwd=self.folder, env=environment, check=True)
         results = self.folder / "target" / "run_results.json"
-        if arguments[0] not in ("run", "build"):
-            return {}
-        found = json.loads(results.read_text(encoding="utf-8"))["results"]
+        found = json.loads(results.read_text(encoding="utf-8"))["results"] if results.is_file() else ()
         return {node["unique_id"].rpartition(".")[2]: float(node["execution_time"]) for node in found}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from distiller_udf.cli.console import with_options
 from distiller_udf.cli.warehouse import database_option, schema_option
 from distiller_udf.comparison import Margins
 from distiller_udf.errors import SettingsError, one_of
@@ -33,27 +34,18 @@ gold_option = click.option(
     "--gold", type=file, help="Known matches as Parquet (left_id, right_id), instead of er_gold."
 )
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def scales_options(command: Command) -> Command:
-    """The options of every command that weighs students: what they decide, what judges them, and whose settings."""
-    options = (
-        database_option,
-        schema_option,
-        click.option(
-            "--labels", type=file, help="Instead of --database: labels as Parquet, in the shape of er_labels."
-        ),
-        click.option("--pairs", type=file, help="With --labels: all pairs as Parquet, in the shape of er_pairs."),
-        gold_option,
-        project_option,
-        variables_option,
-        students_option,
-        name_option,
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+scales_options = with_options(
+    database_option,
+    schema_option,
+    click.option("--labels", type=file, help="Instead of --database: labels as Parquet, in the shape of er_labels."),
+    click.option("--pairs", type=file, help="With --labels: all pairs as Parquet, in the shape of er_pairs."),
+    gold_option,
+    project_option,
+    variables_option,
+    students_option,
+    name_option,
+)
+"""The options of every command that weighs students: what they decide, what judges them, and whose settings."""
 
 
 CHOICES = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distiller_udf.cli.console import with_options
 from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, require_columns, schema_option
 from distiller_udf.votes import METHODS
 from distiller_udf.votes import vote as voted
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 RECORD_COLUMNS = ("left_record", "right_record")
 existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-source_options = [
+source_options = with_options(
     database_option,
     schema_option,
     click.option(
@@ -43,7 +44,7 @@ source_options = [
         help="Never learn from this share of the labelled records, as `distiller retrain` does (er_evaluation_share), "
         "so that it can weigh the student.  [default: learn from all]",
     ),
-]
+)
 
 
 @dataclass(frozen=True)

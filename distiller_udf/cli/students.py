@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table, reporting, say
+from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table, say
 from distiller_udf.cli.students_compare import compare
 from distiller_udf.errors import StudentError
 from distiller_udf.registry import Registry
@@ -27,15 +27,6 @@ students_option = click.option(
     help="The folder of the registry.",
 )
 name_option = click.option("--name", default="default", show_default=True, help="The student's name in the registry.")
-
-
-promote_option = click.option(
-    "--promote/--no-promote",
-    "promoted",
-    default=True,
-    show_default=True,
-    help="Make it the current student, unless that one is pinned.",
-)
 
 
 @click.group()
@@ -189,36 +180,6 @@ def report(version: str, before: str | None, pinned: bool, as_json: bool) -> Non
         then = "The next student that is trained takes its place."
     for line in (f"{version} is the current student{was}.", then):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def train_and_report(labels: Any, registry: Registry, recipe: Any, promoted: bool, as_json: bool) -> None:
-    """Train by a `Recipe`, and say what came of it: the student, and whether it is the one that answers now."""
-    from distiller_udf.training.ensure import ensure_student, publish_student
-
-    before = registry.current_version()
-    with reporting("training") as report:
-        outcome = (ensure_student if promoted else publish_student)(labels, registry, recipe, report)
-    if as_json:
-        print_json({"trained": outcome.trained, "path": str(outcome.path), **asdict(outcome.info)})
-        return
-    say("trained" if outcome.trained else "nothing new: there is a student of these very labels and settings already")
-    print_student(outcome.info, outcome.path)
-    for line in _place(registry, outcome.info, before):
-        say(line)
-
-
-def _place(registry: Registry, info: StudentInfo, before: str | None) -> Iterator[str]:
-    """What a training changed for those who ask the current student."""
-    if registry.current_version() != info.version:
-        yield f"It answers when it is promoted: distiller students promote {info.version}"
-    elif before in (None, info.version):
-        yield "It is the current student."
-    else:
-        yield f"It is the current student, in place of {before}; `distiller students rollback` goes back."
-        old = registry.read(before).metrics.get("choice_f1") if before and registry.exists(before) else None
-        new = info.metrics.get("choice_f1")
-        if old is not None and new is not None and new < old:
-            yield f"Warning: its expected F1 is {new}, that of the one before was {old}."
 
 
 def print_student(info: StudentInfo, folder: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from distiller_udf.cli.console import json_option
 from distiller_udf.cli.sources import read_labels, source_options
-from distiller_udf.cli.students import name_option, promote_option, students_option, train_and_report
+from distiller_udf.cli.students import name_option, students_option
+from distiller_udf.cli.training import promote_option, train_and_report
 from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.students import KINDS
 
@@ -40,14 +40,8 @@ class TrainGroup(click.Group):
             formatter.write_dl(list(METHODS.items()))
 
 
-def _with_sources(command: Any) -> Any:
-    for option in reversed(source_options):
-        command = option(command)
-    return command
-
-
 @click.group(cls=TrainGroup, invoke_without_command=True)
-@_with_sources
+@source_options
 @students_option
 @name_option
 @click.option(

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from distiller_udf.cli.console import json_option
+from distiller_udf.cli.console import Command, json_option, with_options
 from distiller_udf.cli.sources import read_labels, source_options
-from distiller_udf.cli.students import name_option, promote_option, students_option, train_and_report
+from distiller_udf.cli.students import name_option, students_option
+from distiller_udf.cli.training import promote_option, train_and_report
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import MANIFEST
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 HELP = {
     "model": "The base model: a folder, or the id of a model on the hub.",
@@ -59,12 +58,8 @@ def setting_options(method: str) -> Callable[[Command], Command]:
     """Options for all settings of a method, with the method's own defaults."""
     from distiller_udf.training.llm.settings import METHODS
 
-    def decorate(command: Command) -> Command:
-        for field in reversed([f for f in fields(METHODS[method]) if f.name in HELP]):
-            command = _option(field.name, field.default)(command)
-        return command
-
-    return decorate
+    own = [field for field in fields(METHODS[method]) if field.name in HELP]
+    return with_options(*(_option(field.name, field.default) for field in own))
 
 
 def _option(name: str, default: Any) -> Callable[[Command], Command]:
@@ -80,11 +75,8 @@ def _option(name: str, default: Any) -> Callable[[Command], Command]:
     return click.option(flag, name, type=kind or (str if default is None else type(default)), help=told)
 
 
-def shared_options(command: Command) -> Command:
-    """The options that all methods share besides their settings."""
-    for option in reversed([*source_options, students_option, name_option, promote_option, json_option]):
-        command = option(command)
-    return command
+shared_options = with_options(source_options, students_option, name_option, promote_option, json_option)
+"""The options that all methods share besides their settings."""
 
 
 @click.command()

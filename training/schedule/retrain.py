@@ -24,6 +24,9 @@ from .weigh import Scales, Steps, unseen, weigh
 
 logger = logging.getLogger(__name__)
 
+NOT_NOW = "not promoted: "
+"""How a reason begins that lies in the registry, not in the students, and may be gone tomorrow."""
+
 PROMOTED, NOTHING_NEW, REJECTED = "promoted", "nothing new", "rejected"
 
 
@@ -124,15 +127,22 @@ def _is_open(found: Comparison, registry: Registry) -> bool:
 
 
 def _settled(found: Comparison, registry: Registry) -> Comparison:
-    """The comparison with what comes of it: nobody takes a pinned student's place, unless that cannot be used."""
+    """The comparison with what comes of it now: what hindered it before may not any more."""
+    hindrance = _hindrance(found, registry)
+    own = tuple(reason for reason in found.reasons if not reason.startswith(NOT_NOW))
+    if hindrance is None:
+        return replace(found, promoted=found.worthy, reasons=own)
+    return replace(found, promoted=False, reasons=(NOT_NOW + hindrance, *own))
+
+
+def _hindrance(found: Comparison, registry: Registry) -> str | None:
+    """What keeps even a worthy challenger from its place: a pinned student that can be used, or another one in it."""
     if found.current is not None and registry.pinned and registry.exists(found.current):
-        pin = f"{found.current} is pinned: `distiller students promote {found.challenger}` would replace it"
-        return replace(found, promoted=False, reasons=(pin, *(r for r in found.reasons if r != pin)))
+        return f"{found.current} is pinned: `distiller students promote {found.challenger}` would replace it"
     now = registry.current_version()
     if found.current is not None and now not in (found.current, found.challenger):
-        moved = f"{now} has become the current student meanwhile; run this again to weigh the two"
-        return replace(found, promoted=False, reasons=(moved, *found.reasons))
-    return replace(found, promoted=found.worthy, reasons=tuple(r for r in found.reasons if " is pinned: " not in r))
+        return f"{now} has become the current student meanwhile; run this again to weigh the two"
+    return None
 
 
 def _weighed_before(found: Comparison) -> str:

@@ -79,15 +79,15 @@ class ServerEngine:
             **settings,
         }
         answers = self._posted(body).get("choices")
-        by_index = (
-            {c.get("index"): c for c in answers or () if isinstance(c, Mapping)} if isinstance(answers, list) else {}
-        )
-        if set(by_index) != set(range(len(prompts))):
+        known = answers if isinstance(answers, list) else []
+        by_index = {str(choice.get("index")): choice for choice in known if isinstance(choice, Mapping)}
+        wanted = [str(i) for i in range(len(prompts))]
+        if by_index.keys() != set(wanted):
             raise StudentError(
                 f"the server at {self._endpoint.base_url} did not answer {len(prompts)} prompts one by one; "
                 "a vLLM server is needed"
             )
-        return [by_index[i] for i in range(len(prompts))]
+        return [by_index[i] for i in wanted]
 
     def _posted(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The response body; faults that may pass are tried again. Raises StudentError."""
