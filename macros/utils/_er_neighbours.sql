@@ -1,35 +1,21 @@
 {#-
-    SQL: the pairs among each other's top k by the cosine of their weights. An inverted index over the rarer terms finds
-    and ranks a shortlist for every record; all terms rank the shortlist. Terms are taken from the rarest on, as long as
-    the index proposes no more than 1,000 pairs a record, and 200 a record beyond the first ten million: that bounds the
-    work, however the data are skewed. Records of which every term is commoner than that find no neighbours.
+    SQL: the pairs among each other's top k by the cosine of their weights. Keys find and rank a shortlist for every
+    record; all terms rank the shortlist.
 -#}
 {% macro _er_top_k(weights, numbered, task, top_k, mode) -%}
-with budget as (
-    select least(1000 * count(*), 10000000 + 200 * count(*)) as proposals
-    from {{ numbered }}
-),
-
-affordable as (
-    select term
-    from (select term, any_value(records) as records from {{ weights }} where records > 1 group by term)
-    {#- Terms that are equally rare are taken or left together: no order among them could be explained. #}
-    qualify sum(records * (records - 1)) over (order by records) <= (select proposals from budget)
-),
-
-postings as materialized (
-    select n, source_rank, term, weight from {{ weights }} semi join affordable using (term)
+with keys as materialized (
+    {{ distiller_udf._er_keys(weights, numbered) | indent }}
 ),
 
 proposed as materialized (
     select l.n as left_n, r.n as right_n, sum(l.weight * r.weight) as score
-    from postings as l
-    inner join postings as r on l.term = r.term and {{ distiller_udf._er_is_pair(task) }}
+    from keys as l
+    inner join keys as r on l.key = r.key and {{ distiller_udf._er_is_pair(task) }}
     group by l.n, r.n
 ),
 
 shortlist as materialized (
-    {{ distiller_udf._er_nearest('proposed', numbered, top_k + 5, 'union') | indent }}
+    {{ distiller_udf._er_nearest('proposed', numbered, top_k + 2, 'union') | indent }}
 ),
 
 scored as materialized (
@@ -37,6 +23,74 @@ scored as materialized (
 )
 
 {{ distiller_udf._er_nearest('scored', numbered, top_k, mode) }}
+{%- endmacro %}
+
+
+{#-
+    SQL: the keys under which a record is found: its rare terms, and its common terms two by two, as far as the two
+    together are rare. A first name and a town are in thousands of records each, but in few together.
+
+    Rare is what fewer than 64 records have, more where there are so few records that it costs little: 4,096 up to 4,096
+    records. A record has 128 rare terms at most and the pairs of ten common ones, the rarest first, so the work grows
+    with the number of records, however the data are skewed. A record whose terms are all common, and common together,
+    finds no neighbours.
+-#}
+{% macro _er_keys(weights, numbered) -%}
+with size as (
+    select greatest(3, 12 - ceil(log2(greatest(count(*), 1)) / 2)) as common_level
+    from {{ numbered }}
+),
+
+{#- Level, term and weight in one integer, whose order is the level's: so the rarest are found without a sort. #}
+packed as (
+    select
+        weights.n,
+        weights.level >= (select common_level from size) as is_common,
+        weights.level * 72057594037927936::ubigint + weights.term * 16777216::ubigint
+            + cast(round(weights.weight * 16777215) as ubigint) as term
+    from {{ weights }} as weights
+    where weights.records > 1
+),
+
+rarest as materialized (
+    select
+        n,
+        min(term, 128) filter (not is_common) as rare,
+        min(term, 10) filter (is_common) as common
+    from packed
+    group by n
+),
+
+common_terms as materialized (
+    select n, term // 16777216 % 4294967296 as term, term % 16777216 / 16777215 as weight
+    from (select n, unnest(common) as term from rarest)
+),
+
+together as materialized (
+    select l.n, hash(l.term, r.term) as key, cast(sqrt(l.weight * l.weight + r.weight * r.weight) as float) as weight
+    from common_terms as l
+    inner join common_terms as r on l.n = r.n and l.term < r.term
+),
+
+rare_together as (
+    select key
+    from together
+    group by key
+    having count(*) > 1 and {{ distiller_udf._er_level('count(*)') }} < (select common_level from size)
+),
+
+keys as (
+    select n, term // 16777216 % 4294967296 as key, cast(term % 16777216 / 16777215 as float) as weight
+    from (select n, unnest(rare) as term from rarest)
+    union all
+    select n, key, weight
+    from together
+    semi join rare_together using (key)
+)
+
+select keys.n, numbered.source_rank, keys.key, keys.weight
+from keys
+inner join {{ numbered }} as numbered on keys.n = numbered.n
 {%- endmacro %}
 
 

@@ -21,11 +21,16 @@ from as_text
 {%- endmacro %}
 
 
+{#- SQL: a 32-bit number for a text; what few texts share one costs nothing but a little of the ranking. -#}
+{% macro _er_term(text) -%}
+cast(hash({{ text }}) % 4294967296 as uinteger)
+{%- endmacro %}
+
+
 {#- SQL: the words of each column of each record: letters, marks and digits of any script, without case and accents. -#}
 {% macro _er_words(numbered) -%}
 select
     n,
-    source_rank,
     field,
     [
         word
@@ -33,7 +38,7 @@ select
         if word != ''
     ] as words
 from (
-    select n, source_rank, unnest(texts) as text, generate_subscripts(texts, 1) as field
+    select cast(n as uinteger) as n, unnest(texts) as text, cast(generate_subscripts(texts, 1) as usmallint) as field
     from {{ numbered }}
 )
 where text is not null
@@ -42,7 +47,7 @@ where text is not null
 
 {#- SQL: the distinct words of each column, hashed. -#}
 {% macro _er_tokens(words) -%}
-select n, source_rank, field, hash(unnest(list_distinct(words))) as term
+select n, field, {{ distiller_udf._er_term('unnest(list_distinct(words))') }} as term
 from {{ words }}
 {%- endmacro %}
 
@@ -54,11 +59,10 @@ from {{ words }}
 -#}
 {% macro _er_qgrams(words, size) -%}
 with chunks as (
-    select distinct n, source_rank, field, unnest(chunks) as chunk
+    select distinct n, field, unnest(chunks) as chunk
     from (
         select
             n,
-            source_rank,
             field,
             [
                 ' ' || word || ' ' || left(coalesce(words[position + 1], ''), {{ size - 2 }})
@@ -70,13 +74,13 @@ with chunks as (
 
 cut as (
     select chunk, list_distinct([
-        hash(substr(chunk, start, {{ size }}))
+        {{ distiller_udf._er_term('substr(chunk, start, ' ~ size ~ ')') }}
         for start in range(1, greatest(length(chunk) - {{ size - 2 }}, 2))
     ]) as terms
     from (select distinct chunk from chunks)
 )
 
-select distinct n, source_rank, field, unnest(terms) as term
+select distinct n, field, unnest(terms) as term
 from chunks
 inner join cut using (chunk)
 {%- endmacro %}
@@ -87,39 +91,66 @@ inner join cut using (chunk)
     (IDF) in every column that holds it, and less in a column that says much: divided by the square root of the
     column's own length. So a title of five words is heard beside a description of two hundred, and a year is not
     louder than the title.
+
+    Rarity goes by levels: level 0 are the terms of up to 3 records, level 1 those of 4 to 15, then 16 to 63, and so on.
+    A new record changes the level of few terms, so nearly all weights stay what they were.
 -#}
 {% macro _er_weights(terms) -%}
 with rarity as (
     select
         term,
-        count(distinct n) as records,
-        ln((select count(distinct n) from {{ terms }}) / count(distinct n)) + 1e-6 as idf
-    from {{ terms }}
+        cast(count(*) as uinteger) as records,
+        cast({{ distiller_udf._er_level('count(*)') }} as utinyint) as level
+    from (select distinct term, n from {{ terms }})
     group by term
 ),
 
-in_column as (
+weighted as (
     select
         terms.n,
-        terms.source_rank,
+        terms.field,
         terms.term,
         rarity.records,
-        rarity.idf / sqrt(sqrt(sum(rarity.idf * rarity.idf) over (partition by terms.n, terms.field))) as weight
+        rarity.level,
+        cast(
+            greatest((select {{ distiller_udf._er_level('count(distinct n)') }} from {{ terms }}) - rarity.level, 0) * ln(4) + 1e-6
+            as float
+        ) as idf
     from {{ terms }} as terms
     inner join rarity using (term)
 ),
 
+columns_length as (
+    select n, field, sqrt(sum(idf * idf)) as length
+    from weighted
+    group by n, field
+),
+
 in_record as (
-    select n, term, any_value(source_rank) as source_rank, any_value(records) as records, sum(weight) as weight
-    from in_column
-    group by n, term
+    select
+        weighted.n,
+        weighted.term,
+        any_value(weighted.records) as records,
+        any_value(weighted.level) as level,
+        cast(sum(weighted.idf / sqrt(columns_length.length)) as float) as weight
+    from weighted
+    inner join columns_length using (n, field)
+    group by weighted.n, weighted.term
+),
+
+records_length as (
+    select n, sqrt(sum(weight * weight)) as length
+    from in_record
+    group by n
 )
 
-select
-    n,
-    source_rank,
-    term,
-    records,
-    weight / sqrt(sum(weight * weight) over (partition by n)) as weight
+select in_record.* replace (cast(in_record.weight / records_length.length as float) as weight)
 from in_record
+inner join records_length using (n)
+{%- endmacro %}
+
+
+{#- SQL: a number by its order of magnitude: 0 up to 3, 1 up to 15, 2 up to 63, and so on by powers of 4. -#}
+{% macro _er_level(number) -%}
+floor(log2(greatest({{ number }}, 1)) / 2)
 {%- endmacro %}
