@@ -36,40 +36,51 @@ scored as materialized (
     finds no neighbours.
 -#}
 {% macro _er_keys(weights, numbered) -%}
+{#- Level, term and weight in one integer, whose order is the level's: so the rarest are found without a sort. -#}
+{%- set term_unit = 2 ** 24 -%}
+{%- set level_unit = 2 ** 56 -%}
 with size as (
     select greatest(3, 12 - ceil(log2(greatest(count(*), 1)) / 2)) as common_level
     from {{ numbered }}
 ),
 
-{#- Level, term and weight in one integer, whose order is the level's: so the rarest are found without a sort. #}
 packed as (
     select
-        weights.n,
-        weights.level >= (select common_level from size) as is_common,
-        weights.level * 72057594037927936::ubigint + weights.term * 16777216::ubigint
-            + cast(round(weights.weight * 16777215) as ubigint) as term
-    from {{ weights }} as weights
-    where weights.records > 1
+        n,
+        level >= (select common_level from size) as is_common,
+        level * {{ level_unit }}::ubigint + term * {{ term_unit }}::ubigint
+            + cast(round(weight * {{ term_unit - 1 }}) as ubigint) as packed
+    from {{ weights }}
+    where records > 1
 ),
 
 rarest as materialized (
     select
         n,
-        min(term, 128) filter (not is_common) as rare,
-        min(term, 10) filter (is_common) as common
+        min(packed, 128) filter (not is_common) as rare,
+        min(packed, 10) filter (is_common) as common
     from packed
     group by n
 ),
 
-common_terms as materialized (
-    select n, term // 16777216 % 4294967296 as term, term % 16777216 / 16777215 as weight
-    from (select n, unnest(common) as term from rarest)
+terms as materialized (
+    select
+        n,
+        is_common,
+        packed // {{ term_unit }} % {{ level_unit // term_unit }} as term,
+        cast(packed % {{ term_unit }} / {{ term_unit - 1 }} as float) as weight
+    from (
+        select n, false as is_common, unnest(rare) as packed from rarest
+        union all
+        select n, true, unnest(common) from rarest
+    )
 ),
 
 together as materialized (
     select l.n, hash(l.term, r.term) as key, cast(sqrt(l.weight * l.weight + r.weight * r.weight) as float) as weight
-    from common_terms as l
-    inner join common_terms as r on l.n = r.n and l.term < r.term
+    from terms as l
+    inner join terms as r on l.n = r.n and l.term < r.term
+    where l.is_common and r.is_common
 ),
 
 rare_together as (
@@ -80,12 +91,9 @@ rare_together as (
 ),
 
 keys as (
-    select n, term // 16777216 % 4294967296 as key, cast(term % 16777216 / 16777215 as float) as weight
-    from (select n, unnest(rare) as term from rarest)
+    select n, term as key, weight from terms where not is_common
     union all
-    select n, key, weight
-    from together
-    semi join rare_together using (key)
+    select n, key, weight from together semi join rare_together using (key)
 )
 
 select keys.n, numbered.source_rank, keys.key, keys.weight

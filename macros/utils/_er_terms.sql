@@ -21,7 +21,7 @@ from as_text
 {%- endmacro %}
 
 
-{#- SQL: a 32-bit number for a text; what few texts share one costs nothing but a little of the ranking. -#}
+{#- SQL: a number of 32 bits for a text. The few texts that share one cost no more than a little of the ranking. -#}
 {% macro _er_term(text) -%}
 cast(hash({{ text }}) % 4294967296 as uinteger)
 {%- endmacro %}
