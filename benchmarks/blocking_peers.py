@@ -48,13 +48,17 @@ def sklearn_neighbours(left: pa.Table, right: pa.Table, neighbours: int) -> Prop
     return Proposed([(ids[0][i], ids[1][j]) for _, _, (i, j) in mutual], time.perf_counter() - started)
 
 
-def splink_equality(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> Proposed:
-    """The pairs that Splink's blocking proposes that have the same value in one of the columns at least."""
+def splink_equality(left: pa.Table, right: pa.Table, rules: Sequence[Sequence[str]]) -> tuple[pa.Table, float]:
+    """The pairs that Splink's blocking proposes for the same values in all columns of one of the rules at least.
+
+    A table of `id_l`, `id_r` and `source_dataset_l`, which says whose id comes first, and the seconds that it took.
+    """
     from splink import Linker, SettingsCreator, block_on
     from splink.internals.duckdb.database_api import DuckDBAPI
 
     logging.getLogger("splink").setLevel(logging.ERROR)
     database = DuckDBAPI()
+    columns = sorted({column for rule in rules for column in rule})
     tables = [
         database.register(t.select(["id", *columns]), dataset_display_name=name)
         for t, name in ((left, "left_table"), (right, "right_table"))
@@ -62,15 +66,19 @@ def splink_equality(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> 
     settings = SettingsCreator(
         link_type="link_only",
         unique_id_column_name="id",
-        blocking_rules_to_generate_predictions=[block_on(column) for column in columns],
+        blocking_rules_to_generate_predictions=[block_on(*rule) for rule in rules],
     )
     linker = Linker(tables, settings, log_level=logging.ERROR)
     started = time.perf_counter()
     found = linker.inference.deterministic_link()
     seconds = time.perf_counter() - started
-    table = found.as_duckdbpyrelation().select("id_l, id_r, source_dataset_l").to_arrow_table()
-    rows = zip(*(table[name].to_pylist() for name in ("id_l", "id_r", "source_dataset_l")), strict=True)
-    return Proposed([(a, b) if source == "left_table" else (b, a) for a, b, source in rows], seconds)
+    return found.as_duckdbpyrelation().select("id_l, id_r, source_dataset_l").to_arrow_table(), seconds
+
+
+def linked_pairs(found: pa.Table) -> list[Pair]:
+    """The pairs in Splink's table, the left record first."""
+    rows = zip(*(found[name].to_pylist() for name in ("id_l", "id_r", "source_dataset_l")), strict=True)
+    return [(a, b) if source == "left_table" else (b, a) for a, b, source in rows]
 
 
 def _texts(table: pa.Table) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,15 @@ import pyarrow as pa
 ROOT = Path(__file__).resolve().parents[1]
 DATABASE = "warehouse.duckdb"
 SOURCES = ("left_table", "right_table")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of dbt: seconds by model, all seconds with its start-up, and the most memory that it held, in bytes."""
+
+    seconds: dict[str, float]
+    wall_seconds: float
+    peak_memory: int
 
 
 @dataclass(frozen=True)
@@ -32,14 +42,15 @@ class Warehouse:
         tables: Mapping[str, pa.Table],
         variables: Mapping[str, Any] | None = None,
         models: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Warehouse:
         """A project whose sources are `left_table` and, where it is given, `right_table`, with the id column `id`.
 
-        `models` are settings of the package's models.
+        `models` are settings of the package's models, `settings` those of DuckDB.
         """
         warehouse = cls(folder)
         sources = [{"name": name[0], "relation": f"main.{name}", "id": "id"} for name in SOURCES if name in tables]
-        output = {"type": "duckdb", "path": DATABASE}
+        output = {"type": "duckdb", "path": DATABASE, "settings": dict(settings or {})}
         files = {
             "packages.yml": {"packages": [{"local": str(ROOT)}]},
             "profiles.yml": {"b": {"target": "d", "outputs": {"d": output}}},
@@ -68,9 +79,20 @@ class Warehouse:
 
     def dbt(self, *arguments: str) -> dict[str, float]:
         """Run dbt, and return the seconds of every model that it ran. Raises CalledProcessError."""
+        return self.measured(*arguments).seconds
+
+    def measured(self, *arguments: str) -> Run:
+        """Run dbt, and measure it. Raises CalledProcessError."""
         command = [str(Path(sys.executable).parent / "dbt"), "--quiet", *arguments]
         environment = {**os.environ, "DBT_PROFILES_DIR": str(self.folder)}
-        subprocess.run(command, cwd=self.folder, env=environment, check=True)
+        started = time.perf_counter()
+        process = subprocess.Popen(command, cwd=self.folder, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall_seconds = time.perf_counter() - started
+        code = process.returncode = os.waitstatus_to_exitcode(status)
+        if code:
+            raise subprocess.CalledProcessError(code, command)
         results = self.folder / "target" / "run_results.json"
         found = json.loads(results.read_text(encoding="utf-8"))["results"] if results.is_file() else ()
-        return {node["unique_id"].rpartition(".")[2]: float(node["execution_time"]) for node in found}
+        seconds = {node["unique_id"].rpartition(".")[2]: float(node["execution_time"]) for node in found}
+        return Run(seconds, wall_seconds, usage.ru_maxrss * 1024)

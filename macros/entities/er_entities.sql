@@ -1,113 +1,129 @@
 {#-
-    Every record with its entity: the connected components of the matches.
+    Every record with its entity: what the matches connect, as far as the limits of an entity allow.
 
-    Each round draws a random order of the records, contracts every record into the first of its neighbours, and goes on
-    with the edges that are left. The expected number of rounds grows with the logarithm of the longest chain
-    (Bögeholz, Brand, Todor: In-database connected component analysis, 2020), where a label handed from neighbour to
-    neighbour would need as many rounds as the chain is long. An entity is named after its first record, so neither the
-    draw nor the order of the rows shows in the result.
+    An entity keeps its id from run to run. It goes where the oldest of the records goes that the entity still has; where
+    several entities come together, the one with the oldest record keeps its id; a new one is named after its oldest
+    record. Older is what was seen in an earlier run, then what comes first in the order of the sources and their ids.
+
+    Steps of a model that is materialized as er_steps.
 -#}
-{% macro er_entities(matches, records, sources) %}
-    {{ return(adapter.dispatch('er_entities', 'distiller_udf')(matches, records, sources)) }}
+{% macro er_entities(
+    matches, records, sources, task='auto', constraint='auto', max_size=none, cannot_links=none, former=none
+) %}
+    {{ return(adapter.dispatch('er_entities', 'distiller_udf')(
+        matches, records, sources, task, constraint, max_size, cannot_links, former
+    )) }}
 {% endmacro %}
 
 
-{% macro default__er_entities(matches, records, sources) %}
+{% macro default__er_entities(matches, records, sources, task, constraint, max_size, cannot_links, former) %}
     {% do distiller_udf._er_not_supported('er_entities') %}
 {% endmacro %}
 
 
-{% macro duckdb__er_entities(matches, records, sources) %}
-with recursive
-
-matches as (
-    select * from {{ matches }}
-),
-
-numbered as materialized (
-    select
-        row_number() over (order by {{ distiller_udf._er_source_rank('source', sources) }}, id) as n,
-        source,
-        id
-    from {{ records }}
-),
-
-edges as materialized (
-    select l.n as a, r.n as b
-    from matches
-    inner join numbered as l on matches.left_source = l.source and matches.left_id = l.id
-    inner join numbered as r on matches.right_source = r.source and matches.right_id = r.id
-),
-
-{#- An edge is (a, b) between two records that stand for others; a label says that record a now stands under b. #}
-rounds as (
-    select 0 as round, false as is_label, a, b from edges where a != b
-    union all
-    select 0, false, b, a from edges where a != b
-    union all
-    select distinct 0, true, a, a from (select a from edges union all select b from edges)
-    union all
-    select * from (
-        with
-
-        open_edges as materialized (
-            select round, a, b from rounds where not is_label
-        ),
-
-        chosen as materialized (
-            select
-                a,
-                max(round) as round,
-                {#- The smallest of the neighbours and of the record itself, in this round's order. #}
-                case
-                    when min(hash(b, round)) < any_value(hash(a, round)) then arg_min(b, hash(b, round))
-                    else a
-                end as b
-            from open_edges
-            group by a
-        )
-
-        select distinct l.round + 1 as round, false as is_label, l.b as a, r.b as b
-        from open_edges
-        inner join chosen as l on open_edges.a = l.a
-        inner join chosen as r on open_edges.b = r.a
-        where l.b != r.b
-
-        union all
-
-        select
-            labels.round + 1 as round,
-            true as is_label,
-            labels.a,
-            coalesce(chosen.b, labels.b) as b
-        from rounds as labels
-        left join chosen on labels.b = chosen.a
-        where labels.is_label and exists (select 1 from open_edges)
-    )
-),
-
-components as (
-    select a as n, b as component
-    from rounds
-    where is_label and round = (select max(round) from rounds)
-),
-
-assigned as (
-    select
-        numbered.n,
-        numbered.source,
-        numbered.id,
-        min(numbered.n) over (partition by coalesce(components.component, numbered.n)) as first_n,
-        count(*) over (partition by coalesce(components.component, numbered.n)) as entity_size
-    from numbered
-    left join components using (n)
-)
-
+{% macro duckdb__er_entities(matches, records, sources, task, constraint, max_size, cannot_links, former) %}
+{%- set one_of_each = distiller_udf._er_constraint(constraint, distiller_udf._er_task(task, sources)) == 'one_to_one' -%}
+{%- set limited = (one_of_each and (sources | length) > 2) or max_size is not none or cannot_links is not none -%}
+-- er_step: numbered
 select
-    assigned.source,
-    assigned.id,
-    first_records.source || ':' || cast(first_records.id as varchar) as entity_id,
-    assigned.entity_size
-from assigned
-inner join numbered as first_records on assigned.first_n = first_records.n
+    cast(row_number() over (order by {{ distiller_udf._er_source_rank('source', sources) }}, id) as uinteger) as n,
+    cast({{ distiller_udf._er_source_rank('source', sources) }} as utinyint) as source_rank,
+    source,
+    id
+from {{ records }}
+
+-- er_step: edges
+select
+    l.n as a,
+    r.n as b,
+    {%- if limited %}
+    matches.probability,
+    matches.choice_probability,
+    matches.decided_by = 'must_link' as is_must,
+    {%- endif %}
+from {{ matches }} as matches
+inner join numbered as l on matches.left_source = l.source and matches.left_id = l.id
+inner join numbered as r on matches.right_source = r.source and matches.right_id = r.id
+where l.n != r.n
+
+-- er_step: connected
+{{ distiller_udf._er_components('edges') }}
+
+{% if limited -%}
+{% if cannot_links is not none -%}
+-- er_step: apart
+select l.n as a, r.n as b
+from ({{ distiller_udf._er_links(cannot_links, records, sources, 'er_cannot_links') | indent }}) as links
+inner join numbered as l on links.left_source = l.source and links.left_id = l.id
+inner join numbered as r on links.right_source = r.source and links.right_id = r.id
+
+{% endif -%}
+{{ distiller_udf._er_limited('connected', 'edges', 'numbered', 'apart' if cannot_links is not none else none, one_of_each, max_size) }}
+
+{% endif -%}
+-- er_view: clustered
+select
+    numbered.n,
+    coalesce({{ 'limited.cluster, ' if limited }}connected.component, numbered.n) as cluster
+from numbered
+left join connected using (n)
+{%- if limited %}
+left join limited using (n)
+{%- endif %}
+
+-- er_view: former
+{% if former is none -%}
+select source, id, null::varchar as entity_id, null::timestamp as first_seen from numbered where false
+{%- else -%}
+select source, id, entity_id, first_seen from {{ former }}
+{%- endif %}
+
+{#- A record's age is one number: when it was first seen, then where it stands. #}
+-- er_step: aged
+select
+    numbered.n,
+    clustered.cluster,
+    former.entity_id as former_id,
+    coalesce(former.first_seen, {{ distiller_udf._er_now() }}) as first_seen,
+    epoch_us(coalesce(former.first_seen, {{ distiller_udf._er_now() }}))::hugeint * 4294967296 + numbered.n as age
+from numbered
+inner join clustered using (n)
+left join former on numbered.source = former.source and cast(numbered.id as varchar) = cast(former.id as varchar)
+
+-- er_step: heirs
+select former_id, min(age) as age, arg_min(cluster, age) as cluster
+from aged
+where former_id is not null
+group by former_id
+
+-- er_step: named
+select
+    members.cluster,
+    members.entity_size,
+    inherited.entity_id as kept_id,
+    oldest.source || ':' || cast(oldest.id as varchar) as own_id
+from (select cluster, count(*) as entity_size, arg_min(n, age) as oldest_n from aged group by cluster) as members
+inner join numbered as oldest on members.oldest_n = oldest.n
+left join (
+    select cluster, arg_min(former_id, age) as entity_id from heirs group by cluster
+) as inherited on members.cluster = inherited.cluster
+
+{#- The name of a record that has left the entity which is named after it is taken: the next one is name~2. #}
+-- er_step: taken
+select regexp_replace(entity_id, '~[0-9]+$', '') as name, max(coalesce(try_cast(regexp_extract(entity_id, '~([0-9]+)$', 1) as bigint), 1)) as last
+from (select coalesce(kept_id, own_id) as entity_id from named)
+where name in (select own_id from named where kept_id is null and own_id in (select kept_id from named))
+group by name
+
+-- er_step: entities
+select
+    numbered.source,
+    numbered.id,
+    coalesce(named.kept_id, named.own_id || '~' || (taken.last + 1), named.own_id) as entity_id,
+    named.entity_size,
+    aged.first_seen
+from numbered
+inner join aged using (n)
+inner join named on aged.cluster = named.cluster
+left join taken on named.kept_id is null and named.own_id = taken.name
 {% endmacro %}

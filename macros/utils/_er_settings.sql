@@ -47,16 +47,12 @@
         {% do return(none) %}
     {% endif %}
     {% set type = rule['type'] %}
-    {% if type in ('choice', 'choices') %}
-        {% if type == 'choices' and value is sequence and value is not string and (value | length) == 0 %}
-            {% do distiller_udf._er_raise(name ~ ' is an empty list. Allowed: ' ~ (rule['allowed'] | join(', ')) ~ '.') %}
-        {% endif %}
-        {% set words = value if type == 'choices' and value is sequence and value is not string else [value] %}
-        {% for word in words if word is not string or word not in rule['allowed'] %}
+    {% if type == 'choice' %}
+        {% if value is not string or value not in rule['allowed'] %}
             {% do distiller_udf._er_raise(
-                name ~ ' is ' ~ (word | tojson) ~ distiller_udf._er_allowed(word, rule['allowed'])
+                name ~ ' is ' ~ (value | tojson) ~ distiller_udf._er_allowed(value, rule['allowed'])
             ) %}
-        {% endfor %}
+        {% endif %}
     {% elif type in ('integer', 'number') %}
         {% set right = value is number and value is not boolean and (type == 'number' or value is integer) %}
         {#- not (value >= from): true of NaN as well -#}
@@ -98,6 +94,8 @@
         {% endif %}
     {% elif type == 'teachers' %}
         {% do distiller_udf._er_teachers(value, name) %}
+    {% elif type == 'blocking' %}
+        {% do distiller_udf._er_check_blocking(value) %}
     {% elif type == 'rules' %}
         {% do distiller_udf._er_rules(value, name) %}
     {% elif type == 'sources' %}

@@ -138,6 +138,45 @@ def stubbed_project(folder: Path, *, models: Mapping[str, str], **parts: Any) ->
     return Project(folder, models={**STUBS, **models}, config={"models": {"distiller_udf": disabled}}, **parts)
 
 
+def in_steps(model: str) -> str:
+    """A model that is made step by step."""
+    return "{{ config(materialized='er_steps') }}\n" + model
+
+
+def blocking_models(name: str, records: str, sources: Sequence[str], **options: Any) -> dict[str, str]:
+    """The steps from `records` to the candidates `name`, as a user's models would call the macros one by one.
+
+    What several candidates of the same records need is a model that they share.
+    """
+    text = {"columns": options.pop("columns", None)}
+    size = options.pop("qgram_size", 3)
+    search = {key: options[key] for key in ("task", "top_k") if key in options}
+    numbering = {key: options[key] for key in ("blocking", "rules") if key in options}
+    made = {f"{name}_blocking": _call("er_blocking_records", records, sources=list(sources), **numbering, **text)}
+    numbers = "_".join([records, *(text["columns"] or ())]).replace('"', "")
+    made[numbers + "_numbered"] = _call("er_blocking_records", records, sources=list(sources), **text)
+    relations: dict[str, dict[str, str]] = {"terms": {}, "neighbours": {}}
+    for kind in ("tokens", "qgrams"):
+        terms = relations["terms"][kind] = f"{numbers}_{kind}" + (f"_{size}" if kind == "qgrams" else "")
+        near = relations["neighbours"][kind] = "_".join([terms, "near", *(str(value) for value in search.values())])
+        made[terms] = _call(f"er_terms '{kind}'", records, numbers + "_numbered", qgram_size=size, **text)
+        made[near] = _call("er_neighbours", terms, numbers + "_numbered", sources=list(sources), **search)
+    made[name] = _call("er_candidates", f"{name}_blocking", sources=list(sources), **relations, **options)
+    return made
+
+
+def _call(macro: str, *relations: str, **arguments: Any) -> str:
+    macro, *given = macro.split()
+    given += [f"ref({relation!r})" for relation in relations]
+    for name, value in arguments.items():
+        if name in ("terms", "neighbours"):
+            given.append(f"{name}={{" + ", ".join(f"{kind!r}: ref({made!r})" for kind, made in value.items()) + "}")
+        else:
+            given.append(f"{name}={value!r}")
+    call = f"{{{{ distiller_udf.{macro}({', '.join(given)}) }}}}"
+    return call if macro == "er_blocking_records" else in_steps(call)
+
+
 def macro_project(folder: Path, **parts: Any) -> Project:
     """A project that calls macros from models of its own; the package's models are switched off."""
     config = {"models": {"distiller_udf": {"+enabled": False}, "shop": {"+materialized": "table"}}}

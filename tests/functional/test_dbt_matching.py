@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from dbt_harness import Project, macro_project
+from dbt_harness import Project, in_steps, macro_project
 
 rng = random.Random(11)
 SOURCES = "['a', 'b']"
@@ -54,7 +54,8 @@ def _matches(scores: str, arguments: str) -> str:
 
 
 def _entities(matches: str, records: str, sources: str = SOURCES) -> str:
-    return f"{{{{ distiller_udf.er_entities(ref('{matches}'), records=ref('{records}'), sources={sources}) }}}}"
+    given = f"ref('{matches}'), records=ref('{records}'), sources={sources}"
+    return in_steps(f"{{{{ distiller_udf.er_entities({given}) }}}}")
 
 
 MODELS = {

@@ -83,7 +83,7 @@ def test_tuples_show_the_chosen_columns_only(link: Project) -> None:
 
 
 def test_entities_are_named_after_their_first_record(link: Project) -> None:
-    rows = link.query("select * from er_entities where id in ('2', '11', '13') order by id")
+    rows = link.query("select * exclude (first_seen) from er_entities where id in ('2', '11', '13') order by id")
     assert rows == [
         ("it's accounts", "11", "customers:2", 2),
         ("it's accounts", "13", "it's accounts:13", 1),
@@ -123,7 +123,8 @@ def test_docs_describe_every_model_and_column(link: Project) -> None:
         private = macro.name.startswith(("_", "default__", "duckdb__"))
         if macro.package_name == "distiller_udf" and not private:
             assert macro.description, macro.name
-            assert all(argument.description for argument in macro.arguments), macro.name
+            given = [argument for argument in macro.arguments if argument.name != "supported_languages"]  # dbt's own
+            assert all(argument.description for argument in given), macro.name
 
 
 @pytest.fixture(scope="module")
@@ -161,11 +162,15 @@ def test_changed_content_changes_the_fingerprint(dedupe: Project) -> None:
     assert dedupe.query("select count(*) = count(distinct pair_fingerprint) from er_pairs") == [(True,)]
 
 
-def test_a_cannot_link_that_is_bridged_is_noticed(dedupe: Project) -> None:
-    warning = dedupe.error("build", "--select", "er_matches+", variables={"er_cannot_links": "apart"})
-    assert "er_keeps_cannot_links_er_entities" in warning
+def test_a_cannot_link_holds_where_others_bridge_it(dedupe: Project) -> None:
+    dedupe.run("build", "--select", "er_matches+", variables={"er_cannot_links": "apart"})
     rows = dedupe.query("select left_id::varchar, right_id::varchar from er_matches order by all")
     assert rows == [("2020-01-01", "2020-01-03"), ("2020-01-02", "2020-01-03")]
+    ((one,), (other,)) = dedupe.query(
+        "select entity_id from er_entities where id::varchar in ('2020-01-01', '2020-01-02') order by id"
+    )
+    assert one == "people:2020-01-01"
+    assert other != one
     dedupe.run("build", "--select", "er_matches+")
 
 

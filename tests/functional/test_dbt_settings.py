@@ -86,7 +86,7 @@ def test_a_source_without_what_it_needs(empty: Project, sources: list[Any], expe
 def test_a_blocking_column_that_is_not_there(empty: Project) -> None:
     variables = {"er_sources": [SHOP], "er_blocking_columns": ["nane"]}
     empty.run("run", "--select", "customers", "er_records", variables=variables)
-    message = empty.error("run", "--select", "er_candidates", variables=variables)
+    message = empty.error("run", "--select", "er_blocking_records", variables=variables)
     assert "er_blocking_columns has nane, which is no column of er_records; did you mean name?" in message
 
 
@@ -99,8 +99,27 @@ def _check(name: str, value: Any) -> list[str]:
     [
         ("er_task", 3, "er_task is 3."),
         ("er_task", None, "er_task has no value; leave it out to get its default."),
-        ("er_blocking", ["tokens", "token"], 'er_blocking is "token"; did you mean tokens?'),
-        ("er_blocking", [], "er_blocking is an empty list. Allowed: auto, tokens, qgrams, rules."),
+        (
+            "er_blocking",
+            ["tokens", "token"],
+            'er_blocking has "token"; did you mean tokens? Allowed: auto, rules, tokens,',
+        ),
+        ("er_blocking", [], "er_blocking is []. Allowed: auto, or a list of ways of blocking"),
+        ("er_blocking", [["tokens"]], 'er_blocking has ["tokens"], which is no way of blocking.'),
+        (
+            "er_blocking",
+            {"qgrams": {"topk": 3}},
+            "qgrams with the option topk; did you mean top_k? Allowed: name, top_k, mode.",
+        ),
+        ("er_blocking", {"qgrams": {"top_k": 0}}, "the top_k of qgrams is 0. Allowed: a whole number from 1 to 1000."),
+        ("er_blocking", {"qgrams": "name"}, 'er_blocking has the options "name" for qgrams.'),
+        ("er_blocking", {"minhash": {"terms": "words"}}, 'the terms of minhash is "words". Allowed: tokens, qgrams.'),
+        ("er_blocking", {"minhash": {"bands": None}}, "minhash with the option bands, which has no value."),
+        ("er_blocking", {"sorted": {"window": 3}}, "er_blocking has sorted without an expression."),
+        ("er_blocking", {"all": ["tokens"]}, 'er_blocking has all: ["tokens"]; it needs a list of two ways or more.'),
+        ("er_blocking", {"all": ["tokens", "qgrams"], "names": "x"}, "all with the option names; did you mean name?"),
+        ("er_blocking", ["tokens", {"equal": {"expression": "x", "name": "tokens"}}], "has the name tokens twice"),
+        ("er_blocking", ["tokens", {"equal": {"expression": "x", "name": "all"}}], "identical and all are taken"),
         ("er_blocking_columns", "name", 'er_blocking_columns is "name". Allowed: a list of column names.'),
         ("er_blocking_rules", "name", 'er_blocking_rules is "name". Allowed: a list of SQL expressions'),
         ("er_blocking_rules", [{"expression": "name"}], "er_blocking_rules has the rule"),

@@ -15,8 +15,8 @@ MODELS = {
     "candidates": (
         "select 'a' as left_source, 1 as left_id, 'b' as right_source, 1 as right_id, 0.5::double as similarity"
     ),
-    "wrapped_candidates": (
-        "{{ distiller_udf.er_candidates(ref('records'), sources=['a', 'b'], blocking='rules', rules=['lower(name)']) }}"
+    "wrapped_blocking": (
+        "{{ distiller_udf.er_blocking_records(ref('records'), sources=['a', 'b'], blocking={'equal': 'lower(name)'}) }}"
     ),
     "wrapped_pairs": "{{ distiller_udf.er_pairs(ref('candidates_of_pairs'), records=ref('records')) }}",
     "candidates_of_pairs": "select *, ['tokens'] as blocked_by from {{ ref('candidates') }}",
@@ -30,21 +30,29 @@ MODELS = {
     "wrapped_matches": (
         "{{ distiller_udf.er_matches(ref('scores'), records=ref('records'), sources=['a', 'b'], threshold=0.5) }}"
     ),
-    "wrapped_entities": "{{ distiller_udf.er_entities(ref('scores'), records=ref('records'), sources=['a', 'b']) }}",
+    "entities": "select 'a' as source, 1 as id, 'a:1' as entity_id",
+    "log": (
+        "select timestamp '2020-01-01' as changed_at, 'a' as source, '1' as id, null::varchar as from_entity_id, "
+        "'a:1' as to_entity_id, 'appeared' as change"
+    ),
+    "wrapped_changes": "{{ distiller_udf.er_entity_changes(ref('entities'), former=ref('log')) }}",
     "unit_tests.yml": """
 unit_tests:
-  - name: equal_values_are_candidates
-    model: wrapped_candidates
+  - name: records_are_numbered_with_their_keys
+    model: wrapped_blocking
     given:
       - input: ref('records')
         rows:
-          - {source: a, id: 1, name: Ada}
-          - {source: a, id: 2, name: null}
           - {source: b, id: 1, name: ADA}
-          - {source: b, id: 2, name: null}
+          - {source: b, id: 2, name: ' '}
+          - {source: a, id: 2, name: null}
+          - {source: a, id: 1, name: Ada}
     expect:
       rows:
-        - {left_source: a, left_id: 1, right_source: b, right_id: 1, blocked_by: ['lower(name)']}
+        - {n: 1, source_rank: 1, source: a, id: 1, key_1: ada}
+        - {n: 2, source_rank: 1, source: a, id: 2, key_1: null}
+        - {n: 3, source_rank: 2, source: b, id: 1, key_1: ada}
+        - {n: 4, source_rank: 2, source: b, id: 2, key_1: null}
 
   - name: pairs_carry_both_records
     model: wrapped_pairs
@@ -124,19 +132,27 @@ unit_tests:
       rows:
         - {left_source: a, left_id: 1, right_source: b, right_id: 2, decided_by: student}
 
-  - name: matches_make_entities
-    model: wrapped_entities
+  - name: changes_since_the_log
+    model: wrapped_changes
     given:
-      - input: ref('records')
-        rows: [{source: a, id: 1}, {source: b, id: 7}, {source: b, id: 8}]
-      - input: ref('scores')
+      - input: ref('entities')
         rows:
-          - {left_source: a, left_id: 1, right_source: b, right_id: 8}
+          - {source: a, id: 1, entity_id: 'a:1'}
+          - {source: a, id: 2, entity_id: 'a:1'}
+          - {source: a, id: 3, entity_id: 'a:1'}
+          - {source: a, id: 5, entity_id: 'a:5'}
+      - input: ref('log')
+        rows:
+          - {changed_at: 2020-01-01, source: a, id: 1, to_entity_id: 'a:1'}
+          - {changed_at: 2020-01-01, source: a, id: 2, to_entity_id: 'a:9'}
+          - {changed_at: 2020-01-02, source: a, id: 2, to_entity_id: 'a:2'}
+          - {changed_at: 2020-01-01, source: a, id: 4, to_entity_id: 'a:4'}
     expect:
       rows:
-        - {source: a, id: 1, entity_id: 'a:1', entity_size: 2}
-        - {source: b, id: 7, entity_id: 'b:7', entity_size: 1}
-        - {source: b, id: 8, entity_id: 'a:1', entity_size: 2}
+        - {source: a, id: 2, from_entity_id: 'a:2', to_entity_id: 'a:1', change: merged}
+        - {source: a, id: 3, from_entity_id: null, to_entity_id: 'a:1', change: joined}
+        - {source: a, id: 4, from_entity_id: 'a:4', to_entity_id: null, change: vanished}
+        - {source: a, id: 5, from_entity_id: null, to_entity_id: 'a:5', change: appeared}
 """,
 }
 

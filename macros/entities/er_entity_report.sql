@@ -1,0 +1,78 @@
+{#-
+    The largest entities, and the weakest link that holds each together: the best match without which it would fall apart
+    into two, were all worse ones missing as well. A wrong match that joins two entities is such a link.
+
+    Steps of a model that is materialized as er_steps.
+-#}
+{% macro er_entity_report(entities, matches, entity_count=100) %}
+    {{ return(adapter.dispatch('er_entity_report', 'distiller_udf')(entities, matches, entity_count)) }}
+{% endmacro %}
+
+
+{% macro default__er_entity_report(entities, matches, entity_count) %}
+    {% do distiller_udf._er_not_supported('er_entity_report') %}
+{% endmacro %}
+
+
+{% macro duckdb__er_entity_report(entities, matches, entity_count) %}
+-- er_step: largest
+select distinct entity_id, entity_size
+from {{ entities }}
+where entity_size > 1
+order by entity_size desc, entity_id
+limit {{ entity_count }}
+
+-- er_step: numbered
+select row_number() over (order by entities.entity_id, entities.source, entities.id) as n, 1 as source_rank, entities.*
+from {{ entities }} as entities
+semi join largest using (entity_id)
+
+-- er_step: edges
+select
+    l.n as a,
+    r.n as b,
+    l.entity_id,
+    matches.* exclude (decided_by),
+    matches.decided_by = 'must_link' as is_must,
+    row_number() over (order by {{ distiller_udf._er_best_edges_first() }}) as priority
+from {{ matches }} as matches
+inner join numbered as l on matches.left_source = l.source and matches.left_id = l.id
+inner join numbered as r on matches.right_source = r.source and matches.right_id = r.id and l.entity_id = r.entity_id
+
+-- er_step: tree
+select a, b, priority
+from ({{ distiller_udf._er_agglomerated('numbered', 'edges', 'numbered') | indent }})
+where kind = 'taken'
+
+-- er_step: weakest
+select edges.*
+from tree
+inner join edges using (priority)
+qualify row_number() over (partition by entity_id order by priority desc) = 1
+
+-- er_step: rest
+select a, b from tree anti join weakest using (priority)
+
+-- er_step: parts
+{{ distiller_udf._er_components('rest') }}
+
+-- er_step: report
+select
+    largest.entity_id,
+    largest.entity_size,
+    (select count(*) from edges where edges.entity_id = largest.entity_id) as matches,
+    weakest.probability as weakest_probability,
+    weakest.choice_probability as weakest_choice_probability,
+    weakest.is_must as weakest_is_must_link,
+    weakest.left_source,
+    weakest.left_id,
+    weakest.right_source,
+    weakest.right_id,
+    greatest(1, (select count(*) from parts where component = l.component)) as left_size,
+    greatest(1, (select count(*) from parts where component = r.component)) as right_size
+from largest
+inner join weakest using (entity_id)
+left join parts as l on weakest.a = l.n
+left join parts as r on weakest.b = r.n
+order by largest.entity_size desc, largest.entity_id
+{% endmacro %}

@@ -1,0 +1,110 @@
+{#-
+    SQL: clusters of records, made by taking edges (a, b, is_must, priority; the best has the smallest priority) from
+    the best to the worst, each unless it would break a limit: two records of a source, more records than max_size, or
+    both records of a pair that is to stay apart. A row of kind `label` for every member: record a is in cluster b; one
+    of kind `taken` for every edge that joined two clusters, with its own ends.
+
+    A round takes at once every edge that is the best of both its clusters, for nothing that is taken later changes what
+    such an edge may do: the result is that of one pass over the sorted edges (Kruskal's algorithm, with edges refused).
+    Must-links break the first two limits.
+-#}
+{% macro _er_agglomerated(members, edges, numbered, apart=none, one_of_each=false, max_size=none) -%}
+{%- set fits = [] -%}
+{%- if max_size is not none -%}
+    {%- do fits.append('len(l.sources) + len(r.sources) <= ' ~ max_size) -%}
+{%- endif -%}
+{%- if one_of_each -%}
+    {%- do fits.append('not list_has_any(l.sources, r.sources)') -%}
+{%- endif -%}
+with recursive
+
+{#- An edge is between two clusters, a and b, and remembers its own ends. #}
+rounds as (
+    select 0 as round, 'edge' as kind, a, b, is_must, priority, a as own_a, b as own_b from {{ edges }}
+    union all
+    select 0, 'label', n, n, null, null, null, null from {{ members }}
+    union all
+    select * from (
+        with
+
+        labels as materialized (
+            select round, a as n, b as cluster from rounds where kind = 'label'
+        ),
+
+        clusters as materialized (
+            select labels.cluster, list(numbered.source_rank) as sources
+            from labels
+            inner join {{ numbered }} as numbered using (n)
+            group by labels.cluster
+        ),
+
+        {% if apart is not none -%}
+        clusters_apart as materialized (
+            select distinct least(l.cluster, r.cluster) as a, greatest(l.cluster, r.cluster) as b
+            from {{ apart }} as apart
+            inner join labels as l on apart.a = l.n
+            inner join labels as r on apart.b = r.n
+        ),
+
+        {% endif -%}
+        open_edges as materialized (
+            select rounds.*
+            from rounds
+            inner join clusters as l on rounds.a = l.cluster
+            inner join clusters as r on rounds.b = r.cluster
+            {% if apart is not none -%}
+            anti join clusters_apart
+                on least(rounds.a, rounds.b) = clusters_apart.a and greatest(rounds.a, rounds.b) = clusters_apart.b
+            {% endif -%}
+            where rounds.kind = 'edge' and (rounds.is_must or ({{ fits | join(' and ') or 'true' }}))
+        ),
+
+        best as materialized (
+            select cluster, min(priority) as priority
+            from (select a as cluster, priority from open_edges union all select b, priority from open_edges)
+            group by cluster
+        ),
+
+        taken as materialized (
+            select open_edges.*
+            from open_edges
+            inner join best as l on open_edges.a = l.cluster and open_edges.priority = l.priority
+            inner join best as r on open_edges.b = r.cluster and open_edges.priority = r.priority
+        ),
+
+        joined as materialized (
+            select greatest(a, b) as cluster, least(a, b) as joins from taken
+        )
+
+        select
+            open_edges.round + 1 as round,
+            'edge' as kind,
+            coalesce(l.joins, open_edges.a) as a,
+            coalesce(r.joins, open_edges.b) as b,
+            open_edges.is_must,
+            open_edges.priority,
+            open_edges.own_a,
+            open_edges.own_b
+        from open_edges
+        left join joined as l on open_edges.a = l.cluster
+        left join joined as r on open_edges.b = r.cluster
+        where coalesce(l.joins, open_edges.a) != coalesce(r.joins, open_edges.b)
+
+        union all
+
+        select round + 1, 'taken', own_a, own_b, is_must, priority, null, null
+        from taken
+
+        union all
+
+        select labels.round + 1, 'label', labels.n, coalesce(joined.joins, labels.cluster), null, null, null, null
+        from labels
+        left join joined using (cluster)
+        where exists (select 1 from open_edges)
+    )
+)
+
+select kind, a, b, priority
+from rounds
+where kind = 'taken' or (kind = 'label' and round = (select max(round) from rounds where kind = 'label'))
+{%- endmacro %}

@@ -1,0 +1,21 @@
+{#- Raise where the ways of blocking would propose more pairs than allowed, naming the one to blame; a pre-hook. -#}
+{% macro _er_refuse_pairs(estimate, max_pairs) %}
+    {% if not execute or max_pairs is none %}
+        {% do return('') %}
+    {% endif %}
+    {% set rows = run_query(
+        "select sum(pairs) over (), way, pairs, [block for block in largest_blocks if not block.is_skipped] as blocks from "
+        ~ estimate ~ " order by pairs desc, way limit 1"
+    ) %}
+    {% for total, way, pairs, blocks in rows if total > max_pairs %}
+        {% set named = [] %}
+        {% for block in blocks %}
+            {% do named.append((block['value'] | string)[:60] ~ ' (' ~ block['records'] ~ ' records, ' ~ block['pairs'] ~ ' pairs)') %}
+        {% endfor %}
+        {% do distiller_udf._er_raise(
+            'blocking would propose up to ' ~ total ~ ' pairs, more than er_max_pairs, ' ~ max_pairs ~ '. The most, ' ~ pairs
+            ~ ', by ' ~ way ~ (', whose largest blocks are ' ~ (named | join(', ')) if named else '')
+            ~ '. Make it narrower, or raise er_max_pairs.'
+        ) %}
+    {% endfor %}
+{% endmacro %}

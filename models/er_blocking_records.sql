@@ -1,0 +1,11 @@
+-- One row a record, as blocking sees it: its number, and what it is blocked by.
+{% set er = distiller_udf._er_settings() %}
+{{ config(materialized='table') }}
+
+{{ distiller_udf.er_blocking_records(
+    ref('er_records'),
+    sources=er['er_sources'],
+    blocking=er['er_blocking'],
+    rules=er['er_blocking_rules'],
+    columns=er['er_blocking_columns']
+) }}

@@ -1,0 +1,315 @@
+"""Entities: ids that last, what became of them, and their limits, against plain Python over many random histories."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+from compiled import Compiled
+from dbt_harness import Project, in_steps, macro_project
+
+Record = tuple[str, int]
+Link = tuple[Record, Record]
+SOURCES = ["a", "b", "c"]
+START = datetime(2020, 1, 1)
+
+
+def _entities(matches: str, records: str, apart: bool = False, **arguments: object) -> str:
+    given = "".join(f", {name}={value!r}" for name, value in arguments.items())
+    given += ", cannot_links=ref('apart')" if apart else ""
+    return in_steps(f"{{{{ distiller_udf.er_entities('{matches}', records='{records}', sources={SOURCES}{given}) }}}}")
+
+
+MODELS = {
+    "entities": _entities("matches", "records", task="link_and_dedupe", former="former_entities"),
+    "changes": "{{ distiller_udf.er_entity_changes('entities', former='log') }}",
+    "limited": _entities("matches", "records", constraint="one_to_one", max_size=4, apart=True),
+    "small": _entities("matches", "records", task="dedupe", max_size=3),
+    "unlinked": _entities("matches", "records", task="dedupe", apart=True),
+    "report": in_steps("{{ distiller_udf.er_entity_report('entities', matches='matches', entity_count=3) }}"),
+}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    apart = "select 'a' as left_source, 1 as left_id, 'b' as right_source, 1 as right_id"
+    made = Compiled(tmp_path_factory.mktemp("entities"), MODELS, tables={"apart": apart})
+    # The time of a run is dbt's; here it is a variable of the connection.
+    for name in ("entities", "changes"):
+        before, _, behind = made.sql[name].partition("timestamp '")
+        assert behind
+        now = f"timestamp '{behind.split(chr(39))[0]}'"
+        made.sql[name] = made.sql[name].replace(now, "getvariable('now')")
+    return made
+
+
+class Memory:
+    """What entities should be: each one's members in the order of their age, and the rules of inheritance in a loop."""
+
+    def __init__(self) -> None:
+        self.seen: dict[Record, int] = {}
+        self.entity: dict[Record, str] = {}
+
+    def run(self, run: int, records: Iterable[Record], matches: Iterable[Link]) -> None:
+        """Take in what is there today."""
+        records = sorted(records, key=lambda record: (SOURCES.index(record[0]), record[1]))
+        self.seen = {record: self.seen.get(record, run) for record in records}
+        age = {record: (self.seen[record], position) for position, record in enumerate(records)}
+        clusters = components(records, matches)
+        former: dict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            if record in self.entity:
+                former[self.entity[record]].append(record)
+        heirs = {entity: min(members, key=age.__getitem__) for entity, members in former.items()}
+        kept = {}
+        for cluster in clusters:
+            claims = [entity for entity, heir in heirs.items() if heir in cluster]
+            if claims:
+                kept[frozenset(cluster)] = min(claims, key=lambda entity: age[heirs[entity]])
+        names = {}
+        for cluster in clusters:
+            oldest = min(cluster, key=age.__getitem__)
+            name = own = f"{oldest[0]}:{oldest[1]}"
+            if frozenset(cluster) not in kept and own in kept.values():
+                used = [entity.partition("~")[2] or "1" for entity in kept.values() if entity.partition("~")[0] == own]
+                name = f"{own}~{max(map(int, used)) + 1}"
+            names[frozenset(cluster)] = kept.get(frozenset(cluster), name)
+        self.entity = {record: names[frozenset(cluster)] for cluster in clusters for record in cluster}
+
+
+def components(records: Iterable[Record], matches: Iterable[Link]) -> list[set[Record]]:
+    """The connected components."""
+    cluster = {record: {record} for record in records}
+    for one, two in matches:
+        if cluster[one] is not cluster[two]:
+            cluster[one] |= cluster[two]
+            for record in cluster[two]:
+                cluster[record] = cluster[one]
+    return list({id(members): members for members in cluster.values()}.values())
+
+
+def _load(connection: duckdb.DuckDBPyConnection, records: Iterable[Record], matches: Mapping[Link, float]) -> None:
+    connection.execute("create or replace table records (source varchar, id integer)")
+    connection.execute(
+        "create or replace table matches (left_source varchar, left_id integer, right_source varchar, right_id integer, "
+        "probability double, choice_probability double, decided_by varchar)"
+    )
+    for source, number in records:
+        connection.execute("insert into records values (?, ?)", [source, number])
+    for (one, two), probability in matches.items():
+        row = [*one, *two, abs(probability), abs(probability), "must_link" if probability < 0 else "student"]
+        connection.execute("insert into matches values (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _evolved(
+    rng: random.Random, records: set[Record], links: set[Link], universe: list[Record]
+) -> tuple[set[Record], set[Link]]:
+    """Some records come, some go; some matches are found, some are lost."""
+    records = {record for record in sorted(records) if rng.random() > 0.15}
+    records |= {record for record in universe if rng.random() < 0.15}
+    links = {link for link in sorted(links) if rng.random() > 0.2 and set(link) <= records}
+    there = sorted(records)
+    for _ in range(rng.randrange(4)):
+        if len(there) > 1:
+            one, two = sorted(rng.sample(there, 2))
+            links.add((one, two))
+    return records, links
+
+
+def test_ids_last_through_hundreds_of_histories(compiled: Compiled) -> None:
+    """Inserts, updates, deletes, merges and splits: ids as the rules in a loop give them, and a log that replays."""
+    rng = random.Random(5)
+    universe = [(source, number) for source in SOURCES for number in range(5)]
+    changes: Counter[str] = Counter()
+    for _ in range(150):
+        memory, records, links = Memory(), set[Record](), set[Link]()
+        with duckdb.connect() as connection:
+            connection.execute(
+                "create table former_entities (source varchar, id integer, entity_id varchar, first_seen timestamp)"
+            )
+            connection.execute(
+                "create table log (changed_at timestamp, source varchar, id varchar, from_entity_id varchar, "
+                "to_entity_id varchar, change varchar)"
+            )
+            for run in range(5):
+                records, links = _evolved(rng, records, links, universe)
+                before = memory.entity
+                memory.run(run, records, links)
+                _load(connection, records, dict.fromkeys(links, 0.9))
+                connection.execute("set variable now = ?::timestamp", [START + timedelta(days=run)])
+                compiled.run(connection, "entities")
+                rows = connection.execute("select source, id, entity_id, entity_size from entities").fetchall()
+                assert {(source, number): entity for source, number, entity, _ in rows} == memory.entity
+                sizes = Counter(memory.entity.values())
+                assert all(size == sizes[entity] for _, _, entity, size in rows)
+                compiled.run(connection, "changes")
+                found = connection.execute("select source, id::integer, change from changes").fetchall()
+                expected = _changes(before, memory.entity)
+                assert {(source, number): change for source, number, change in found} == expected
+                changes.update(expected.values())
+                connection.execute("insert into log from changes")
+                connection.execute("create or replace table former_entities as from entities")
+    assert set(changes) == {"appeared", "joined", "merged", "split", "moved", "left", "vanished"}
+    assert min(changes.values()) >= 10
+
+
+def _changes(before: Mapping[Record, str], after: Mapping[Record, str]) -> dict[Record, str]:
+    """What should be logged, told case by case."""
+    survivors = {before[record] for record in before if record in after}
+    told = {}
+    for record in before.keys() | after.keys():
+        one, two = before.get(record), after.get(record)
+        if one == two:
+            continue
+        if one is None:
+            told[record] = "joined" if two in before.values() else "appeared"
+        elif two is None:
+            told[record] = "left" if one in survivors else "vanished"
+        elif two not in before.values():
+            told[record] = "split"
+        else:
+            told[record] = "moved" if one in after.values() else "merged"
+    return told
+
+
+def _kruskal(
+    records: set[Record], matches: Mapping[Link, float], apart: set[Link], one_of_each: bool, most: int
+) -> set[frozenset[Record]]:
+    """One pass over the matches from the best to the worst; a negative probability is a must-link's."""
+    place = {
+        record: n for n, record in enumerate(sorted(records, key=lambda record: (SOURCES.index(record[0]), record[1])))
+    }
+    cluster = {record: {record} for record in records}
+    order = sorted(matches, key=lambda link: (matches[link] >= 0, -abs(matches[link]), sorted(place[r] for r in link)))
+    for one, two in order:
+        left, right = cluster[one], cluster[two]
+        together = left | right
+        if left is right or any(set(link) <= together for link in apart):
+            continue
+        shared = {source for source, _ in left} & {source for source, _ in right}
+        if matches[one, two] >= 0 and (len(together) > most or (one_of_each and shared)):
+            continue
+        for record in together:
+            cluster[record] = together
+    return {frozenset(members) for members in cluster.values()}
+
+
+@pytest.mark.parametrize(
+    ("model", "one_of_each", "most"), [("limited", True, 4), ("small", False, 3), ("unlinked", False, 10**9)]
+)
+def test_limits_are_kept_as_one_pass_would(compiled: Compiled, model: str, one_of_each: bool, most: int) -> None:
+    rng = random.Random(model)
+    refused = 0
+    for _ in range(60):
+        records = {(source, number) for source in SOURCES for number in range(6)}
+        there = sorted(records)
+        links = {tuple(sorted(rng.sample(there, 2))) for _ in range(rng.randrange(40))}
+        # Few different probabilities, so that ties matter; some are must-links.
+        matches = {link: rng.choice([-0.5, 0.6, 0.7, 0.8, 0.9, 0.95]) for link in sorted(links)}
+        apart = {tuple(sorted(rng.sample(there, 2))) for _ in range(4)} if model != "small" else set()
+        matches = {link: probability for link, probability in matches.items() if link not in apart}
+        with duckdb.connect() as connection:
+            _load(connection, records, matches)  # type: ignore[arg-type]
+            connection.execute(
+                "create table apart (left_source varchar, left_id integer, right_source varchar, right_id integer)"
+            )
+            for one, two in apart:
+                connection.execute("insert into apart values (?, ?, ?, ?)", [*one, *two])
+            compiled.run(connection, model)
+            found = defaultdict(set)
+            for source, number, entity in connection.execute(f"select source, id, entity_id from {model}").fetchall():
+                found[entity].add((source, number))
+        expected = _kruskal(records, matches, apart, one_of_each, most)  # type: ignore[arg-type]
+        assert {frozenset(members) for members in found.values()} == expected
+        refused += len(expected) > len(components(records, matches))  # type: ignore[arg-type]
+    assert refused > 20
+
+
+def test_a_taken_name_is_numbered(compiled: Compiled) -> None:
+    """a:1 leaves the entity that is named after it, and comes back as an entity of its own."""
+    runs: list[tuple[set[Record], dict[Link, float]]] = [
+        ({("a", 1), ("b", 1)}, {(("a", 1), ("b", 1)): 0.9}),
+        ({("b", 1)}, {}),
+        ({("a", 1), ("b", 1)}, {}),
+        ({("a", 1), ("b", 1)}, {(("a", 1), ("b", 1)): 0.9}),
+    ]
+    said = []
+    with duckdb.connect() as connection:
+        connection.execute(
+            "create table former_entities (source varchar, id integer, entity_id varchar, first_seen timestamp)"
+        )
+        for run, (records, matches) in enumerate(runs):
+            _load(connection, records, matches)
+            connection.execute("set variable now = ?::timestamp", [START + timedelta(days=run)])
+            compiled.run(connection, "entities")
+            said.append(dict(connection.execute("select source, entity_id from entities").fetchall()))
+            connection.execute("create or replace table former_entities as from entities")
+    assert said == [{"a": "a:1", "b": "a:1"}, {"b": "a:1"}, {"a": "a:1~2", "b": "a:1"}, {"a": "a:1", "b": "a:1"}]
+
+
+def test_the_weakest_link_of_the_largest_entities(compiled: Compiled) -> None:
+    """Two dense groups with one doubtful match between; a worse match inside of one of them holds nothing together."""
+    left = [("a", number) for number in range(4)]
+    right = [("b", number) for number in range(3)]
+    matches = {(left[i], left[j]): 0.9 for i in range(4) for j in range(i + 1, 4)}
+    matches |= {(right[0], right[1]): 0.95, (right[1], right[2]): -1.0, (left[3], right[0]): 0.6}
+    matches[left[0], left[1]] = 0.2
+    pair = (("c", 0), ("c", 1))
+    with duckdb.connect() as connection:
+        _load(connection, [*left, *right, *pair, ("c", 2)], {**matches, pair: 0.7})
+        connection.execute(
+            "create table former_entities as select *, null as entity_id, null::timestamp as first_seen from records"
+        )
+        connection.execute("set variable now = timestamp '2020-01-01'")
+        compiled.run(connection, "entities")
+        compiled.run(connection, "report")
+        rows = connection.execute(
+            "select entity_id, entity_size, matches, weakest_probability, left_source, left_id, right_source, right_id, "
+            "left_size, right_size, weakest_is_must_link from report order by entity_size desc"
+        ).fetchall()
+    assert rows == [
+        ("a:0", 7, 9, 0.6, "a", 3, "b", 0, 4, 3, False),
+        ("c:0", 2, 1, 0.7, "c", 0, "c", 1, 1, 1, False),
+    ]
+
+
+def test_ids_and_log_through_dbt(tmp_path: Path) -> None:
+    """With the real dbt: a run that fails between the models leaves nothing behind, and a full refresh renames nothing."""
+    models = {
+        "records": "select 'a' as source, unnest([1, 2, 3]) as id",
+        "matches": """
+            select 'a' as left_source, 1 as left_id, 'a' as right_source, 3 as right_id
+            where {{ var('first_is_there', true) }}
+            union all
+            select 'a', 2, 'a', 3
+        """,
+        "entities": in_steps(
+            "{{ distiller_udf.er_entities(ref('matches'), records=ref('records'), sources=['a'], "
+            "former=distiller_udf._er_former(this, keep=true)) }}"
+        ),
+        "changes": (
+            "{{ config(materialized='incremental', full_refresh=false) }}"
+            "{{ distiller_udf.er_entity_changes(ref('entities'), former=this if is_incremental() else none) }}"
+        ),
+    }
+    project = macro_project(tmp_path, models=models)
+    project.run("run")
+    entities = "select id, entity_id from entities order by id"
+    assert project.query(entities) == [(1, "a:1"), (2, "a:1"), (3, "a:1")]
+    project.run("run", "--select", "matches", "entities", variables={"first_is_there": False})
+    project.run("run", "--full-refresh", variables={"first_is_there": False})
+    assert project.query(entities) == [(1, "a:1"), (2, "a:2"), (3, "a:2")]
+    project.run("run", "--full-refresh")
+    assert project.query(entities) == [(1, "a:1"), (2, "a:1"), (3, "a:1")]
+    log = project.query("select id, from_entity_id, to_entity_id, change from changes order by changed_at, id")
+    assert log == [
+        *((str(number), None, "a:1", "appeared") for number in (1, 2, 3)),
+        *((str(number), "a:1", "a:2", "split") for number in (2, 3)),
+        *((str(number), "a:2", "a:1", "merged") for number in (2, 3)),
+    ]
+    assert isinstance(project, Project)
