@@ -25,7 +25,8 @@ MATCHES = """
         select 3, hash(i, 1) % ($edges // 6), hash(i, 2) % ($edges // 6) from range($edges // 6) as t(i)
     )
     select distinct
-        'r' as left_source, part * $edges + least(a, b) as left_id, 'r' as right_source, part * $edges + greatest(a, b) as right_id,
+        'r' as left_source, part * $edges + least(a, b) as left_id,
+        'r' as right_source, part * $edges + greatest(a, b) as right_id,
         0.9::double as probability, 0.9::double as choice_probability, 'student' as decided_by
     from edges
     where a != b

@@ -6,11 +6,15 @@
     pre_hook="{{ distiller_udf._er_refuse_pairs(ref('er_blocking_estimate'), var('er_max_pairs')) }}"
 ) }}
 
+{% set neighbours = {'tokens': ref('er_neighbours_by_tokens'), 'qgrams': ref('er_neighbours_by_qgrams')} %}
+{% if distiller_udf._er_wanted_neighbours(er, 'embeddings') %}
+    {% do neighbours.update({'embeddings': ref('er_neighbours_by_embeddings')}) %}
+{% endif %}
 {{ distiller_udf.er_candidates(
     ref('er_blocking_records'),
     sources=er['er_sources'],
     terms={'tokens': ref('er_tokens'), 'qgrams': ref('er_qgrams')},
-    neighbours={'tokens': ref('er_neighbours_by_tokens'), 'qgrams': ref('er_neighbours_by_qgrams')},
+    neighbours=neighbours,
     task=er['er_task'],
     blocking=er['er_blocking'],
     rules=er['er_blocking_rules'],

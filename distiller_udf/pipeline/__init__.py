@@ -2,9 +2,20 @@
 
 from distiller_udf.pipeline.choices import choices
 from distiller_udf.pipeline.comparisons import student_comparisons
+from distiller_udf.pipeline.embeddings import embed, nearest
 from distiller_udf.pipeline.labels import label
 from distiller_udf.pipeline.scores import score
 from distiller_udf.pipeline.selection import select_tuples
 from distiller_udf.pipeline.votes import reliability, vote
 
-__all__ = ["choices", "label", "reliability", "score", "select_tuples", "student_comparisons", "vote"]
+__all__ = [
+    "choices",
+    "embed",
+    "label",
+    "nearest",
+    "reliability",
+    "score",
+    "select_tuples",
+    "student_comparisons",
+    "vote",
+]

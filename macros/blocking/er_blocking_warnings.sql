@@ -29,7 +29,7 @@ size as (
 
 filled as (
     select column_name, count(value) as filled, min(value) as lowest, max(value) as highest
-    from (select columns(* exclude (source, id, fingerprint))::varchar from records)
+    from (select nullif(trim(columns(* exclude (source, id, fingerprint))::varchar), '') from records)
     unpivot include nulls (value for column_name in (columns(*)))
     {%- if columns %}
     where lower(column_name) in ({% for column in columns %}{{ distiller_udf._er_literal(column | lower) }}{{ ', ' if not loop.last }}{% endfor %})

@@ -4,17 +4,15 @@
         {% do return('') %}
     {% endif %}
     {% set rows = run_query(
-        "select sum(pairs) over (), way, pairs, [block for block in largest_blocks if not block.is_skipped] as blocks from "
+        "select cast(sum(pairs) over () as bigint), way, pairs, array_to_string(["
+        ~ "format('{} ({} records, {} pairs)', left(block.value, 60), block.records, block.pairs) "
+        ~ "for block in largest_blocks if not block.is_skipped], ', ') as blocks from "
         ~ estimate ~ " order by pairs desc, way limit 1"
     ) %}
     {% for total, way, pairs, blocks in rows if total > max_pairs %}
-        {% set named = [] %}
-        {% for block in blocks %}
-            {% do named.append((block['value'] | string)[:60] ~ ' (' ~ block['records'] ~ ' records, ' ~ block['pairs'] ~ ' pairs)') %}
-        {% endfor %}
         {% do distiller_udf._er_raise(
             'blocking would propose up to ' ~ total ~ ' pairs, more than er_max_pairs, ' ~ max_pairs ~ '. The most, ' ~ pairs
-            ~ ', by ' ~ way ~ (', whose largest blocks are ' ~ (named | join(', ')) if named else '')
+            ~ ', by ' ~ way ~ (', whose largest blocks are ' ~ blocks if blocks else '')
             ~ '. Make it narrower, or raise er_max_pairs.'
         ) %}
     {% endfor %}

@@ -11,6 +11,8 @@
         'er_qgram_size': {'type': 'integer', 'from': 2, 'to': 8},
         'er_blocking_max_block': {'type': 'integer', 'from': 2, 'to': 100000},
         'er_blocking_share_of_best': {'type': 'number', 'from': 0, 'to': 1},
+        'er_blocking_encoder': {'type': 'text'},
+        'er_blocking_index': {'type': 'choice', 'allowed': ['exact', 'hnsw']},
         'er_max_pairs': {'type': 'integer', 'from': 1, 'to': 1000000000000, 'nullable': true},
         'er_blocking_similarity': {'type': 'choice', 'allowed': ['text', 'ways']},
         'er_max_candidates': {'type': 'integer', 'from': 1, 'to': 100000, 'nullable': true},

@@ -13,12 +13,15 @@
 {%- elif kind == 'identical' -%}
     {{ distiller_udf._er_identical_estimated(task) }}
 {%- elif kind == 'all' -%}
-    select arg_min(skipped_pairs, pairs) as skipped_pairs, arg_min(largest_blocks, pairs) as largest_blocks, min(pairs) as pairs
+    select
+        min(parts.pairs) as pairs,
+        arg_min(parts.skipped_pairs, parts.pairs) as skipped_pairs,
+        arg_min(parts.largest_blocks, parts.pairs) as largest_blocks
     from (
         {% for part in way['ways'] -%}
-        {{ 'union all by name ' if not loop.first }}({{ distiller_udf._er_estimated(part, task) | indent(8) }})
+        {{ 'union all ' if not loop.first }}({{ distiller_udf._er_estimated(part, task) | indent(8) }})
         {% endfor %}
-    )
+    ) as parts
 {%- elif kind == 'sorted' -%}
     select least(sum(pairs), {{ way['window'] - 1 }} * (select count({{ way['key'] }}) from numbered)) as pairs, 0 as skipped_pairs, null as largest_blocks
     from meetings

@@ -1,0 +1,15 @@
+"""One row a record: its vector, by a pretrained encoder. A record is encoded again when it has changed."""
+
+
+def model(dbt, session):
+    dbt.config(materialized="incremental", incremental_strategy="delete+insert", unique_key=["source", "id"])
+    from distiller_udf.pipeline import embed
+    from distiller_udf.plugin import project_folder
+
+    return embed(
+        session,
+        records=dbt.ref("er_records"),
+        settings=dbt.config.meta_get("er"),
+        folder=project_folder(),
+        embedded=session.query(f"select * from {dbt.this}") if dbt.is_incremental else None,
+    )

@@ -1,0 +1,13 @@
+"""One row a record: the records whose vectors are nearest to its own."""
+
+
+def model(dbt, session):
+    dbt.config(materialized="table")
+    from distiller_udf.pipeline import nearest
+
+    return nearest(
+        session,
+        embeddings=dbt.ref("er_embeddings"),
+        numbered=dbt.ref("er_blocking_records"),
+        settings=dbt.config.meta_get("er"),
+    )
