@@ -17,8 +17,9 @@ class Changes:
 
     `pairs_changed` is the share of gained and lost pairs among all pairs of either. An entity is merged where it holds
     records of several earlier ones, split where its records are now in several; renamed where most of it lives on (more
-    than half of both) under the name of another first record. Appeared and vanished count the names, renamed ones left
-    out; `records_renamed` the records whose `entity_id` is another one.
+    than half of both) under another id. Appeared and vanished count the ids, renamed ones left out; `records_renamed` the
+    records whose `entity_id` is another one. Ids last as er_entities lets them: an entity's goes where its first record
+    goes, and of several the first one's wins.
     """
 
     pairs_gained: int
@@ -57,6 +58,7 @@ def changes(
 
 def entity_changes(before: np.ndarray, after: np.ndarray) -> dict[str, int]:
     """The counts of `Changes` that are about entities, from the first record of each record's entity."""
+    after = _inherited(before, after)
     old_names, old = np.unique(before, return_inverse=True)
     new_names, new = np.unique(after, return_inverse=True)
     _, first, sizes = np.unique(encoded(np.column_stack([old, new])), return_index=True, return_counts=True)
@@ -77,6 +79,15 @@ def entity_changes(before: np.ndarray, after: np.ndarray) -> dict[str, int]:
         "entities_unchanged": int(((sizes == old_size[a]) & (sizes == new_size[b])).sum()),
         "records_renamed": int((before != after).sum()),
     }
+
+
+def _inherited(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The id of every record's entity, as a record's number: an earlier entity's first record, or its own first one."""
+    numbers = np.arange(len(before))
+    heirs = numbers[before == numbers]
+    inherited = np.full(len(before), len(before))
+    np.minimum.at(inherited, after[heirs], heirs)
+    return np.where(inherited < len(before), inherited, numbers)[after]
 
 
 def _marked(size: int, numbers: np.ndarray) -> np.ndarray:

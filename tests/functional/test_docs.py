@@ -37,6 +37,19 @@ def test_variables_exist(page: Path) -> None:
         assert set((yaml.safe_load(block) or {}).get("vars") or {}) <= known, block
 
 
+def test_the_ways_of_blocking_are_as_written(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "blocking.md").read_text(encoding="utf-8")
+    variables = yaml.safe_load(blocks(page, "yaml")[0])["vars"]
+    people = "select 1 as id, 'x' as email, 'y' as surname, 'z' as first_name, 'w' as postcode"
+    sources = [{"name": "people", "model": "people", "id": "id"}]
+    project = Project(tmp_path, models={"people": people}, variables={**variables, "er_sources": sources})
+    project.run("run", "--select", "people", "+er_blocking_estimate")
+    assert [way for (way,) in project.query("select way from er_blocking_estimate")] == [
+        "tokens", "qgrams", "lower(email)", "surname || first_name", "minhash", "embeddings", "near_in_postcode",
+        "identical",
+    ]  # fmt: skip
+
+
 def test_every_value_that_is_allowed_is_explained() -> None:
     rules = (ROOT / "macros" / "utils" / "_er_variables.sql").read_text(encoding="utf-8")
     for name in ("er_teacher", "er_teacher_ask", "er_teacher_reply", "er_vote", "er_selection_strategy"):

@@ -47,7 +47,7 @@ from numbered
 from keyed as l
 inner join keyed as r on l.{{ way['key'] }} = r.{{ way['key'] }} and l.n < r.n and {{ distiller_udf._er_may_meet(task) }}
 {%- for earlier in ways[:loop.index0] %}
-    and l.{{ earlier['key'] }} is distinct from r.{{ earlier['key'] }}
+    and (l.{{ earlier['key'] }} = r.{{ earlier['key'] }}) is not true
 {%- endfor %}
 {% endfor %}
 {%- endmacro %}
