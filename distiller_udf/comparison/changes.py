@@ -17,9 +17,9 @@ class Changes:
 
     `pairs_changed` is the share of gained and lost pairs among all pairs of either. An entity is merged where it holds
     records of several earlier ones, split where its records are now in several; renamed where most of it lives on (more
-    than half of both) under another id. Appeared and vanished count the ids, renamed ones left out; `records_renamed` the
-    records whose `entity_id` is another one. Ids last as er_entities lets them: an entity's goes where its first record
-    goes, and of several the first one's wins.
+    than half of both) under another id. Appeared and vanished count the ids, renamed ones left out; `records_renamed`
+    the records whose `entity_id` is another one. Ids last as er_entities lets them: an entity's goes where its first
+    record goes, and of several the first one's wins.
     """
 
     pairs_gained: int
@@ -87,7 +87,7 @@ def _inherited(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     heirs = numbers[before == numbers]
     inherited = np.full(len(before), len(before))
     np.minimum.at(inherited, after[heirs], heirs)
-    return np.where(inherited < len(before), inherited, numbers)[after]
+    return np.asarray(np.where(inherited < len(before), inherited, numbers)[after])
 
 
 def _marked(size: int, numbers: np.ndarray) -> np.ndarray:
