@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,24 @@ def matched(task: Task, pairs: Sequence[Pair], teacher: str, selection: str, fol
     choices = choose_linked(student.info, probabilities, left, right)
     kept = one_to_one(left.tolist(), right.tolist(), choices, student.info.choice_threshold)
     return {(task.left_ids[left[i]], task.right_ids[right[i]]) for i in kept}
+
+
+def usual_labels(task: Task, teacher: str | None, selection: str | None) -> tuple[str, str]:
+    """Whose labels to learn from, of those that are recorded: teacher and selection, as far as they are not given.
+
+    The selection is the package's default one, `random`, where it is recorded, else the first by name; the teacher the
+    one with the most parameters, by its name. Raises ValueError where nothing is recorded that was asked for.
+    """
+    known = [pair for pair in task.recorded() if teacher in (None, pair[0]) and selection in (None, pair[1])]
+    if not known:
+        raise ValueError(f"{task.name} has no labels of {teacher or 'any teacher'} for {selection or 'any selection'}")
+    return min(known, key=lambda pair: (pair[1] != "random", pair[1], -_parameters(pair[0]), pair[0]))
+
+
+def _parameters(teacher: str) -> float:
+    """The billions of parameters in a name such as `qwen2.5:32b`, 0 where it tells none."""
+    found = re.search(r"(\d+(?:\.\d+)?)b\b", teacher.lower())
+    return float(found[1]) if found else 0.0
 
 
 def with_candidates(task: Task, pairs: Sequence[Pair]) -> Task:

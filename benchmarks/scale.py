@@ -29,6 +29,9 @@ BUILD_ROWS = 100_000
 EDGES = 10_000_000
 """As many matches are put together to entities."""
 
+NEW = 0.001
+"""The share of the right records that arrive overnight."""
+
 REPEATS = 3
 """How often our equality and Splink's take turns; the ratio is that of the fastest times."""
 
@@ -85,6 +88,26 @@ def equality(made: People, memory: str) -> Figures:
     }
 
 
+def increment(made: People, memory: str) -> Figures:
+    """What a night costs: the seconds of blocking a few new records, beside those of all and those of none."""
+    held_back = round(NEW * made.right.num_rows)
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = _warehouse(People(made.left, made.right.slice(held_back), made.gold), folder, memory, {})
+        whole = warehouse.dbt("run", "--select", "+er_candidates")
+        with warehouse.connect() as connection:
+            connection.register("new", made.right.slice(0, held_back))
+            connection.execute("insert into right_table from new")
+        night = warehouse.dbt("run", "--select", "+er_candidates")
+        again = warehouse.dbt("run", "--select", "+er_candidates")
+    return {
+        "new_records": held_back,
+        "seconds": sum(night.values()),
+        "seconds_by_model": night,
+        "seconds_of_all": sum(whole.values()),
+        "seconds_without_news": sum(again.values()),
+    }
+
+
 def build(made: People, memory: str) -> float:
     """The seconds of a whole `dbt build`, its start-up included."""
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +127,7 @@ def growth_exponent(small: Figures, large: Figures, times: float) -> float:
 @click.command()
 @click.option("--rows", type=click.IntRange(100), default=100_000, show_default=True, help="Records a side.")
 @click.option("--memory", default="6GB", show_default=True, help="DuckDB's memory_limit.")
-@click.option("--only", type=click.Choice(["blocking", "equality", "build", "components"]), multiple=True)
+@click.option("--only", type=click.Choice(["blocking", "increment", "equality", "build", "components"]), multiple=True)
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 def main(rows: int, memory: str, only: tuple[str, ...], target: Path | None) -> None:
     """How blocking, a whole build and connected components grow with the data."""
@@ -124,6 +147,9 @@ def main(rows: int, memory: str, only: tuple[str, ...], target: Path | None) -> 
         figures |= {"tenth": small, "blocking": large, "blocking_seconds": large["seconds"]}
         figures["peak_memory"] = large["peak_memory"]
         figures["growth_exponent"] = growth_exponent(small, large, rows / max(rows // 10, 10))
+    if wanted("increment"):
+        figures["increment"] = increment(made, memory)
+        figures["increment_share"] = figures["increment"]["seconds"] / figures["increment"]["seconds_of_all"]
     if wanted("equality"):
         figures["equality"] = equality(made, memory)
         figures["splink_ratio"] = figures["equality"]["splink_ratio"]
@@ -148,7 +174,7 @@ def show(figures: Figures, console: Console) -> None:
     if rows:
         heading = f"Blocking {figures['rows']:,} records a side, memory_limit {figures['memory_limit']}"
         print_table(heading, ["pairs", "recall", "seconds", "peak GiB"], rows, console)
-    for name in ("growth_exponent", "splink_ratio", "build_seconds", "components_seconds"):
+    for name in ("growth_exponent", "increment_share", "splink_ratio", "build_seconds", "components_seconds"):
         if name in figures:
             console.print(f"{name}: {figures[name]:.2f}")
 

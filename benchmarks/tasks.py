@@ -53,6 +53,11 @@ class Task:
         rows = [(left[a], right[b]) for a, b, keep in pairs if keep]
         return np.asarray([a for a, _ in rows], dtype=np.int64), np.asarray([b for _, b in rows], dtype=np.int64)
 
+    def recorded(self) -> list[tuple[str, str]]:
+        """Which teachers were recorded for which selections, sorted: pairs of teacher and selection."""
+        table = pq.read_table(self.folder / "teacher_labels.parquet", columns=["teacher", "selection"]).to_pydict()
+        return sorted(set(zip(table["teacher"], table["selection"], strict=True)))
+
     def tested(self, teacher: str, selection: str) -> np.ndarray:
         """Which candidate pairs are tested, as a mask: those whose left record the teacher was not asked about."""
         labelled = {row["left_id"] for row in self._recorded(teacher, selection)}

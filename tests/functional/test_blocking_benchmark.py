@@ -12,7 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.blocking import main
+from benchmarks.end_to_end import usual_labels
 from benchmarks.people import people
+from benchmarks.tasks import Task
 
 PEERS = all(find_spec(name) is not None for name in ("sklearn", "splink"))
 
@@ -55,6 +57,30 @@ def test_figures_of_the_whole_way(data: Path, tmp_path: Path) -> None:
     assert row["at"]["2.0"] >= row["at"]["1.0"] >= row["at"]["0.5"] > 0.9
     assert row["end_to_end_f1"] > 0.95
     assert "End to end" in done.output
+    assert row["labels"] == "qwen2.5:32b blocking_max"
+
+
+def test_labels_are_those_of_the_default_selection_where_they_are_recorded(data: Path, tmp_path: Path) -> None:
+    source = data / "people"
+    folder = tmp_path / "people"
+    folder.mkdir()
+    for file in source.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    labels = pq.read_table(folder / "teacher_labels.parquet")
+    others = [
+        ("random", "small:8b"),
+        ("random", "large:14b"),
+        ("sampled", "large:70b"),
+        ("blocking_max", "qwen2.5:32b"),
+    ]
+    rows = [{**labels.to_pylist()[0], "selection": selection, "teacher": teacher} for selection, teacher in others]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "teacher_labels.parquet")
+    task = Task.read(folder)
+    assert usual_labels(task, None, None) == ("large:14b", "random")
+    assert usual_labels(task, "small:8b", None) == ("small:8b", "random")
+    assert usual_labels(task, None, "sampled") == ("large:70b", "sampled")
+    with pytest.raises(ValueError, match="people has no labels of nobody for any selection"):
+        usual_labels(task, "nobody", None)
 
 
 @pytest.mark.skipif(not PEERS, reason="the peers need scikit-learn and splink, of the extra bench")
