@@ -3,7 +3,8 @@
 {{ config(materialized='table') }}
 
 {{ distiller_udf.er_blocking_estimate(
-    ref('er_blocking_records'),
+    ref('er_records'),
+    blocking_records=ref('er_blocking_records'),
     sources=er['er_sources'],
     terms={'tokens': ref('er_tokens'), 'qgrams': ref('er_qgrams')},
     task=er['er_task'],

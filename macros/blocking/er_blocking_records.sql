@@ -29,7 +29,7 @@ keys as (
         source,
         id,
         {% for way in ways if way['key'] -%}
-        cast(({{ way['expression'] }}) as varchar) as {{ way['key'] }},
+        {{ distiller_udf._er_key(way) }} as {{ way['key'] }},
         {% endfor -%}
     from records
 )
@@ -37,10 +37,7 @@ keys as (
 select
     cast(row_number() over (order by {{ distiller_udf._er_source_rank('keys.source', sources) }}, keys.id) as uinteger) as n,
     cast({{ distiller_udf._er_source_rank('keys.source', sources) }} as utinyint) as source_rank,
-    keys.*
-    {%- for way in ways if way['key'] %}
-    {{ 'replace (' if loop.first }}case when trim(keys.{{ way['key'] }}) != '' then keys.{{ way['key'] }} end as {{ way['key'] }}{{ ')' if loop.last else ',' }}
-    {%- endfor %},
+    keys.*,
     {%- if ways | selectattr('kind', 'equalto', 'identical') | list %}
     case when list_any_value(texts.texts) is not null then hash(lower(texts.texts::varchar)) end as text
     {%- endif %}
@@ -49,3 +46,10 @@ from keys
 inner join texts using (source, id)
 {%- endif %}
 {% endmacro %}
+
+
+{#- SQL: what a way looks records up by: the value to sort by, or a hash of the value to be equal. A blank one is none. -#}
+{% macro _er_key(way) -%}
+{%- set value = 'cast((' ~ way['expression'] ~ ') as varchar)' -%}
+case when trim({{ value }}) != '' then {{ value if way['kind'] == 'sorted' else 'hash(' ~ value ~ ')' }} end
+{%- endmacro %}

@@ -43,7 +43,7 @@ select * from {{ relation }}
 {{ distiller_udf._er_listed(neighbours[kind]) }}
 
 {% endfor -%}
-{{ distiller_udf._er_united_equal(ways, task) if only_equal else distiller_udf._er_united(ways, task) }}
+{{ distiller_udf._er_united_equal(ways, task, is_read_once=similarity != 'text') if only_equal else distiller_udf._er_united(ways, task) }}
 
 {{ distiller_udf._er_compared_by_text(nearest) if similarity == 'text' else distiller_udf._er_compared_by_ways(ways) }}
 
@@ -56,6 +56,10 @@ select * from compared
 
 {% endif -%}
 -- er_step: candidates
+{% if only_equal -%}
+select left_source, left_id, right_source, right_id, similarity, blocked_by
+from kept
+{% else -%}
 select
     l.source as left_source,
     l.id as left_id,
@@ -66,6 +70,7 @@ select
 from kept
 inner join numbered as l on kept.left_n = l.n
 inner join numbered as r on kept.right_n = r.n
+{% endif -%}
 {% if max_candidates is not none -%}
 qualify row_number() over (partition by kept.left_n order by kept.similarity desc, kept.right_n) <= {{ max_candidates }}
 {%- endif %}

@@ -26,7 +26,7 @@ WAYS: list[Any] = [
 
 
 def _estimate(task: str) -> str:
-    given = f"'memory.main.numbered', sources={SOURCES}, task='{task}', blocking={WAYS}"
+    given = f"'memory.main.records', blocking_records='memory.main.numbered', sources={SOURCES}, task='{task}', blocking={WAYS}"
     return f"{{{{ distiller_udf.er_blocking_estimate({given}) }}}}"
 
 
@@ -170,7 +170,7 @@ def test_too_many_pairs_are_refused_before_they_are_made(project: Project) -> No
     message = project.error("run", "--select", "er_candidates", variables=variables)
     assert "blocking would propose up to 89700 pairs, more than er_max_pairs, 2000." in message
     assert (
-        "The most, 89700, by code, whose largest blocks are x1 (300 records, 44850 pairs), x0 (300 records" in message
+        "The most, 89700, by code, whose largest blocks are x0 (300 records, 44850 pairs), x1 (300 records" in message
     )
     project.run("run", "--select", "+er_candidates", variables={**variables, "er_max_pairs": None})
 

@@ -3,12 +3,14 @@
 {%- set kind = way['kind'] -%}
 {%- if kind == 'equal' -%}
     {{ distiller_udf._er_blocks_estimated(
-        'select ' ~ way['key'] ~ ' as value, source_rank from numbered where ' ~ way['key'] ~ ' is not null', task, way['max_block']
+        'select n, source_rank, ' ~ way['key'] ~ ' as value from numbered where ' ~ way['key'] ~ ' is not null',
+        'cast((' ~ way['expression'] ~ ') as varchar)', task, way['max_block']
     ) }}
 {%- elif kind == 'minhash' -%}
     {{ distiller_udf._er_blocks_estimated(
-        'select band::varchar as value, source_rank from (' ~ distiller_udf._er_minhash_bands(way['terms'], 'numbered', way['bands'], way['rows']) ~ ')',
-        task, way['max_block']
+        'select n, source_rank, band as value from ('
+        ~ distiller_udf._er_minhash_bands(way['terms'], 'numbered', way['bands'], way['rows']) ~ ')',
+        "'terms like those of ' || source || ':' || cast(id as varchar)", task, way['max_block']
     ) }}
 {%- elif kind == 'identical' -%}
     {{ distiller_udf._er_identical_estimated(task) }}
@@ -39,34 +41,52 @@
 {%- endmacro %}
 
 
-{#- SQL: the same of blocks, given a SELECT of value and source_rank, one row a record. -#}
-{% macro _er_blocks_estimated(members, task, max_block) -%}
+{#- SQL: the same of blocks, given a SELECT of n, source_rank and value, one row a record, and how to name its value. -#}
+{% macro _er_blocks_estimated(members, name, task, max_block) -%}
 {%- set all_pairs = 'sum(records) * (sum(records) - 1) // 2' -%}
 {%- set within = 'sum(records * (records - 1)) // 2' -%}
 with counted as (
-    select value, source_rank, count(*) as records
+    select value, source_rank, count(*) as records, min(n) as first_n
     from ({{ members | indent }})
     group by value, source_rank
 ),
 
 blocks as (
     select
-        value,
+        min(first_n) as first_n,
         sum(records) as records,
         {{ {'link': all_pairs ~ ' - ' ~ within, 'dedupe': within, 'link_and_dedupe': all_pairs}[task] }} as pairs
     from counted
     group by value
+),
+
+largest as (
+    select * from blocks where pairs > 0 order by pairs desc, first_n limit 5
+),
+
+named as (
+    select largest.*, names.name
+    from largest
+    inner join numbered on largest.first_n = numbered.n
+    inner join (select source, id, {{ name }} as name from records) as names using (source, id)
 )
 
 select
     coalesce(sum(pairs) filter (records <= {{ max_block }}), 0) as pairs,
     coalesce(sum(pairs) filter (records > {{ max_block }}), 0) as skipped_pairs,
-    max_by(
-        {'value': value, 'records': cast(records as bigint), 'pairs': cast(pairs as bigint), 'is_skipped': records > {{ max_block }}},
-        (pairs, value), 5
+    (
+        select list(
+            {
+                'value': name,
+                'records': cast(records as bigint),
+                'pairs': cast(pairs as bigint),
+                'is_skipped': records > {{ max_block }}
+            }
+            order by pairs desc, first_n
+        )
+        from named
     ) as largest_blocks
 from blocks
-where pairs > 0
 {%- endmacro %}
 
 

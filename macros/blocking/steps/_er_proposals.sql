@@ -26,13 +26,18 @@
 with keyed as (
     select n, source_rank, {{ key }} as value
     from {{ numbered }}
-    where {{ key }} is not null
-    qualify count(*) over (partition by {{ key }}) <= {{ max_block }}
+    where {{ key }} not in ({{ distiller_udf._er_crowded(numbered, key, max_block) }})
 )
 
 select l.n as left_n, r.n as right_n
 from keyed as l
 inner join keyed as r on l.value = r.value and l.n < r.n and {{ distiller_udf._er_may_meet(task) }}
+{%- endmacro %}
+
+
+{#- SQL: the values of a key that too many records share. -#}
+{% macro _er_crowded(numbered, key, max_block) -%}
+select {{ key }} from {{ numbered }} where {{ key }} is not null group by {{ key }} having count(*) > {{ max_block }}
 {%- endmacro %}
 
 

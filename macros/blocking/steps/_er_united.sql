@@ -17,24 +17,31 @@ group by left_n, right_n
 
 
 {#-
-    The same where all ways are equality: each adds the pairs that none before it has, which costs no more than the joins.
-    A value that too many records share counts as none.
+    The same where all ways are equality: each adds the pairs that none before it has, with the keys of their records, which
+    costs no more than the joins. A value that too many records share counts as none. Pairs that are read once only are
+    no table of their own.
 -#}
-{% macro _er_united_equal(ways, task) -%}
+{% macro _er_united_equal(ways, task, is_read_once) -%}
 -- er_step: keyed
 select
     n,
     source_rank,
+    source,
+    id,
     {% for way in ways -%}
-    case when count(*) over (partition by {{ way['key'] }}) <= {{ way['max_block'] }} then {{ way['key'] }} end as {{ way['key'] }},
+    case when {{ way['key'] }} not in ({{ distiller_udf._er_crowded('numbered', way['key'], way['max_block']) }}) then {{ way['key'] }} end as {{ way['key'] }},
     {% endfor %}
 from numbered
 
--- er_view: pairs
+-- er_{{ 'view' if is_read_once else 'step' }}: pairs
 {% for way in ways -%}
 {{ 'union all\n' if not loop.first }}select
     l.n as left_n,
     r.n as right_n,
+    l.source as left_source,
+    l.id as left_id,
+    r.source as right_source,
+    r.id as right_id,
     [
         name
         for name in [
@@ -44,8 +51,14 @@ from numbered
         ]
         if name is not null
     ] as blocked_by
+{% if task == 'link' -%}
+{#- Sources stand in their order: the first one is never on the right, the last one never on the left. -#}
+from (from keyed where source_rank < (select max(source_rank) from keyed)) as l
+inner join (from keyed where source_rank > 1) as r on l.{{ way['key'] }} = r.{{ way['key'] }} and l.source_rank < r.source_rank
+{%- else -%}
 from keyed as l
 inner join keyed as r on l.{{ way['key'] }} = r.{{ way['key'] }} and l.n < r.n and {{ distiller_udf._er_may_meet(task) }}
+{%- endif %}
 {%- for earlier in ways[:loop.index0] %}
     and (l.{{ earlier['key'] }} = r.{{ earlier['key'] }}) is not true
 {%- endfor %}
