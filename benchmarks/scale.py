@@ -73,8 +73,8 @@ def blocking(made: People, memory: str, variables: Mapping[str, Any]) -> Figures
 def equality(made: People, memory: str) -> Figures:
     """The same rules of equality in our blocking and in Splink's, in turns: seconds of each and their ratio.
 
-    Ours are those of `er_blocking_records` and `er_candidates`. The other models are left empty by these settings, or count
-    and warn, which Splink does not do here.
+    Ours are those of `er_blocking_records` and `er_candidates`. The other models are left empty by these settings, or
+    count and warn, which Splink does not do here.
     """
     ours: list[Figures] = []
     theirs: list[tuple[int, float]] = []

@@ -26,7 +26,8 @@ WAYS: list[Any] = [
 
 
 def _estimate(task: str) -> str:
-    given = f"'memory.main.records', blocking_records='memory.main.numbered', sources={SOURCES}, task='{task}', blocking={WAYS}"
+    given = f"'memory.main.records', blocking_records='memory.main.numbered', sources={SOURCES}, task='{task}'"
+    given += f", blocking={WAYS}"
     return f"{{{{ distiller_udf.er_blocking_estimate({given}) }}}}"
 
 

@@ -16,7 +16,8 @@ MODELS = {
         "select 'a' as left_source, 1 as left_id, 'b' as right_source, 1 as right_id, 0.5::double as similarity"
     ),
     "wrapped_blocking": (
-        "{{ distiller_udf.er_blocking_records(ref('records'), sources=['a', 'b'], blocking={'sorted': 'lower(name)'}) }}"
+        "{{ distiller_udf.er_blocking_records("
+        "ref('records'), sources=['a', 'b'], blocking={'sorted': 'lower(name)'}) }}"
     ),
     "wrapped_pairs": "{{ distiller_udf.er_pairs(ref('candidates_of_pairs'), records=ref('records')) }}",
     "candidates_of_pairs": "select *, ['tokens'] as blocked_by from {{ ref('candidates') }}",
