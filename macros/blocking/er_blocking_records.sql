@@ -51,5 +51,5 @@ inner join texts using (source, id)
 {#- SQL: what a way looks records up by: the value to sort by, or a hash of the value to be equal. A blank one is none. -#}
 {% macro _er_key(way) -%}
 {%- set value = 'cast((' ~ way['expression'] ~ ') as varchar)' -%}
-case when trim({{ value }}) != '' then {{ value if way['kind'] == 'sorted' else 'hash(' ~ value ~ ')' }} end
+case when {{ distiller_udf._er_is_filled(value) }} then {{ value if way['kind'] == 'sorted' else 'hash(' ~ value ~ ')' }} end
 {%- endmacro %}

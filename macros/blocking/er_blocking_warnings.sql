@@ -29,8 +29,11 @@ size as (
 
 filled as (
     select column_name, count(value) as filled, min(value) as lowest, max(value) as highest
-    from (select nullif(trim(columns(* exclude (source, id, fingerprint))::varchar), '') from records)
-    unpivot include nulls (value for column_name in (columns(*)))
+    from (
+        select column_name, case when {{ distiller_udf._er_is_filled('value') }} then value end as value
+        from (select columns(* exclude (source, id, fingerprint))::varchar from records)
+        unpivot include nulls (value for column_name in (columns(*)))
+    )
     {%- if columns %}
     where lower(column_name) in ({% for column in columns %}{{ distiller_udf._er_literal(column | lower) }}{{ ', ' if not loop.last }}{% endfor %})
     {%- endif %}
@@ -109,10 +112,9 @@ found as (
         'large_blocks',
         way,
         format(
-            '{} pairs have equal values that more than {} records share, and {} does not propose them; the largest: {}',
-            skipped_pairs,
-            {{ max_block }},
+            '{} leaves out {} pairs, which share what more records do than its max_block; the largest: {}',
             way,
+            skipped_pairs,
             array_to_string([
                 format('{} ({} records)', coalesce(left(block.value, 60), ''), block.records)
                 for block in largest_blocks if block.is_skipped

@@ -39,6 +39,11 @@ select * from {{ relation }}
 
 {% endfor -%}
 {% for kind in nearest -%}
+-- er_step: strangers_by_{{ kind }}
+select error('er_candidates: er_neighbours_by_{{ kind }} was made of other records; run `dbt run --select er_blocking_records+`')
+from (select n, source, id from {{ neighbours[kind] }}) as known
+anti join numbered on known.n = numbered.n and known.source = numbered.source and known.id = numbered.id
+
 -- er_step: near_by_{{ kind }}
 {{ distiller_udf._er_listed(neighbours[kind]) }}
 

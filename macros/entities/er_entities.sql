@@ -40,6 +40,7 @@ select
     matches.probability,
     matches.choice_probability,
     matches.decided_by = 'must_link' as is_must,
+    hash(matches.left_source, matches.left_id, matches.right_source, matches.right_id) as tie,
     {%- endif %}
 from {{ matches }} as matches
 inner join numbered as l on matches.left_source = l.source and matches.left_id = l.id
@@ -110,8 +111,20 @@ left join (
 
 {#- The name of a record that has left the entity which is named after it is taken: the next one is name~2. #}
 -- er_step: taken
-select regexp_replace(entity_id, '~[0-9]+$', '') as name, max(coalesce(try_cast(regexp_extract(entity_id, '~([0-9]+)$', 1) as bigint), 1)) as last
-from (select coalesce(kept_id, own_id) as entity_id from named)
+with used as (
+    select coalesce(kept_id, own_id) as entity_id from named
+),
+
+numbered_names as (
+    select entity_id as name, 1 as number from used
+    union all
+    select regexp_replace(entity_id, '~[0-9]+$', ''), try_cast(regexp_extract(entity_id, '~([0-9]+)$', 1) as bigint)
+    from used
+    where regexp_matches(entity_id, '~[0-9]+$')
+)
+
+select name, max(coalesce(number, 1)) as last
+from numbered_names
 where name in (select own_id from named where kept_id is null and own_id in (select kept_id from named))
 group by name
 

@@ -34,6 +34,7 @@ select
     l.entity_id,
     matches.* exclude (decided_by),
     matches.decided_by = 'must_link' as is_must,
+    hash(matches.left_source, matches.left_id, matches.right_source, matches.right_id) as tie,
     row_number() over (order by {{ distiller_udf._er_best_edges_first() }}) as priority
 from {{ matches }} as matches
 inner join numbered as l on matches.left_source = l.source and matches.left_id = l.id

@@ -72,5 +72,10 @@
         {% set kind, name = head.split(': ') %}
         {% do steps.append(({'step': 'table', 'view': 'view'}[kind], name | trim, select | trim)) %}
     {% endfor %}
+    {% if not steps %}
+        {% do distiller_udf._er_raise(
+            'a model that is materialized as er_steps lists its steps behind lines `-- er_step: name`; ' ~ model.name ~ ' has none.'
+        ) %}
+    {% endif %}
     {% do return(steps) %}
 {% endmacro %}

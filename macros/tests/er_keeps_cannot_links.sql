@@ -1,4 +1,4 @@
-{#- A data test: no two records of a cannot-link are in one entity, as they can be by way of others. -#}
+{#- A data test: no two records of a cannot-link are in one entity. -#}
 {% test er_keeps_cannot_links(model, records) %}
 {% set er = distiller_udf._er_settings() %}
 {% if er['er_cannot_links'] is none %}

@@ -69,6 +69,7 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "by_rules_alone": ("people", {"blocking": "rules", "rules": ["born", TOWN], "similarity": "ways"}),
     "auto_and_rules": ("people", {"rules": ["born || ''"]}),
     "small_blocks": ("people", {"blocking": "rules", "rules": ["born"], "max_block": 2}),
+    "with_options": ("people", {"blocking": ["auto", {"qgrams": {"top_k": 1}}]}),
     "by_name": ("people", {"blocking": "tokens", "columns": ["name"]}),
     "by_town": ("people", {"blocking": ["qgrams"], "columns": ['to"wn']}),
     "by_bigrams": ("people", {"blocking": "qgrams", "qgram_size": 2}),
@@ -143,6 +144,14 @@ def test_rules_alone_compare_no_texts(blocked: Project) -> None:
     """Where all ways are rules, a pair is found once, and `ways` tells how many find it."""
     rows = blocked.query("select left_id, right_id, blocked_by, similarity from by_rules_alone order by all")
     assert rows == [(1, 1, ["born", "town"], 1.0), (2, 2, ["born"], 0.5), (3, 2, ["born"], 0.5)]
+
+
+def test_auto_takes_the_options_that_are_given(blocked: Project) -> None:
+    assert {("tokens",), ("qgrams",)} <= set(blocked.query("select unnest(blocked_by) from with_options"))
+    assert (
+        blocked.query("select left_id from with_options where 'qgrams' in blocked_by group by 1 having count(*) > 1")
+        == []
+    )
 
 
 def test_minhash_finds_what_shares_most_terms(blocked: Project) -> None:

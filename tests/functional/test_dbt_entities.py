@@ -178,14 +178,16 @@ def _changes(before: Mapping[Record, str], after: Mapping[Record, str]) -> dict[
 
 
 def _kruskal(
-    records: set[Record], matches: Mapping[Link, float], apart: set[Link], one_of_each: bool, most: int
+    records: set[Record],
+    matches: Mapping[Link, float],
+    ties: Mapping[Link, int],
+    apart: set[Link],
+    one_of_each: bool,
+    most: int,
 ) -> set[frozenset[Record]]:
     """One pass over the matches from the best to the worst; a negative probability is a must-link's."""
-    place = {
-        record: n for n, record in enumerate(sorted(records, key=lambda record: (SOURCES.index(record[0]), record[1])))
-    }
     cluster = {record: {record} for record in records}
-    order = sorted(matches, key=lambda link: (matches[link] >= 0, -abs(matches[link]), sorted(place[r] for r in link)))
+    order = sorted(matches, key=lambda link: (matches[link] >= 0, -abs(matches[link]), ties[link]))
     for one, two in order:
         left, right = cluster[one], cluster[two]
         together = left | right
@@ -220,11 +222,17 @@ def test_limits_are_kept_as_one_pass_would(compiled: Compiled, model: str, one_o
             )
             for one, two in apart:
                 connection.execute("insert into apart values (?, ?, ?, ?)", [*one, *two])
+            ties = {
+                link: connection.execute("select hash(?, ?::integer, ?, ?::integer)", [*link[0], *link[1]]).fetchall()[
+                    0
+                ][0]
+                for link in matches
+            }
             compiled.run(connection, model)
             found = defaultdict(set)
             for source, number, entity in connection.execute(f"select source, id, entity_id from {model}").fetchall():
                 found[entity].add((source, number))
-        expected = _kruskal(records, matches, apart, one_of_each, most)  # type: ignore[arg-type]
+        expected = _kruskal(records, matches, ties, apart, one_of_each, most)  # type: ignore[arg-type]
         assert {frozenset(members) for members in found.values()} == expected
         refused += len(expected) > len(components(records, matches))  # type: ignore[arg-type]
     assert refused > 20
@@ -250,6 +258,48 @@ def test_a_taken_name_is_numbered(compiled: Compiled) -> None:
             said.append(dict(connection.execute("select source, entity_id from entities").fetchall()))
             connection.execute("create or replace table former_entities as from entities")
     assert said == [{"a": "a:1", "b": "a:1"}, {"b": "a:1"}, {"a": "a:1~2", "b": "a:1"}, {"a": "a:1", "b": "a:1"}]
+
+
+def test_an_id_that_looks_numbered_is_nobody_elses(compiled: Compiled) -> None:
+    """a:1 comes back as a:1~2, and then a record whose own id is 1~2 arrives."""
+    runs: list[tuple[list[tuple[str, str]], bool]] = [
+        ([("a", "1"), ("b", "1")], True),
+        ([("b", "1")], False),
+        ([("a", "1"), ("b", "1")], False),
+        ([("a", "1"), ("b", "1"), ("a", "1~2"), ("a", "1~3")], False),
+    ]
+    with duckdb.connect() as connection:
+        _load(connection, [], {})
+        connection.execute("alter table records alter id type varchar")
+        connection.execute("alter table matches alter left_id type varchar")
+        connection.execute("alter table matches alter right_id type varchar")
+        connection.execute(
+            "create table former_entities (source varchar, id varchar, entity_id varchar, first_seen timestamp)"
+        )
+        for run, (records, are_one) in enumerate(runs):
+            connection.execute("delete from records")
+            connection.execute("delete from matches")
+            connection.executemany("insert into records values (?, ?)", records)
+            if are_one:
+                connection.execute("insert into matches values ('a', '1', 'b', '1', 0.9, 0.9, 'student')")
+            connection.execute("set variable now = ?::timestamp", [START + timedelta(days=run)])
+            compiled.run(connection, "entities")
+            connection.execute("create or replace table former_entities as from entities")
+        rows = connection.execute("select source || ':' || id, entity_id from entities").fetchall()
+    assert dict(rows) == {"a:1": "a:1~2", "b:1": "a:1", "a:1~2": "a:1~2~2", "a:1~3": "a:1~3"}
+
+
+def test_a_long_chain_of_equal_matches_takes_few_rounds(compiled: Compiled) -> None:
+    """In the order of the records it would be a round a match, each as large as all of them."""
+    with duckdb.connect() as connection:
+        _load(connection, [], {})
+        connection.execute("insert into records select 'a', unnest(range(20000))")
+        connection.execute(
+            "insert into matches select 'a', i, 'a', i + 1, 0.9, 0.9, 'student' from range(19999) as t(i)"
+        )
+        connection.execute("set memory_limit = '400MB'")
+        compiled.run(connection, "small")
+        assert connection.execute("select max(entity_size), count(*) from small").fetchall() == [(3, 20000)]
 
 
 def test_the_weakest_link_of_the_largest_entities(compiled: Compiled) -> None:

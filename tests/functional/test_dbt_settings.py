@@ -115,6 +115,12 @@ def _check(name: str, value: Any) -> list[str]:
         ("er_blocking", {"qgrams": "name"}, 'er_blocking has the options "name" for qgrams.'),
         ("er_blocking", {"minhash": {"terms": "words"}}, 'the terms of minhash is "words". Allowed: tokens, qgrams.'),
         ("er_blocking", {"minhash": {"bands": None}}, "minhash with the option bands, which has no value."),
+        (
+            "er_blocking",
+            {"minhash": {"bands": 100, "rows": 11}},
+            "100 bands of 11 rows; together these are 1000 at most.",
+        ),
+        ("er_blocking", {"all": ["auto", "qgrams"]}, 'has "auto". Allowed: tokens, qgrams, embeddings,'),
         ("er_blocking", {"sorted": {"window": 3}}, "er_blocking has sorted without an expression."),
         ("er_blocking", {"all": ["tokens"]}, 'er_blocking has all: ["tokens"]; it needs a list of two ways or more.'),
         ("er_blocking", {"all": ["tokens", "qgrams"], "names": "x"}, "all with the option names; did you mean name?"),

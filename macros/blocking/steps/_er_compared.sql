@@ -40,7 +40,8 @@ select *, len(blocked_by) / {{ ways | length }} as similarity from pairs
 -#}
 {% macro _er_near_the_best(ways, share_of_best) -%}
 {%- set nearest = [] -%}
-{%- for way in ways if way['top_k'] -%}
+{#- Embeddings find what says the same in other words: its words do not tell how near it is. -#}
+{%- for way in ways if way['kind'] in ('tokens', 'qgrams') -%}
     {%- do nearest.append(distiller_udf._er_literal(way['name'])) -%}
 {%- endfor -%}
 {#- How a candidate stands among those that a record has in a source: its place, and the similarity of the best. -#}

@@ -15,7 +15,7 @@ select
     source,
     id,
     {#- What a long value goes on to say after 2,000 characters finds fewer pairs, not more, and costs time. #}
-    [left(value, 2000) for value in list_value({{ texts }})] as texts
+    [case when {{ distiller_udf._er_is_filled('value') }} then left(value, 2000) end for value in list_value({{ texts }})] as texts
 from (select source, id, fingerprint, columns(* exclude (source, id, fingerprint))::varchar from {{ records }})
 {%- endmacro %}
 

@@ -45,7 +45,7 @@ from numbered
     [
         name
         for name in [
-            {%- for other in ways | sort(attribute='name') %}
+            {%- for other in ways | sort(attribute='name', case_sensitive=true) %}
             case when l.{{ other['key'] }} = r.{{ other['key'] }} then {{ distiller_udf._er_literal(other['name']) }} end{{ ',' if not loop.last }}
             {%- endfor %}
         ]
@@ -68,7 +68,7 @@ inner join keyed as r on l.{{ way['key'] }} = r.{{ way['key'] }} and l.n < r.n a
 
 {#- SQL: the scored pairs in the shortlists of a relation in the form of er_neighbours_by_tokens, each once. -#}
 {% macro _er_listed(neighbours) -%}
-select least(n, other_n) as left_n, greatest(n, other_n) as right_n, any_value(score) as score
+select least(n, other_n) as left_n, greatest(n, other_n) as right_n, max(score) as score
 from (select n, unnest(shortlist, recursive := true) from {{ neighbours }}) as listed (n, other_n, shared, score)
 group by least(n, other_n), greatest(n, other_n)
 {%- endmacro %}

@@ -10,10 +10,16 @@
 
     A key is the column of er_blocking_records that holds the expression's value.
 -#}
-{% macro _er_ways(blocking, rules=none, top_k=6, mode='mutual', max_block=100) %}
+{% macro _er_ways(blocking, rules=none, top_k=6, mode='mutual', max_block=100, rules_are_known=true) %}
     {% set rules = distiller_udf._er_rules(rules) %}
     {% set given = [blocking] if blocking is string or blocking is mapping else blocking | list %}
-    {% do distiller_udf._er_check_rules_are_used(given, rules) %}
+    {% if rules_are_known %}
+        {% do distiller_udf._er_check_rules_are_used(given, rules) %}
+    {% endif %}
+    {% set kinds = [] %}
+    {% for way in given %}
+        {% do kinds.extend(way | list if way is mapping else [way]) %}
+    {% endfor %}
     {% set defaults = {
         'tokens': {'top_k': top_k, 'mode': mode},
         'qgrams': {'top_k': top_k, 'mode': mode},
@@ -25,11 +31,11 @@
     {% set ways = [] %}
     {% for way in given %}
         {% if way == 'auto' %}
-            {% for kind in ['tokens', 'qgrams'] if kind not in given %}
+            {% for kind in ['tokens', 'qgrams'] if kind not in kinds %}
                 {% do ways.append(distiller_udf._er_way(kind, defaults)) %}
             {% endfor %}
         {% elif way != 'rules' %}
-            {% do ways.append(distiller_udf._er_way(way, defaults)) %}
+            {% do ways.append(distiller_udf._er_way(way, defaults, ['auto', 'rules'])) %}
         {% endif %}
     {% endfor %}
     {% for rule in rules %}
@@ -47,7 +53,7 @@
 
 
 {#- One way, checked: a word, {kind: options}, {equal: expression}, or {all: [ways]} with or without a name. -#}
-{% macro _er_way(given, defaults) %}
+{% macro _er_way(given, defaults, words=[]) %}
     {% set kinds = (defaults | list) + ['all'] %}
     {% set example = ' Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)} or {all: [qgrams, {equal: town}]}.' %}
     {% if given is string %}
@@ -61,7 +67,7 @@
         {% do distiller_udf._er_raise('er_blocking has ' ~ (given | tojson) ~ ', which is no way of blocking.' ~ example) %}
     {% endif %}
     {% if kind not in kinds %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ (kind | tojson) ~ distiller_udf._er_allowed(kind, ['auto', 'rules'] + kinds)) %}
+        {% do distiller_udf._er_raise('er_blocking has ' ~ (kind | tojson) ~ distiller_udf._er_allowed(kind, words + kinds)) %}
     {% endif %}
     {% if kind == 'all' %}
         {% do return(distiller_udf._er_intersection(options, defaults)) %}
@@ -79,6 +85,11 @@
     {% endfor %}
     {% if 'expression' in way and way['expression'] is none %}
         {% do distiller_udf._er_raise('er_blocking has ' ~ kind ~ ' without an expression.' ~ example) %}
+    {% endif %}
+    {% if kind == 'minhash' and way['bands'] * way['rows'] > 1000 %}
+        {% do distiller_udf._er_raise(
+            'er_blocking has minhash with ' ~ way['bands'] ~ ' bands of ' ~ way['rows'] ~ ' rows; together these are 1000 at most.'
+        ) %}
     {% endif %}
     {% if 'expression' in way and 'name' not in options %}
         {% do way.update({'name': way['expression']}) %}
@@ -206,7 +217,5 @@
             'er_blocking is ' ~ (value | tojson) ~ '. Allowed: auto, or a list of ways of blocking, such as [tokens, {qgrams: {top_k: 10}}].'
         ) %}
     {% endif %}
-    {#- Whether there are rules to use is checked where they are known. -#}
-    {% set uses_rules = value == 'rules' or (value is not string and value is not mapping and 'rules' in value) %}
-    {% do distiller_udf._er_ways(value, ['any'] if uses_rules else none) %}
+    {% do distiller_udf._er_ways(value, rules_are_known=false) %}
 {% endmacro %}

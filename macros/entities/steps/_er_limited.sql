@@ -39,7 +39,10 @@ where kind = 'label'
 {%- endmacro %}
 
 
-{#- SQL: the order of matches from the best to the worst. -#}
+{#-
+    SQL: the order of matches from the best to the worst. Equals go by a hash of their records: in the order of the records
+    a long chain of equal matches would be joined one by one, a round each.
+-#}
 {% macro _er_best_edges_first() -%}
-is_must desc, coalesce(choice_probability, probability) desc nulls last, probability desc nulls last, least(a, b), greatest(a, b)
+is_must desc, coalesce(choice_probability, probability) desc nulls last, probability desc nulls last, tie, least(a, b), greatest(a, b)
 {%- endmacro %}
