@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from distiller_udf.encoding.nearest import shortlists
 from distiller_udf.encoding.record_vectors import RecordEncoder
+from distiller_udf.pipeline.constraint import task
+from distiller_udf.pipeline.relations import staged
 from distiller_udf.records import Records
 from distiller_udf.sql import quoted
 
@@ -23,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 KEPT = ("source", "id", "fingerprint")
 ROWS_AT_ONCE = 2_048
-ARRIVING, STAGED = "er_vector_rows", "er_vectors_staged"
 
 
 def embed(
@@ -61,7 +62,7 @@ def embed(
         encoder = RecordEncoder(place, local_only=settings["local_only"])
     rows = _encoded(encoder, reader, schema, columns, made_with, total)
     kind = records.types[records.columns.index("id")]
-    return _staged(session, pa.RecordBatchReader.from_batches(schema, rows), f"* replace (cast(id as {kind}) as id)")
+    return staged(session, pa.RecordBatchReader.from_batches(schema, rows), f"* replace (cast(id as {kind}) as id)")
 
 
 def nearest(
@@ -80,13 +81,11 @@ def nearest(
     vectors = _matrix(found["vector"])
     numbers, sources = (found[name].to_numpy() for name in ("n", "source_rank"))
     length = _top_k(settings["blocking"], settings["blocking_top_k"]) + 2
-    lists = shortlists(vectors, numbers, sources, _task(settings), length, settings["blocking_index"])
+    lists = shortlists(vectors, numbers, sources, task(settings), length, settings["blocking_index"])
     rows = pa.table({"n": pa.array(numbers, pa.uint32()), "shortlist": lists})
-    listed = _staged(session, rows, "*")
+    listed = staged(session, rows)
     every = numbered.set_alias("n").join(listed.set_alias("l"), "n", how="left")
-    return every.select(
-        "n, source, id, 0::ubigint as signature, coalesce(shortlist, []) as shortlist, 'embeddings' as settings"
-    )
+    return every.select("n, source, id, coalesce(shortlist, []) as shortlist")
 
 
 def _encoded(
@@ -111,18 +110,6 @@ def _encoded(
         yield pa.RecordBatch.from_arrays(parts, schema=schema)
 
 
-def _staged(
-    session: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader, select: str
-) -> duckdb.DuckDBPyRelation:
-    """Arrow rows in a temporary table, so that the stream they come from ends here."""
-    session.register(ARRIVING, rows)
-    try:
-        session.execute(f"create or replace temp table {STAGED} as select {select} from {ARRIVING}")  # noqa: S608
-    finally:
-        session.unregister(ARRIVING)
-    return session.table(STAGED)
-
-
 def _matrix(vectors: pa.ChunkedArray) -> np.ndarray:
     flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return np.ascontiguousarray(flat.reshape(len(vectors), -1 if len(vectors) else 0), dtype=np.float32)
@@ -137,9 +124,3 @@ def _top_k(way: Any, default: int) -> int:
         own = int(options.get("top_k", default)) if "embeddings" in way else 0
         return max(own, _top_k(way.get("all") or [], default))
     return default if way == "embeddings" else 0
-
-
-def _task(settings: Mapping[str, Any]) -> str:
-    if settings["task"] != "auto":
-        return str(settings["task"])
-    return "link" if len(settings["sources"]) > 1 else "dedupe"

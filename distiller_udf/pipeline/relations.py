@@ -27,13 +27,18 @@ def with_id_type(
 ) -> duckdb.DuckDBPyRelation:
     """Arrow rows as a relation, with their ids in the type that `left_id` has in `pairs`; Arrow may not know it (UUID,
     HUGEINT).
-
-    They are staged in a temporary table, so that the stream they come from ends here.
     """
     kind = pairs.types[pairs.columns.index("left_id")]
     options = f"STRUCT(source VARCHAR, id {kind}, record VARCHAR)[]"
     casts = {"left_id": kind, "right_id": kind, "options": options}
-    columns = ", ".join(f"cast({c} as {casts[c]}) as {c}" if c in casts else c for c in rows.schema.names)
+    columns = (f"cast({c} as {casts[c]}) as {c}" if c in casts else c for c in rows.schema.names)
+    return staged(session, rows, ", ".join(columns))
+
+
+def staged(
+    session: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader, columns: str = "*"
+) -> duckdb.DuckDBPyRelation:
+    """Arrow rows in a temporary table, so that the stream they come from ends here; `columns` is a SELECT list."""
     session.register(ARROW_ROWS, rows)
     try:
         session.execute(f"create or replace temp table {STAGED_ROWS} as select {columns} from {ARROW_ROWS}")  # noqa: S608
