@@ -313,7 +313,7 @@ def test_the_weakest_link_of_the_largest_entities(compiled: Compiled) -> None:
     with duckdb.connect() as connection:
         _load(connection, [*left, *right, *pair, ("c", 2)], {**matches, pair: 0.7})
         connection.execute(
-            "create table former_entities as select *, null as entity_id, null::timestamp as first_seen from records"
+            "create table former_entities as select *, null::varchar as entity_id, null::timestamp as first_seen from records"
         )
         connection.execute("set variable now = timestamp '2020-01-01'")
         compiled.run(connection, "entities")

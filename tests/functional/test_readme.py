@@ -19,13 +19,14 @@ from distiller_udf.udf import Functions
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SQL = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
 ELSEWHERE = ("make ", "pip install ")
 """Commands that set up an environment; `make -n` and the demo below stand for them."""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 def commands() -> list[str]:
@@ -96,7 +97,9 @@ def test_the_demo_reaches_what_it_promises(demo: Path) -> None:
 
 
 def test_python_blocks_run(demo: Path) -> None:
-    assert "rec-" in run([sys.executable, "-c", "\n".join(blocks("python"))], demo)
+    code = [*blocks("python"), *blocks("python", SQL), *(f'connection.sql("""{q}""")' for q in blocks("sql", SQL))]
+    assert len(code) == 3
+    assert "rec-" in run([sys.executable, "-c", "\n".join(code)], demo)
 
 
 def test_commands_run_in_the_order_given(project: Path) -> None:
@@ -126,6 +129,7 @@ def test_every_sql_function_is_listed() -> None:
     for name in vars(Functions):
         if name.startswith("er_"):
             assert f"`{name}(" in README, name
+            assert f"`{name}(" in SQL, name
 
 
 def test_listed_variables_exist() -> None:
