@@ -18,11 +18,11 @@ MATCHES = """
         -- a third are pairs, a third trees of nine by chance, the rest one chain and one cloud
         select 0 as part, 2 * i as a, 2 * i + 1 as b from range($edges // 3) as t(i)
         union all
-        select 1, 9 * i + j, 9 * i + hash(i, j) % j from range($edges // 24) as t(i) cross join range(1, 9) as u(j)
+        select 1, 9 * i + j, 9 * i + hash(9 * i + j) % j from range($edges // 24) as t(i) cross join range(1, 9) as u(j)
         union all
         select 2, i, i + 1 from range($edges // 6) as t(i)
         union all
-        select 3, hash(i, 1) % ($edges // 6), hash(i, 2) % ($edges // 6) from range($edges // 6) as t(i)
+        select 3, hash(2 * i) % ($edges // 6), hash(2 * i + 1) % ($edges // 6) from range($edges // 6) as t(i)
     )
     select distinct
         'r' as left_source, part * $edges + least(a, b) as left_id,

@@ -23,7 +23,7 @@ order by entity_size desc, entity_id
 limit {{ entity_count }}
 
 -- er_step: numbered
-select row_number() over (order by entities.entity_id, entities.source, entities.id) as n, 1 as source_rank, entities.*
+select row_number() over (order by entities.entity_id, entities.source, entities.id) as n, entities.*
 from {{ entities }} as entities
 semi join largest using (entity_id)
 
@@ -41,15 +41,14 @@ inner join numbered as l on matches.left_source = l.source and matches.left_id =
 inner join numbered as r on matches.right_source = r.source and matches.right_id = r.id and l.entity_id = r.entity_id
 
 -- er_step: tree
-select a, b, priority
-from ({{ distiller_udf._er_agglomerated('numbered', 'edges', 'numbered') | indent }})
-where kind = 'taken'
+select a, b, priority, entity_id
+from edges
+semi join ({{ distiller_udf._er_spanning_tree('edges') | indent }}) as taken using (priority)
 
 -- er_step: weakest
 select edges.*
-from tree
-inner join edges using (priority)
-qualify row_number() over (partition by entity_id order by priority desc) = 1
+from edges
+semi join (select max(priority) as priority from tree group by entity_id) as last using (priority)
 
 -- er_step: rest
 select a, b from tree anti join weakest using (priority)

@@ -96,11 +96,13 @@ decided as (
     select * from allowed
 ),
 {%- else -%}
+{#- Equals go by a hash: in the order of the ids a long chain of them would be decided one by one, a round each. #}
 ranked as (
     select
         *,
         row_number() over (
             order by coalesce(choice_probability, probability) desc, probability desc,
+                hash(left_source, left_id, right_source, right_id),
                 {{ distiller_udf._er_source_rank('left_source', sources) }}, left_id,
                 {{ distiller_udf._er_source_rank('right_source', sources) }}, right_id
         ) as priority

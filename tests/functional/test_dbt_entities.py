@@ -17,6 +17,9 @@ Record = tuple[str, int]
 Link = tuple[Record, Record]
 SOURCES = ["a", "b", "c"]
 START = datetime(2020, 1, 1)
+FORMER_OF_NONE = (
+    "create table former_entities as select *, null::varchar as entity_id, null::timestamp as first_seen from records"
+)
 
 
 def _entities(matches: str, records: str, apart: bool = False, **arguments: object) -> str:
@@ -32,6 +35,7 @@ MODELS = {
     "small": _entities("matches", "records", task="dedupe", max_size=3),
     "unlinked": _entities("matches", "records", task="dedupe", apart=True),
     "report": in_steps("{{ distiller_udf.er_entity_report('entities', matches='matches', entity_count=3) }}"),
+    "report_of_all": in_steps("{{ distiller_udf.er_entity_report('entities', matches='matches') }}"),
 }
 
 
@@ -312,9 +316,7 @@ def test_the_weakest_link_of_the_largest_entities(compiled: Compiled) -> None:
     pair = (("c", 0), ("c", 1))
     with duckdb.connect() as connection:
         _load(connection, [*left, *right, *pair, ("c", 2)], {**matches, pair: 0.7})
-        connection.execute(
-            "create table former_entities as select *, null::varchar as entity_id, null::timestamp as first_seen from records"
-        )
+        connection.execute(FORMER_OF_NONE)
         connection.execute("set variable now = timestamp '2020-01-01'")
         compiled.run(connection, "entities")
         compiled.run(connection, "report")
@@ -326,6 +328,72 @@ def test_the_weakest_link_of_the_largest_entities(compiled: Compiled) -> None:
         ("a:0", 7, 9, 0.6, "a", 3, "b", 0, 4, 3, False),
         ("c:0", 2, 1, 0.7, "c", 0, "c", 1, 1, 1, False),
     ]
+
+
+def _weakest(records: set[Record], matches: Mapping[Link, float]) -> set[tuple[int, float, frozenset[int]]]:
+    """Each entity's size, the last match that one pass from the best to the worst needs, and its halves' sizes."""
+    cluster = {record: {record} for record in records}
+    last: dict[int, tuple[float, frozenset[int]]] = {}
+    for one, two in sorted(matches, key=matches.__getitem__, reverse=True):
+        left, right = cluster[one], cluster[two]
+        if left is not right:
+            together = left | right
+            cluster |= dict.fromkeys(together, together)
+            last[id(together)] = (matches[one, two], frozenset((len(left), len(right))))
+    entities = {id(members): members for members in cluster.values() if len(members) > 1}
+    return {(len(members), *last[key]) for key, members in entities.items()}
+
+
+def test_weakest_links_are_those_of_one_pass(compiled: Compiled) -> None:
+    rng = random.Random(11)
+    largest = 0
+    for _ in range(60):
+        there = [(source, number) for source in SOURCES for number in range(8)]
+        links = sorted({tuple(sorted(rng.sample(there, 2))) for _ in range(rng.randrange(1, 40))})
+        chances = rng.sample(range(1, 1000), len(links))
+        matches: dict[Link, float] = {link: p / 1000 for link, p in zip(links, chances, strict=True)}  # type: ignore[misc]
+        expected = _weakest(set(there), matches)
+        with duckdb.connect() as connection:
+            _load(connection, there, matches)
+            connection.execute(FORMER_OF_NONE)
+            connection.execute("set variable now = timestamp '2020-01-01'")
+            compiled.run(connection, "entities")
+            compiled.run(connection, "report_of_all")
+            rows = connection.execute(
+                "select entity_size, weakest_probability, left_size, right_size from report_of_all"
+            ).fetchall()
+        assert {(size, p, frozenset((left, right))) for size, p, left, right in rows} == expected
+        largest = max(largest, *(size for size, _, _ in expected))
+    assert largest >= 10
+
+
+@pytest.mark.parametrize(
+    ("shape", "matches"),
+    [
+        ("star", "select 0 as i, k as j from range(1, 30000) as t(k)"),
+        ("chain", "select k as i, k + 1 as j from range(29999) as t(k)"),
+        ("cloud", "select hash(2 * k) % 30000 as i, hash(2 * k + 1) % 30000 as j from range(90000) as t(k)"),
+    ],
+)
+def test_a_giant_entity_is_reported_in_few_rounds(compiled: Compiled, shape: str, matches: str) -> None:
+    """With probabilities that all differ, a giant grows by one record at a time from the best match to the worst."""
+    with duckdb.connect() as connection:
+        _load(connection, [], {})
+        connection.execute("insert into records select 'a', unnest(range(30000))")
+        connection.execute(
+            "insert into matches select distinct 'a', least(i, j), 'a', greatest(i, j), "
+            f"hash(i + j) % 1000000 / 1e6, 0.9, 'student' from ({matches}) where i != j"
+        )
+        connection.execute("create table entities as select *, 'a:0' as entity_id, 30000 as entity_size from records")
+        connection.execute("set memory_limit = '400MB'")
+        compiled.run(connection, "report")
+        ((size, count, left, right),) = connection.execute(
+            "select entity_size, matches, left_size, right_size from report"
+        ).fetchall()
+    assert size == 30000
+    assert count >= 29_999
+    assert left >= 1
+    assert right >= 1
 
 
 def test_ids_and_log_through_dbt(tmp_path: Path) -> None:

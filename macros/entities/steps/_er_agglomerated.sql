@@ -1,11 +1,11 @@
 {#-
     SQL: clusters of records, made by taking edges (a, b, is_must, priority; the best has the smallest priority) from
     the best to the worst, each unless it would break a limit: two records of a source, more records than max_size, or
-    both records of a pair that is to stay apart. A row of kind `label` for every member: record a is in cluster b; one
-    of kind `taken` for every edge that joined two clusters, with its own ends.
+    both records of a pair that is to stay apart. A row for every member, n, with its cluster.
 
     A round takes at once every edge that is the best of both its clusters, for nothing that is taken later changes what
     such an edge may do: the result is that of one pass over the sorted edges (Kruskal's algorithm, with edges refused).
+    A cluster may grow by one record a round, so there are as many rounds as the largest one has records at most.
     Must-links break the first two limits.
 -#}
 {% macro _er_agglomerated(members, edges, numbered, apart=none, one_of_each=false, max_size=none) -%}
@@ -18,17 +18,17 @@
 {%- endif -%}
 with recursive
 
-{#- An edge is between two clusters, a and b, and remembers its own ends. #}
+{#- An edge is between two clusters, a and b; a label says that record a is in cluster b. #}
 rounds as (
-    select 0 as round, 'edge' as kind, a, b, is_must, priority, a as own_a, b as own_b from {{ edges }}
+    select 0 as round, false as is_label, a, b, is_must, priority from {{ edges }}
     union all
-    select 0, 'label', n, n, null, null, null, null from {{ members }}
+    select 0, true, n, n, null, null from {{ members }}
     union all
     select * from (
         with
 
         labels as materialized (
-            select round, a as n, b as cluster from rounds where kind = 'label'
+            select round, a as n, b as cluster from rounds where is_label
         ),
 
         clusters as materialized (
@@ -56,7 +56,7 @@ rounds as (
             anti join clusters_apart
                 on least(rounds.a, rounds.b) = clusters_apart.a and greatest(rounds.a, rounds.b) = clusters_apart.b
             {% endif -%}
-            where rounds.kind = 'edge' and (rounds.is_must or ({{ fits | join(' and ') or 'true' }}))
+            where not rounds.is_label and (rounds.is_must or ({{ fits | join(' and ') or 'true' }}))
         ),
 
         best as materialized (
@@ -78,13 +78,11 @@ rounds as (
 
         select
             open_edges.round + 1 as round,
-            'edge' as kind,
+            false as is_label,
             coalesce(l.joins, open_edges.a) as a,
             coalesce(r.joins, open_edges.b) as b,
             open_edges.is_must,
-            open_edges.priority,
-            open_edges.own_a,
-            open_edges.own_b
+            open_edges.priority
         from open_edges
         left join joined as l on open_edges.a = l.cluster
         left join joined as r on open_edges.b = r.cluster
@@ -92,19 +90,14 @@ rounds as (
 
         union all
 
-        select round + 1, 'taken', own_a, own_b, is_must, priority, null, null
-        from taken
-
-        union all
-
-        select labels.round + 1, 'label', labels.n, coalesce(joined.joins, labels.cluster), null, null, null, null
+        select labels.round + 1, true, labels.n, coalesce(joined.joins, labels.cluster), null, null
         from labels
         left join joined using (cluster)
         where exists (select 1 from open_edges)
     )
 )
 
-select kind, a, b, priority
+select a as n, b as cluster
 from rounds
-where kind = 'taken' or (kind = 'label' and round = (select max(round) from rounds where kind = 'label'))
+where is_label and round = (select max(round) from rounds where is_label)
 {%- endmacro %}

@@ -26,7 +26,7 @@ rounds as (
             select
                 round + 1 as round,
                 a,
-                cast(least(min({{ distiller_udf._er_drawn('b') }}), {{ distiller_udf._er_drawn('a') }}) % 4294967296 as uinteger) as b
+                cast(least(min({{ distiller_udf._er_placed('b') }}), {{ distiller_udf._er_placed('a') }}) % 4294967296 as uinteger) as b
             from (select round, a, b from open_edges union all select round, b, a from open_edges)
             group by round, a
         )
@@ -63,8 +63,3 @@ from followed
 where round = 1
 {%- endmacro %}
 
-
-{#- SQL: a number with its place in the order of a round in front of it, in one integer: the least of them costs no sort. -#}
-{% macro _er_drawn(number) -%}
-hash({{ number }}, round) // 4294967296 * 4294967296 + {{ number }}
-{%- endmacro %}

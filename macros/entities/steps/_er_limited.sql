@@ -33,9 +33,7 @@ from {{ edges }}
 where a in (from strained_records)
 
 -- er_step: limited
-select a as n, b as cluster
-from ({{ distiller_udf._er_agglomerated('strained_records', 'strained_edges', numbered, apart, one_of_each, max_size) | indent }})
-where kind = 'label'
+{{ distiller_udf._er_agglomerated('strained_records', 'strained_edges', numbered, apart, one_of_each, max_size) }}
 {%- endmacro %}
 
 
