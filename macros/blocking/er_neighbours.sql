@@ -20,7 +20,7 @@
 {#- More than the top k, for the ranking by keys is a rough one. -#}
 {%- set length = top_k + 2 if top_k else 0 -%}
 {#- All that a shortlist depends on besides the signatures; another number at its start makes all of them anew. -#}
-{%- set settings = tojson([1, task, length, distiller_udf._er_source_names(sources)]) -%}
+{%- set settings = tojson([2, task, length, distiller_udf._er_source_names(sources)]) -%}
 -- er_view: numbered
 select n, source_rank, source, id from {{ blocking_records }}
 

@@ -58,9 +58,9 @@ def _models(task: str) -> dict[str, str]:
 LIMITS = {
     "greatest(3, 12 - ceil(log2(greatest(count(*), 1)) / 2))": "1",
     "2 * count(*) >= pow(4, (select common_level from size))": "count(*) > 3",
-    "min(packed, 128)": "min(packed, 3)",
-    "rare_terms > 128": "rare_terms > 3",
-    "rare_terms <= 128": "rare_terms <= 3",
+    "min(packed, 128)": "min(packed, 4)",
+    "count(*) filter (is_rare) > 128": "count(*) filter (is_rare) > 4",
+    "greatest(8192, pow(4, (select common_level from size) + 2))": "10",
     "min(packed, 10)": "min(packed, 4)",
 }
 WORDS = ("ada", "alan", "grace", "edsger", "barbara", "john", "kay", "lin", "mary", "niklaus", "tony", "vint")

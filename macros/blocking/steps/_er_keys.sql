@@ -4,10 +4,12 @@
 
     Keys are a record's rare terms, and its common terms two by two, as far as the two together are rare. A first name
     and a town are in thousands of records each, but in few together. A term is rare that fewer than 64 records have, more
-    where there are so few records that it costs little: 4,096 up to 4,096 records; a pair of terms that half as many have.
-    A record has 128 rare terms at most and the pairs of ten common ones, the rarest first, so the work grows with the
-    number of records, however the data are skewed. A record whose terms are all common, and common together, finds no
-    neighbours.
+    where there are fewer records: 4,096 up to 4,096 records; a pair of terms that half as many have.
+
+    Keys cost work: a record meets all that have them. It has the pairs of ten common terms and 128 rare terms at most,
+    the rarest first, as long as these meet no more than 8,192 records together, or 65,536 where there are few records.
+    So the work grows with the number of records, however the data are skewed. A record whose terms are all common, and
+    common together, finds no neighbours.
 
     A record's signature is the same in two runs where it has the same terms with the same weights, and the same of its
     pairs of common terms are too common to be a key. Then what it shares with any other such record is the same too.
@@ -16,18 +18,21 @@
 {#- Level, term and weight in one integer, whose order is the level's: so the rarest are found without a sort. -#}
 {%- set term_unit = 2 ** 25 -%}
 {%- set level_unit = 2 ** 57 -%}
+{%- set most_terms = 128 -%}
+{%- set most_met = 'greatest(8192, pow(4, ' ~ common_level ~ ' + 2))' -%}
 -- er_view: packed
 select
     n,
-    is_shared,
     level >= {{ common_level }} as is_common,
+    is_shared and level < {{ common_level }} as is_rare,
+    pow(4, level + 1) as met,
     level * {{ level_unit }}::ubigint + term * {{ term_unit }}::ubigint + cast(weight * {{ 2 ** 24 }} as ubigint) as packed
 from {{ weights }}
 
 -- er_step: summed
 select
     n,
-    count(*) filter (is_shared and not is_common) as rare_terms,
+    count(*) filter (is_rare) > {{ most_terms }} or sum(met) filter (is_rare) > {{ most_met }} as has_many,
     min(packed, 10) filter (is_common) as common,
     bit_xor(hash(packed)) as signature
 from packed
@@ -35,17 +40,25 @@ group by n
 
 {#- Only where there are too many, the rarest are sought: room for 128 a record is much memory. #}
 -- er_step: rarest_of_many
-select n, min(packed, 128) as rare
-from packed
-semi join (from summed where rare_terms > 128) using (n)
-where is_shared and not is_common
+select n, list(packed order by packed) as rare
+from (
+    select n, packed, sum(pow(4, packed // {{ level_unit }} + 1)) over (partition by n order by packed) as met
+    from (
+        select n, unnest(min(packed, {{ most_terms }})) as packed
+        from packed
+        semi join (from summed where has_many) using (n)
+        where is_rare
+        group by n
+    )
+)
+where met <= {{ most_met }}
 group by n
 
 -- er_step: rare_terms
 select packed.n, packed.packed
 from packed
-semi join (from summed where rare_terms <= 128) using (n)
-where packed.is_shared and not packed.is_common
+anti join (from summed where has_many) using (n)
+where packed.is_rare
 union all
 select n, unnest(rare) from rarest_of_many
 
