@@ -1,6 +1,9 @@
 -- One row a way of blocking: what it was worth.
--- depends_on, to be behind the labels of a project that has teachers: {{ ref('er_matches') }}
 {% set er = distiller_udf._er_settings() %}
+{#- Where matches are known, no teacher is asked for this; without them it is behind the labels, if there are teachers. #}
+{% if not er['er_gold'] %}
+-- depends_on: {{ ref('er_matches') }}
+{% endif %}
 {{ config(materialized='table') }}
 
 {{ distiller_udf.er_blocking_report(

@@ -1,8 +1,9 @@
 {#-
     How many pairs each way of blocking will propose, from counts of records and of equal values; no pair is made.
 
-    Exact for equal and identical, before one is found by several ways. For the nearest it is the bound that top k sets,
-    for sorted the one that the window sets, for minhash the pairs of all bands together, for all that of its smallest part.
+    Exact for equal and identical: before a pair that several ways find is one, and before a left record keeps its best
+    candidates only. For the nearest it is the bound that top k sets, for sorted the one that the window sets, for minhash
+    the pairs of all bands together, for all that of its smallest part.
 -#}
 {% macro er_blocking_estimate(
     records, blocking_records, sources, terms={}, task='auto', blocking='auto', rules=[], top_k=6, mode='mutual', max_block=100

@@ -2,6 +2,7 @@
     What each way of blocking was worth: its pairs, those that no other way proposes, and how many of the matches that
     are known it finds, and it alone; first a row for all ways together, named `all`. Known are the pairs of gold, or
     else the labels' matches: these are candidates already, so they compare the ways and say nothing of what all miss.
+    Where every pair was a question of its own, all that are more likely than not are matches, not the chosen one alone.
 -#}
 {% macro er_blocking_report(candidates, estimate, records, sources, gold=none, labels=none) %}
     {{ return(adapter.dispatch('er_blocking_report', 'distiller_udf')(candidates, estimate, records, sources, gold, labels)) }}
@@ -25,7 +26,15 @@ known as (
     {% if gold is not none -%}
     {{ distiller_udf._er_links(gold, records, sources, 'er_gold') | indent }}
     {%- elif labels is not none -%}
-    select distinct {{ key }} from {{ labels }} where right_id is not null
+    select {{ key }} from {{ labels }} where right_id is not null
+    union
+    select left_source, left_id, option.source, option.id
+    from (
+        select left_source, left_id, unnest(options) as option, unnest(probabilities) as probability
+        from {{ labels }}
+        where ask = 'match' and choice > 0
+    )
+    where probability > 0.5
     {%- else -%}
     select {{ key }} from candidates where false
     {%- endif %}

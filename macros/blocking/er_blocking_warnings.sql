@@ -2,6 +2,10 @@
     What in the records keeps blocking from being of use: columns that are empty or say the same everywhere, words that
     nearly all records have, many records with one text, values that too many records share. Nothing is said of fewer
     than 100 records.
+
+    A column with one value is of use where few records have it: a VAT number that two of them share is the best evidence
+    there is. It is of none where a tenth of all records have the value, so that it says little, and more than max_block
+    do, so that nothing is looked up by it; or where nearly all do, however large max_block is.
 -#}
 {% macro er_blocking_warnings(records, blocking_records, tokens, estimate, columns=none, max_block=100) %}
     {{ return(adapter.dispatch('er_blocking_warnings', 'distiller_udf')(
@@ -17,6 +21,7 @@
 
 {% macro duckdb__er_blocking_warnings(records, blocking_records, tokens, estimate, columns, max_block) %}
 {%- set nearly_all = 0.9 -%}
+{%- set named_words = 5 -%}
 with
 
 records as (
@@ -40,6 +45,23 @@ filled as (
     group by column_name
 ),
 
+constant as (
+    select column_name, filled, lowest as value, filled >= {{ nearly_all }} * records as is_in_nearly_all
+    from filled
+    cross join size
+    where lowest = highest and filled > 0.1 * records and filled > least({{ max_block }}, {{ nearly_all }} * records)
+),
+
+constant_texts as (
+    select 0 as n, list(value) as texts
+    from constant
+    where is_in_nearly_all
+),
+
+constant_words as (
+    select unnest(words) as word from ({{ distiller_udf._er_words('constant_texts') | indent }})
+),
+
 common_terms as (
     select term, count(*) as records, any_value(n) as n
     from {{ tokens }}
@@ -55,18 +77,40 @@ common_texts as (
     inner join ({{ distiller_udf._er_texts('records', columns) | indent }}) as texts using (source, id)
 ),
 
+{#- A column that holds one value in nearly all records is named; its words need not be. #}
 common_words as (
-    select distinct word, common_terms.records
+    select distinct words.word, common_terms.records
     from (select n, unnest(words) as word from ({{ distiller_udf._er_words('common_texts') | indent }})) as words
     inner join common_terms on words.n = common_terms.n and {{ distiller_udf._er_term('words.word') }} = common_terms.term
+    anti join constant_words on words.word = constant_words.word
 ),
 
+most_common_words as (
+    select
+        count(*) as words,
+        list(left(word, 60) order by records desc, word)[:{{ named_words }}] as named,
+        list(records order by records desc, word)[:{{ named_words }}] as named_records
+    from common_words
+),
+
+large as (
+    select
+        way,
+        kind,
+        skipped_pairs,
+        [block for block in largest_blocks if block.is_skipped] as blocks
+    from {{ estimate }}
+    where skipped_pairs > 0
+),
+
+{#- What is said of it, and what the records hold of which it is said. #}
 found as (
     select
         1 as place,
         'empty_column' as cause,
         column_name as subject,
-        format('the column {} is empty in every record; nothing can be found by it', column_name) as message
+        format('the column {} is empty in every record; nothing can be found by it', column_name) as said,
+        '' as held
     from filled
     where filled = 0
 
@@ -76,21 +120,28 @@ found as (
         2,
         'constant_column',
         column_name,
-        format('the column {} has one value in all {} records that have any; nothing can be found by it', column_name, filled)
-    from filled
-    where filled > 1 and lowest = highest
+        format('the column {} has one value in all {} records that have any; it tells none of them apart', column_name, filled),
+        ''
+    from constant
 
     union all
 
     select
         3,
         'common_word',
-        word,
-        format('{} of {} records have the word {}; it tells them apart no better than none', records, (select records from size), word)
-    from common_words
-    where not exists (
-        select 1 from filled where filled > 1 and lowest = highest and contains(lower(strip_accents(lowest)), common_words.word)
-    )
+        array_to_string(named, ', '),
+        format(
+            'nearly all of {} records have {} in common, which tells none of them apart',
+            (select records from size),
+            case when words = 1 then '1 word' else words || ' words' end
+        ),
+        format(
+            ': {}{}',
+            array_to_string([format('{} ({} records)', word, named_records[position]) for word, position in named], ', '),
+            case when words > {{ named_words }} then format(' and {} more', words - {{ named_words }}) else '' end
+        )
+    from most_common_words
+    where words > 0
 
     union all
 
@@ -99,9 +150,10 @@ found as (
         'identical_records',
         block.value,
         format(
-            '{} records have {}; each becomes a candidate of one of its twins in every source, not of all',
-            block.records, block.value
-        )
+            '{} records have the same text; identical proposes {} pairs of them, and er_max_candidates may cut those',
+            block.records, block.pairs
+        ),
+        ': ' || block.value
     from (select unnest(largest_blocks) as block from {{ estimate }} where kind = 'identical')
     where block.records > {{ max_block }}
 
@@ -111,20 +163,24 @@ found as (
         5,
         'large_blocks',
         way,
+        case kind
+            when 'minhash' then format(
+                '{} passes over {} pairs of bands that more records share than its max_block, which other bands may propose',
+                way, skipped_pairs
+            )
+            when 'all' then format(
+                '{} may leave out up to {} pairs of values that more records share than a max_block of its ways', way, skipped_pairs
+            )
+            else format('{} leaves out {} pairs of values that more records share than its max_block', way, skipped_pairs)
+        end,
         format(
-            '{} leaves out {} pairs, which share what more records do than its max_block; the largest: {}',
-            way,
-            skipped_pairs,
-            array_to_string([
-                format('{} ({} records)', coalesce(left(block.value, 60), ''), block.records)
-                for block in largest_blocks if block.is_skipped
-            ], ', ')
+            ': {}',
+            array_to_string([format('{} ({} records)', left(block.value, 60), block.records) for block in blocks], ', ')
         )
-    from {{ estimate }}
-    where skipped_pairs > 0
+    from large
 )
 
-select cause, subject, message
+select cause, subject, said || held as message, said as message_without_values
 from found
 where (select records from size) >= 100
 order by place, subject
@@ -134,7 +190,8 @@ order by place, subject
 {#- Log every warning in a relation in the form of er_blocking_warnings; a post-hook. -#}
 {% macro _er_log_warnings(relation) %}
     {% if execute %}
-        {% for row in run_query('select message from ' ~ relation) %}
+        {% set message = 'message' if distiller_udf._er_logs_values() else 'message_without_values' %}
+        {% for row in run_query('select ' ~ message ~ ' from ' ~ relation) %}
             {% do exceptions.warn('distiller_udf: blocking: ' ~ row[0] ~ '.') %}
         {% endfor %}
     {% endif %}

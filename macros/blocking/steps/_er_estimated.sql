@@ -1,31 +1,33 @@
 {#- SQL: one row of what a way will propose: pairs, skipped_pairs (in blocks that are too large), largest_blocks. -#}
 {% macro _er_estimated(way, task) -%}
 {%- set kind = way['kind'] -%}
+{%- set no_blocks = 'cast([] as struct(value varchar, records bigint, pairs bigint, is_skipped boolean)[])' -%}
 {%- if kind == 'equal' -%}
     {{ distiller_udf._er_blocks_estimated(
-        'select n, source_rank, ' ~ way['key'] ~ ' as value from numbered where ' ~ way['key'] ~ ' is not null',
-        'cast((' ~ way['expression'] ~ ') as varchar)', task, way['max_block']
+        distiller_udf._er_equal_blocks(
+            'select n, source_rank, ' ~ way['key'] ~ ' as value from numbered where ' ~ way['key'] ~ ' is not null', task
+        ),
+        'cast((' ~ way['expression'] ~ ') as varchar)', way['max_block']
     ) }}
 {%- elif kind == 'minhash' -%}
     {{ distiller_udf._er_blocks_estimated(
-        'select n, source_rank, band as value from ('
-        ~ distiller_udf._er_minhash_bands(way['terms'], 'numbered', way['bands'], way['rows']) ~ ')',
-        "'terms like those of ' || source || ':' || cast(id as varchar)", task, way['max_block']
+        distiller_udf._er_equal_blocks(
+            'select n, source_rank, band as value from ('
+            ~ distiller_udf._er_minhash_bands(way['terms'], 'numbered', way['bands'], way['rows']) ~ ')', task
+        ),
+        "'terms like those of ' || source || ':' || cast(id as varchar)", way['max_block']
     ) }}
 {%- elif kind == 'identical' -%}
-    {{ distiller_udf._er_identical_estimated(task) }}
+    {{ distiller_udf._er_blocks_estimated(
+        distiller_udf._er_identical_blocks(task), "'the text of ' || source || ':' || cast(id as varchar)"
+    ) }}
 {%- elif kind == 'all' -%}
-    select
-        min(parts.pairs) as pairs,
-        arg_min(parts.skipped_pairs, parts.pairs) as skipped_pairs,
-        arg_min(parts.largest_blocks, parts.pairs) as largest_blocks
-    from (
-        {% for part in way['ways'] -%}
-        {{ 'union all ' if not loop.first }}({{ distiller_udf._er_estimated(part, task) | indent(8) }})
-        {% endfor %}
-    ) as parts
+    {{ distiller_udf._er_all_estimated(way, task) }}
 {%- elif kind == 'sorted' -%}
-    select least(sum(pairs), {{ way['window'] - 1 }} * (select count({{ way['key'] }}) from numbered)) as pairs, 0 as skipped_pairs, null as largest_blocks
+    select
+        least(sum(pairs), {{ way['window'] - 1 }} * (select count({{ way['key'] }}) from numbered)) as pairs,
+        0 as skipped_pairs,
+        {{ no_blocks }} as largest_blocks
     from meetings
 {%- else -%}
     {%- set within = {'mutual': 'l_records / 2', 'union': 'l_records', 'left': 'l_records', 'right': 'l_records'}[way['mode']] -%}
@@ -35,33 +37,58 @@
     select
         sum(least(pairs, {{ way['top_k'] }} * case when is_within then {{ within }} else {{ between }} end)) as pairs,
         0 as skipped_pairs,
-        null as largest_blocks
+        {{ no_blocks }} as largest_blocks
     from meetings
 {%- endif -%}
 {%- endmacro %}
 
 
-{#- SQL: the same of blocks, given a SELECT of n, source_rank and value, one row a record, and how to name its value. -#}
-{% macro _er_blocks_estimated(members, name, task, max_block) -%}
-{%- set all_pairs = 'sum(records) * (sum(records) - 1) // 2' -%}
-{%- set within = 'sum(records * (records - 1)) // 2' -%}
-with counted as (
-    select value, source_rank, count(*) as records, min(n) as first_n
-    from ({{ members | indent }})
-    group by value, source_rank
+{#-
+    SQL: the same of an intersection. Its smallest part bounds its pairs. A pair that it loses to a block that is too large
+    is one that a part leaves out and every other one proposes or leaves out as well: that bounds the skipped ones.
+-#}
+{% macro _er_all_estimated(way, task) -%}
+with parts as materialized (
+    {% for part in way['ways'] -%}
+    {{ 'union all ' if not loop.first }}select {{ loop.index }} as place, * from ({{ distiller_udf._er_estimated(part, task) | indent }})
+    {% endfor %}
 ),
 
-blocks as (
-    select
-        min(first_n) as first_n,
-        sum(records) as records,
-        {{ {'link': all_pairs ~ ' - ' ~ within, 'dedupe': within, 'link_and_dedupe': all_pairs}[task] }} as pairs
-    from counted
-    group by value
+told as (
+    select place, unnest(largest_blocks) as block, generate_subscripts(largest_blocks, 1) as position
+    from parts
 ),
 
 largest as (
-    select * from blocks where pairs > 0 order by pairs desc, first_n limit 5
+    select *
+    from told
+    where block.is_skipped or place = (select place from parts order by pairs, place limit 1)
+    qualify row_number() over (partition by block.is_skipped order by block.pairs desc, place, position) <= 5
+)
+
+select
+    min(pairs) as pairs,
+    least(sum(skipped_pairs), min(pairs + skipped_pairs)) as skipped_pairs,
+    (select list(block order by block.pairs desc, place, position) from largest) as largest_blocks
+from parts
+{%- endmacro %}
+
+
+{#-
+    SQL: the same of blocks, given a SELECT of their first_n, records and pairs, and how the first record names a block.
+    A block of more records than max_block is left out.
+-#}
+{% macro _er_blocks_estimated(blocks, name, max_block=none) -%}
+with blocks as materialized (
+    select *, {{ 'records > ' ~ max_block if max_block is not none else 'false' }} as is_skipped
+    from ({{ blocks | indent }})
+    where pairs > 0
+),
+
+largest as (
+    (select * from blocks where not is_skipped order by pairs desc, first_n limit 5)
+    union all
+    (select * from blocks where is_skipped order by pairs desc, first_n limit 5)
 ),
 
 named as (
@@ -72,15 +99,15 @@ named as (
 )
 
 select
-    coalesce(sum(pairs) filter (records <= {{ max_block }}), 0) as pairs,
-    coalesce(sum(pairs) filter (records > {{ max_block }}), 0) as skipped_pairs,
+    coalesce(sum(pairs) filter (not is_skipped), 0) as pairs,
+    coalesce(sum(pairs) filter (is_skipped), 0) as skipped_pairs,
     (
         select list(
             {
                 'value': name,
                 'records': cast(records as bigint),
                 'pairs': cast(pairs as bigint),
-                'is_skipped': records > {{ max_block }}
+                'is_skipped': is_skipped
             }
             order by pairs desc, first_n
         )
@@ -90,28 +117,44 @@ from blocks
 {%- endmacro %}
 
 
-{#- SQL: the same of records with the very same text. -#}
-{% macro _er_identical_estimated(task) -%}
+{#- SQL: blocks of records with the same value, given a SELECT of n, source_rank and value, one row a record and value. -#}
+{% macro _er_equal_blocks(members, task) -%}
+{%- set all_pairs = 'sum(records) * (sum(records) - 1) // 2' -%}
+{%- set within = 'sum(records * (records - 1)) // 2' -%}
+select
+    min(first_n) as first_n,
+    sum(records) as records,
+    {{ {'link': all_pairs ~ ' - ' ~ within, 'dedupe': within, 'link_and_dedupe': all_pairs}[task] }} as pairs
+from (
+    select value, source_rank, count(*) as records, min(n) as first_n
+    from ({{ members | indent(8) }})
+    group by value, source_rank
+)
+group by value
+{%- endmacro %}
+
+
+{#- SQL: blocks of records with the very same text, of all sources together; their pairs are those of _er_identical. -#}
+{% macro _er_identical_blocks(task) -%}
 with counted as (
-    select text, source_rank, count(*) as records, any_value(source) as source, min(id) as id
+    select text, source_rank, count(*) as records, min(n) as first_n
     from numbered
     where text is not null
     group by text, source_rank
+),
+
+paired as (
+    select
+        l.text,
+        sum(case when l.source_rank = r.source_rank then l.records - 1 else greatest(l.records, r.records) end) as pairs
+    from counted as l
+    inner join counted as r on l.text = r.text and l.source_rank <= r.source_rank and {{ distiller_udf._er_may_meet(task) }}
+    where l.source_rank != r.source_rank or l.records > 1
+    group by l.text
 )
 
-select
-    sum(case when l.source_rank = r.source_rank then l.records - 1 else greatest(l.records, r.records) end) as pairs,
-    0 as skipped_pairs,
-    max_by(
-        {
-            'value': concat('the text of ', l.source, ':', l.id),
-            'records': cast(l.records as bigint),
-            'pairs': cast(case when l.source_rank = r.source_rank then l.records - 1 else greatest(l.records, r.records) end as bigint),
-            'is_skipped': false
-        },
-        (l.records, l.id), 5
-    ) as largest_blocks
-from counted as l
-inner join counted as r on l.text = r.text and l.source_rank <= r.source_rank and {{ distiller_udf._er_may_meet(task) }}
-where l.source_rank != r.source_rank or l.records > 1
+select min(counted.first_n) as first_n, sum(counted.records) as records, any_value(paired.pairs) as pairs
+from counted
+inner join paired using (text)
+group by text
 {%- endmacro %}
