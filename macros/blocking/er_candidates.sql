@@ -29,6 +29,9 @@
 {%- set task = distiller_udf._er_task(task, sources) -%}
 {%- set ways = distiller_udf._er_ways(blocking, rules, top_k, mode, max_block) -%}
 {%- set nearest = distiller_udf._er_leaves(ways) | selectattr('top_k', 'defined') | map(attribute='kind') | unique | list -%}
+{%- set read = distiller_udf._er_terms_of(ways, similarity) -%}
+{%- do distiller_udf._er_check_given('terms', terms, read) -%}
+{%- do distiller_udf._er_check_given('neighbours', neighbours, nearest) -%}
 {%- set only_equal = (ways | rejectattr('kind', 'equalto', 'equal') | list | length) == 0 -%}
 -- er_view: numbered
 select * from {{ blocking_records }}
@@ -38,12 +41,8 @@ select * from {{ blocking_records }}
 select * from {{ relation }}
 
 {% endfor -%}
+{{ distiller_udf._er_strangers(neighbours, nearest, read) }}
 {% for kind in nearest -%}
--- er_step: strangers_by_{{ kind }}
-select error('er_candidates: er_neighbours_by_{{ kind }} was made of other records; run `dbt run --select er_blocking_records+`')
-from (select n, source, id from {{ neighbours[kind] }}) as known
-anti join numbered on known.n = numbered.n and known.source = numbered.source and known.id = numbered.id
-
 -- er_step: near_by_{{ kind }}
 {{ distiller_udf._er_listed(neighbours[kind]) }}
 

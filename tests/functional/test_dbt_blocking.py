@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -44,6 +45,12 @@ RECORDS = {
         union all
         select 'a', 100 + i, repeat(chr(cast(945 + i as integer)), 9), 'k' || i from range(12) as others(i)
     """,
+    "namesakes": """
+        select * from (values
+            ('a', 1, 'Ada Lovelace', 'London'), ('a', 2, 'Grace Hopper', 'New York'),
+            ('b', 1, 'Ada Lovelace', 'Ashley'), ('b', 2, 'Grace Hopper', 'New York')
+        ) as t(source, id, name, town)
+    """,
     "nothing": "select 'a' as source, 1 as id, 'x' as name where false",
     "single": "select 'a' as source, 1 as id, 'only one' as name",
     "all_null": "select unnest(['a', 'b']) as source, 1 as id, null::varchar as name, null::integer as age",
@@ -59,6 +66,7 @@ RECORDS = {
 WRAPPED = "select *, md5(source || id) as fingerprint from ({records})"
 
 
+ONE_WORD = {"terms": "tokens", "bands": 1, "rows": 1}
 TOWN = {"name": "town", "expression": 'lower("to""wn")'}
 
 CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -75,10 +83,8 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "by_bigrams": ("people", {"blocking": "qgrams", "qgram_size": 2}),
     "one_each": ("people", {"top_k": 1, "mode": "left", "max_candidates": 1}),
     "by_minhash": ("people", {"blocking": {"minhash": {"bands": 20, "rows": 3}}}),
-    "by_words_hashed": (
-        "people",
-        {"blocking": {"minhash": {"terms": "tokens", "bands": 1, "rows": 1, "max_block": 2}}},
-    ),
+    "by_words_hashed": ("people", {"blocking": {"minhash": {**ONE_WORD, "max_block": 2}}}),
+    "by_words_hashed_of_three": ("people", {"blocking": {"minhash": {**ONE_WORD, "max_block": 3}}}),
     "in_order": ("people", {"blocking": {"sorted": {"expression": "lower(name)", "window": 2, "name": "next"}}}),
     "in_wider_order": ("people", {"blocking": {"sorted": {"expression": "lower(name)", "window": 4}}}),
     "in_order_within": ("people", {"blocking": {"sorted": {"expression": "name", "window": 2}}, "task": "dedupe"}),
@@ -88,6 +94,11 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     "near_or_both": (
         "people",
         {"blocking": ["tokens", {"all": [{"equal": "born"}, {"sorted": "name"}], "name": "both"}], "max_block": 50},
+    ),
+    "namesakes_in_town": ("namesakes", {"blocking": {"all": ["qgrams", {"equal": "town"}]}, "columns": ["name"]}),
+    "namesakes_anywhere": (
+        "namesakes",
+        {"blocking": ["tokens", {"all": ["qgrams", {"equal": "town"}]}], "columns": ["name"]},
     ),
     "twins_and_others": ("near_twins", {"columns": ["name"], "share_of_best": 0}),
     "twins_alone": ("near_twins", {"columns": ["name"]}),
@@ -158,7 +169,25 @@ def test_minhash_finds_what_shares_most_terms(blocked: Project) -> None:
     assert {("a", 1, "b", 1), ("a", 2, "b", 2)} <= _pairs(blocked, "by_minhash")
     assert ("a", 1, "b", 2) not in _pairs(blocked, "by_minhash")
     assert blocked.query("select distinct blocked_by from by_minhash") == [(["minhash"],)]
-    assert _pairs(blocked, "by_words_hashed") <= {("a", 1, "b", 1), ("a", 2, "b", 2), ("a", 3, "b", 3)}
+
+
+@pytest.mark.parametrize(("table", "most"), [("by_words_hashed", 2), ("by_words_hashed_of_three", 3)])
+def test_one_hash_of_words_meets_by_the_lowest_and_skips_what_many_share(
+    blocked: Project, table: str, most: int
+) -> None:
+    """The same words have the same lowest hash; 1906, in three records, may be the lowest of them."""
+    rows = blocked.query(
+        "select source, id, min(hash(term)) from people_tokens inner join people_numbered using (n) group by all"
+    )
+    records = Counter(lowest for _, _, lowest in rows)
+    expected = {
+        (source, number, other_source, other_number)
+        for source, number, lowest in rows
+        for other_source, other_number, other_lowest in rows
+        if source < other_source and lowest == other_lowest and records[lowest] <= most
+    }
+    assert ("a", 1, "b", 1) in expected
+    assert _pairs(blocked, table) == expected
 
 
 def test_sorted_neighbourhood(blocked: Project) -> None:
@@ -180,6 +209,16 @@ def test_all_is_what_every_part_proposes(blocked: Project) -> None:
     assert blocked.query("select distinct blocked_by from near_and_born") == [(["qgrams and born"],)]
     assert {("a", 1, "b", 1), ("a", 2, "b", 2)} <= _pairs(blocked, "near_or_both")
     assert ("both",) in blocked.query("select unnest(blocked_by) from near_or_both")
+
+
+def test_the_same_text_is_no_way_of_its_own_within_an_intersection(blocked: Project) -> None:
+    """Records with one name and two towns are what `all: [qgrams, {equal: town}]` is there to keep apart."""
+    assert _pairs(blocked, "namesakes_in_town") == {("a", 2, "b", 2)}
+    assert blocked.query("select blocked_by from namesakes_in_town") == [(["qgrams and town"],)]
+    # Beside neighbours that stand by themselves it is one.
+    assert {("a", 1, "b", 1), ("a", 2, "b", 2)} == _pairs(blocked, "namesakes_anywhere")
+    ((by,),) = blocked.query("select blocked_by from namesakes_anywhere where left_id = 1")
+    assert by == ["identical", "tokens"]
 
 
 def test_rules_join_the_automatic_ways(blocked: Project) -> None:

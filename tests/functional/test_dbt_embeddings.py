@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -41,6 +42,52 @@ def project(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: str) -> Proj
     made = stubbed_project(tmp_path_factory.mktemp("embeddings"), models={"a": A, "b": B}, variables=variables)
     made.run("run", "--select", "+er_candidates")
     return made
+
+
+NAMED = {"expression": "name", "name": "embeddings"}
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return stubbed_project(
+        tmp_path_factory.mktemp("listed"), models={"a": A, "b": B}, variables={"er_sources": SOURCES}
+    )
+
+
+@pytest.mark.parametrize(
+    "blocking",
+    [
+        "embeddings",
+        {"embeddings": {"top_k": 3}},
+        [{"equal": "note || '\\'"}, {"all": ["qgrams", {"all": [{"equal": "name"}, "embeddings"]}], "name": "both"}],
+    ],
+)
+def test_a_way_by_embeddings_needs_their_models(listed: Project, blocking: Any) -> None:
+    names = listed.run("ls", variables={"er_blocking": blocking})
+    assert {"distiller_udf.er_embeddings", "distiller_udf.er_neighbours_by_embeddings"} <= set(names)
+
+
+def test_what_only_speaks_of_embeddings_needs_no_models(listed: Project) -> None:
+    blocking = [
+        "tokens",
+        {"equal": "note = 'embeddings'"},
+        {"equal": 'note = "embeddings"'},
+        {"equal": {"expression": "embeddings", "name": "of them"}},
+        {"all": ["tokens", {"sorted": NAMED}], "name": "no embeddings"},
+    ]
+    names = listed.run("ls", variables={"er_blocking": blocking})
+    assert "distiller_udf.er_candidates" in names
+    assert not [name for name in names if "embeddings" in name]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"er_blocking_rules": [NAMED]}, {"er_blocking": {"all": ["tokens", "qgrams"], "name": "embeddings"}}],
+)
+def test_a_way_of_another_kind_is_not_named_embeddings(listed: Project, variables: dict[str, Any]) -> None:
+    message = listed.error("ls", variables=variables)
+    assert "er_blocking has the name embeddings for a way of the kind" in message
+    assert "give it another name, for tokens, qgrams, embeddings, minhash, equal, sorted, identical and all" in message
 
 
 def _cosines(project: Project) -> np.ndarray:

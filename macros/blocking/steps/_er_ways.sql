@@ -6,9 +6,10 @@
     equal                        expression, max_block, key
     sorted                       expression, window, key
     all                          ways: the pairs that every one of them proposes
-    identical                    the same text; comes with tokens, qgrams and embeddings
+    identical                    the same text; comes with tokens, qgrams and embeddings that stand by themselves
 
-    A key is the column of er_blocking_records that holds the expression's value.
+    A key is the column of er_blocking_records that holds the expression's value. Within an intersection the same text is no
+    way: it would propose what the other parts keep apart.
 -#}
 {% macro _er_ways(blocking, rules=none, top_k=6, mode='mutual', max_block=100, rules_are_known=true) %}
     {% set rules = distiller_udf._er_rules(rules) %}
@@ -20,14 +21,7 @@
     {% for way in given %}
         {% do kinds.extend(way | list if way is mapping else [way]) %}
     {% endfor %}
-    {% set defaults = {
-        'tokens': {'top_k': top_k, 'mode': mode},
-        'qgrams': {'top_k': top_k, 'mode': mode},
-        'embeddings': {'top_k': top_k, 'mode': mode},
-        'minhash': {'terms': 'qgrams', 'bands': 20, 'rows': 5, 'max_block': max_block},
-        'equal': {'expression': none, 'max_block': max_block},
-        'sorted': {'expression': none, 'window': 5},
-    } %}
+    {% set defaults = distiller_udf._er_way_defaults(top_k, mode, max_block) %}
     {% set ways = [] %}
     {% for way in given %}
         {% if way == 'auto' %}
@@ -41,100 +35,14 @@
     {% for rule in rules %}
         {% do ways.append(dict(defaults['equal'], kind='equal', **rule)) %}
     {% endfor %}
-    {% if distiller_udf._er_leaves(ways) | selectattr('kind', 'in', ['tokens', 'qgrams', 'embeddings']) | list %}
+    {% if ways | selectattr('kind', 'in', ['tokens', 'qgrams', 'embeddings']) | list %}
         {% do ways.append({'kind': 'identical', 'name': 'identical'}) %}
     {% endif %}
-    {% do distiller_udf._er_check_way_names(ways) %}
+    {% do distiller_udf._er_check_way_names(ways, kinds=(defaults | list) + ['identical', 'all']) %}
     {% for way in distiller_udf._er_leaves(ways) | selectattr('kind', 'in', ['equal', 'sorted']) %}
         {% do way.update({'key': 'key_' ~ loop.index}) %}
     {% endfor %}
     {% do return(ways) %}
-{% endmacro %}
-
-
-{#- One way, checked: a word, {kind: options}, {equal: expression}, or {all: [ways]} with or without a name. -#}
-{% macro _er_way(given, defaults, words=[]) %}
-    {% set kinds = (defaults | list) + ['all'] %}
-    {% set example = ' Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)} or {all: [qgrams, {equal: town}]}.' %}
-    {% if given is string %}
-        {% set kind, options = given, {} %}
-    {% elif given is mapping and given.get('all') is not none %}
-        {% set kind, options = 'all', given %}
-    {% elif given is mapping and (given | length) == 1 %}
-        {% set kind = given | first %}
-        {% set options = given[kind] if given[kind] is not none else {} %}
-    {% else %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ (given | tojson) ~ ', which is no way of blocking.' ~ example) %}
-    {% endif %}
-    {% if kind not in kinds %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ (kind | tojson) ~ distiller_udf._er_allowed(kind, words + kinds)) %}
-    {% endif %}
-    {% if kind == 'all' %}
-        {% do return(distiller_udf._er_intersection(options, defaults)) %}
-    {% endif %}
-    {% if options is string and defaults[kind].get('expression', '') is none %}
-        {% set options = {'expression': options} %}
-    {% endif %}
-    {% if options is not mapping %}
-        {% do distiller_udf._er_raise('er_blocking has the options ' ~ (options | tojson) ~ ' for ' ~ kind ~ '.' ~ example) %}
-    {% endif %}
-    {% set way = dict(defaults[kind], kind=kind, name=kind) %}
-    {% for name, value in options.items() %}
-        {% do distiller_udf._er_check_way_option(kind, name, value, defaults[kind]) %}
-        {% do way.update({name: value}) %}
-    {% endfor %}
-    {% if 'expression' in way and way['expression'] is none %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ kind ~ ' without an expression.' ~ example) %}
-    {% endif %}
-    {% if kind == 'minhash' and way['bands'] * way['rows'] > 1000 %}
-        {% do distiller_udf._er_raise(
-            'er_blocking has minhash with ' ~ way['bands'] ~ ' bands of ' ~ way['rows'] ~ ' rows; together these are 1000 at most.'
-        ) %}
-    {% endif %}
-    {% if 'expression' in way and 'name' not in options %}
-        {% do way.update({'name': way['expression']}) %}
-    {% endif %}
-    {% do return(way) %}
-{% endmacro %}
-
-
-{#- An intersection of ways, checked. -#}
-{% macro _er_intersection(given, defaults) %}
-    {% for name in given if name not in ['all', 'name'] %}
-        {% do distiller_udf._er_raise('er_blocking has all with the option ' ~ name ~ distiller_udf._er_allowed(name, ['name'])) %}
-    {% endfor %}
-    {% if given['all'] is string or given['all'] is mapping or given['all'] is not iterable or (given['all'] | list | length) < 2 %}
-        {% do distiller_udf._er_raise('er_blocking has all: ' ~ (given['all'] | tojson) ~ '; it needs a list of two ways or more.') %}
-    {% endif %}
-    {% set ways = [] %}
-    {% for way in given['all'] %}
-        {% do ways.append(distiller_udf._er_way(way, defaults)) %}
-    {% endfor %}
-    {% do return({'kind': 'all', 'name': given.get('name') or ways | map(attribute='name') | join(' and '), 'ways': ways}) %}
-{% endmacro %}
-
-
-{#- Raise unless a kind of way has the option and the option may have the value. -#}
-{% macro _er_check_way_option(kind, name, value, defaults) %}
-    {% set allowed = ['name'] + (defaults | list) %}
-    {% if name not in allowed %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ kind ~ ' with the option ' ~ name ~ distiller_udf._er_allowed(name, allowed)) %}
-    {% endif %}
-    {% set rule = {
-        'name': {'type': 'text'},
-        'expression': {'type': 'text'},
-        'top_k': {'type': 'integer', 'from': 1, 'to': 1000},
-        'mode': {'type': 'choice', 'allowed': ['mutual', 'union', 'left', 'right']},
-        'terms': {'type': 'choice', 'allowed': ['tokens', 'qgrams']},
-        'bands': {'type': 'integer', 'from': 1, 'to': 1000},
-        'rows': {'type': 'integer', 'from': 1, 'to': 100},
-        'max_block': {'type': 'integer', 'from': 2, 'to': 100000},
-        'window': {'type': 'integer', 'from': 2, 'to': 1000},
-    }[name] %}
-    {% if value is none %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ kind ~ ' with the option ' ~ name ~ ', which has no value.') %}
-    {% endif %}
-    {% do distiller_udf._er_check_value('er_blocking: the ' ~ name ~ ' of ' ~ kind, value, rule) %}
 {% endmacro %}
 
 
@@ -155,13 +63,22 @@
 {% endmacro %}
 
 
-{#- Raise where two ways have one name: blocked_by could not tell them apart. -#}
-{% macro _er_check_way_names(ways) %}
-    {% set names = ['all'] %}
+{#-
+    Raise where two ways have one name, for blocked_by could not tell them apart; or where one is named like another kind, for
+    whoever reads of embeddings should find embeddings. all is the name of all ways together, in er_blocking_report.
+-#}
+{% macro _er_check_way_names(ways, kinds) %}
+    {% set names = [] %}
     {% for way in ways %}
         {% if way['name'] in names %}
             {% do distiller_udf._er_raise(
-                'er_blocking has the name ' ~ way['name'] ~ ' twice; every way needs a name of its own, and identical and all are taken.'
+                'er_blocking has the name ' ~ way['name'] ~ ' twice; every way needs a name of its own.'
+            ) %}
+        {% endif %}
+        {% if way['name'] == 'all' or (way['name'] in kinds and way['name'] != way['kind']) %}
+            {% do distiller_udf._er_raise(
+                'er_blocking has the name ' ~ way['name'] ~ ' for a way of the kind ' ~ way['kind'] ~ '; give it another name, for '
+                ~ (kinds[:-1] | join(', ')) ~ ' and all are taken.'
             ) %}
         {% endif %}
         {% do names.append(way['name']) %}
@@ -183,39 +100,12 @@
 {% endmacro %}
 
 
-{#- The ways of the settings, without intersections: what these are made of instead. -#}
-{% macro _er_leaves_of(settings) %}
-    {% do return(distiller_udf._er_leaves(distiller_udf._er_ways(
-        settings['er_blocking'], settings['er_blocking_rules'], settings['er_blocking_top_k'], settings['er_blocking_mode'],
-        settings['er_blocking_max_block']
-    ))) %}
-{% endmacro %}
-
-
-{#- How many neighbours of a kind the settings ask for at most, 0 where they ask for none. -#}
-{% macro _er_wanted_neighbours(settings, kind) %}
-    {% set ways = distiller_udf._er_leaves_of(settings) %}
-    {% do return(([0] + (ways | selectattr('kind', 'equalto', kind) | map(attribute='top_k') | list)) | max) %}
-{% endmacro %}
-
-
-{#- Whether the settings need the records' tokens or q-grams: to find pairs, or to compare them. -#}
-{% macro _er_terms_are_needed(settings, terms) %}
-    {% set hashed = distiller_udf._er_leaves_of(settings) | selectattr('kind', 'equalto', 'minhash') | list %}
-    {% do return(
-        settings['er_blocking_similarity'] == 'text'
-        or distiller_udf._er_wanted_neighbours(settings, terms) > 0
-        or (hashed | selectattr('terms', 'equalto', terms) | list | length) > 0
-    ) %}
-{% endmacro %}
-
-
-{#- Raise unless the variable er_blocking is a way of blocking, or a list of them. -#}
-{% macro _er_check_blocking(value) %}
-    {% if value is not string and value is not mapping and (value is not sequence or (value | length) == 0) %}
-        {% do distiller_udf._er_raise(
-            'er_blocking is ' ~ (value | tojson) ~ '. Allowed: auto, or a list of ways of blocking, such as [tokens, {qgrams: {top_k: 10}}].'
-        ) %}
-    {% endif %}
-    {% do distiller_udf._er_ways(value, rules_are_known=false) %}
+{#- The terms that the pairs of ways are made of or compared by, besides neighbours: tokens, qgrams, both or none. -#}
+{% macro _er_terms_of(ways, similarity) %}
+    {% set hashed = distiller_udf._er_leaves(ways) | selectattr('kind', 'equalto', 'minhash') | map(attribute='terms') | list %}
+    {% set terms = [] %}
+    {% for kind in ['tokens', 'qgrams'] if similarity == 'text' or kind in hashed %}
+        {% do terms.append(kind) %}
+    {% endfor %}
+    {% do return(terms) %}
 {% endmacro %}
