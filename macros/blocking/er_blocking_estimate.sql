@@ -60,7 +60,7 @@ estimates as (
         {{ distiller_udf._er_literal(way['name']) }} as way,
         {{ distiller_udf._er_literal(way['kind']) }} as kind,
         *
-    from ({{ distiller_udf._er_estimated(way, task) | indent }})
+    from ({{ distiller_udf._er_estimated(way, task) }})
     {% endfor %}
 )
 

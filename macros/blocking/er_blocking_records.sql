@@ -20,7 +20,7 @@ records as (
 
 {% if ways | selectattr('kind', 'equalto', 'identical') | list -%}
 texts as (
-    {{ distiller_udf._er_texts('records', columns) | indent }}
+    {{ distiller_udf._er_texts('records', columns) }}
 ),
 
 {% endif -%}
@@ -35,7 +35,14 @@ keys as (
 )
 
 select
-    cast(row_number() over (order by {{ distiller_udf._er_source_rank('keys.source', sources) }}, keys.id) as uinteger) as n,
+    case
+        when count(*) over () = (select count(*) from records)
+            then cast(row_number() over (order by {{ distiller_udf._er_source_rank('keys.source', sources) }}, keys.id) as uinteger)
+        else error({{ distiller_udf._er_literal(
+            'er_blocking: an expression gives a record no value or several, as unnest does, where each record has one; of '
+            ~ (ways | selectattr('expression', 'defined') | map(attribute='expression') | join(', '))
+        ) }})
+    end as n,
     cast({{ distiller_udf._er_source_rank('keys.source', sources) }} as utinyint) as source_rank,
     keys.*,
     {%- if ways | selectattr('kind', 'equalto', 'identical') | list %}
@@ -50,6 +57,22 @@ inner join texts using (source, id)
 
 {#- SQL: what a way looks records up by: the value to sort by, or a hash of the value to be equal. A blank one is none. -#}
 {% macro _er_key(way) -%}
-{%- set value = 'cast((' ~ way['expression'] ~ ') as varchar)' -%}
-case when {{ distiller_udf._er_is_filled(value) }} then {{ value if way['kind'] == 'sorted' else 'hash(' ~ value ~ ')' }} end
+{%- set value = distiller_udf._er_value_text(way) -%}
+case
+    when {{ distiller_udf._er_is_filled(value) }}
+        then {{ distiller_udf._er_value(way) if way['kind'] == 'sorted' else 'hash(' ~ value ~ ')' }}
+end
+{%- endmacro %}
+
+
+{#- SQL: the value of a way's expression. The line break ends a comment that the expression may end with. -#}
+{% macro _er_value(way) -%}
+({{ way['expression'] }}
+)
+{%- endmacro %}
+
+
+{#- SQL: the same as a text. -#}
+{% macro _er_value_text(way) -%}
+cast({{ distiller_udf._er_value(way) }} as varchar)
 {%- endmacro %}

@@ -74,7 +74,7 @@ common_texts as (
     select common_terms.n, texts.texts
     from (select distinct n from common_terms) as common_terms
     inner join {{ blocking_records }} as numbered using (n)
-    inner join ({{ distiller_udf._er_texts('records', columns) | indent }}) as texts using (source, id)
+    inner join ({{ distiller_udf._er_texts('records', columns, most=2000) }}) as texts using (source, id)
 ),
 
 {#- A column that holds one value in nearly all records is named; its words need not be. #}

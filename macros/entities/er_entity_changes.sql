@@ -57,4 +57,8 @@ select
         else 'merged'
     end as change
 from moved
+{%- if flags.EMPTY %}
+{#- `dbt build --empty` sees no records; nothing has become of them. #}
+where false
+{%- endif %}
 {% endmacro %}

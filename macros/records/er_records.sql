@@ -66,7 +66,8 @@ problems as (
 select
     source,
     id,
-    md5(row(*columns(* exclude (source, id)))::varchar) as fingerprint,
+    {#- The names count too: values that change places make another record. #}
+    md5(struct_pack(*columns(* exclude (source, id)))::varchar) as fingerprint,
     * exclude (source, id)
 from united
 where not exists (select 1 from problems where problem is not null)

@@ -1,7 +1,7 @@
-{#- Raise for column names that a variable holds and that a relation lacks, as far as its columns are known. -#}
+{#- Raise for names that a variable holds and that are no columns of the records in a relation, as far as these are known. -#}
 {% macro _er_check_columns(variable, columns, relation) %}
     {% set there = adapter.get_columns_in_relation(relation) if execute and columns else [] %}
-    {% set names = there | map(attribute='name') | list %}
+    {% set names = there | map(attribute='name') | reject('in', ['source', 'id', 'fingerprint']) | list %}
     {% set known = names | map('lower') | list %}
     {% for column in columns or [] if names and (column | lower) not in known %}
         {% do distiller_udf._er_raise(

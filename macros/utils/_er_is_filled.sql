@@ -1,4 +1,5 @@
-{#- SQL: whether a text holds more than blanks; NULL does not. -#}
+{#- SQL: whether a text holds more than blanks, those of other scripts and none of any width included; NULL does not. -#}
 {% macro _er_is_filled(text) -%}
-coalesce(trim({{ text }}, ' ' || chr(9) || chr(10) || chr(13)) != '', false)
+{%- set blanks = [9, 10, 11, 12, 13, 32, 133, 160, 8199, 8203, 8239, 12288, 65279] -%}
+coalesce(trim({{ text }}, {% for blank in blanks %}chr({{ blank }}){{ ' || ' if not loop.last }}{% endfor %}) != '', false)
 {%- endmacro %}

@@ -13,11 +13,12 @@
             {% do types.setdefault(column['name'] | lower, []).append(column['type']) %}
         {% endfor %}
     {% endfor %}
+    {% set text_ids = distiller_udf._er_ids_are_text(types.get('id', [])) %}
     {% set lists = [] %}
     {% for columns in chosen %}
         {% set select_list = [] %}
         {% for column in columns %}
-            {% set mixed = distiller_udf._er_mixed_types(types.get(column['name'] | lower, [])) %}
+            {% set mixed = text_ids if loop.first else distiller_udf._er_mixed_types(types.get(column['name'] | lower, [])) %}
             {% set expression = 'cast(' ~ column['expression'] ~ ' as varchar)' if mixed else column['expression'] %}
             {% do select_list.append(
                 column['expression'] if column['name'] is none
@@ -27,6 +28,25 @@
         {% do lists.append(select_list) %}
     {% endfor %}
     {% do return(lists) %}
+{% endmacro %}
+
+
+{#-
+    True where ids are read as text: where their types differ, for only integers unite without a change, and where Python
+    knows the type by another name.
+-#}
+{% macro _er_ids_are_text(types) %}
+    {% set kinds = [] %}
+    {% for type in types %}
+        {% set type = type | upper %}
+        {% if type.endswith(']') or type.split('(')[0] in ['STRUCT', 'MAP', 'UNION'] %}
+            {% do distiller_udf._er_raise('er_sources has an id of the type ' ~ type ~ '; an id is one value, such as a number or a text.') %}
+        {% endif %}
+        {% do kinds.append('integer' if type in [
+            'TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT', 'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT', 'UHUGEINT'
+        ] else type.split('(')[0] if type.startswith('ENUM') else type) %}
+    {% endfor %}
+    {% do return((kinds | unique | list | length) > 1 or 'ENUM' in kinds or 'BIT' in kinds) %}
 {% endmacro %}
 
 

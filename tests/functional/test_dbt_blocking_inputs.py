@@ -189,3 +189,53 @@ def test_what_is_missing_is_named(calls: Project, options: dict[str, Any], expec
 def test_rules_by_the_share_of_ways_need_neither(calls: Project) -> None:
     options = {"blocking": {"equal": "town"}, "similarity": "ways"}
     calls.run("run-operation", "candidates", "--args", yaml.safe_dump({"options": options}))
+
+
+VALUES = """
+    select
+        i as id,
+        i as amount,
+        case when i % 2 = 0 then chr(160) || chr(12288) else 'code ' || i // 4 end as code,
+        ['x' || i, 'y' || i] as emails,
+        repeat('the same long text ', 200) || i as story
+    from range(40) as t(i)
+"""
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    variables = {"er_sources": [{"name": "values", "model": "values", "id": "id"}]}
+    return stubbed_project(tmp_path_factory.mktemp("values"), models={"values": VALUES}, variables=variables)
+
+
+def _pairs(project: Project, way: object, **variables: object) -> list[tuple[int, int]]:
+    project.run("run", "--select", "+er_candidates", variables={"er_blocking": way, **variables})
+    return project.query("select left_id, right_id from er_candidates order by all")  # type: ignore[return-value]
+
+
+def test_numbers_are_sorted_as_numbers(values: Project) -> None:
+    assert _pairs(values, {"sorted": {"expression": "amount", "window": 2}}) == [(i, i + 1) for i in range(39)]
+
+
+@pytest.mark.parametrize("expression", ["code", "code -- the code", "code\n-- the code\n"])
+def test_blanks_of_any_script_are_no_value_and_a_comment_is_one(values: Project, expression: str) -> None:
+    assert _pairs(values, {"equal": expression}) == [(i, i + 2) for i in range(1, 40, 4)]
+
+
+def test_the_same_text_is_the_same_to_its_end(values: Project) -> None:
+    _pairs(values, "tokens", er_blocking_columns=["story"])
+    ((found,),) = values.query("select count(*) from er_candidates where list_contains(blocked_by, 'identical')")
+    assert found == 0
+
+
+def test_an_expression_of_several_rows_is_refused_by_its_name(values: Project) -> None:
+    for way in ("unnest(emails)", "unnest(emails[:id % 3])"):
+        message = values.error("run", "--select", "+er_candidates", variables={"er_blocking": {"equal": way}})
+        assert "an expression gives a record no value or several" in message
+        assert way in message
+
+
+def test_ids_are_no_columns_to_compare(values: Project) -> None:
+    message = values.error("run", "--select", "+er_candidates", variables={"er_blocking_columns": ["id"]})
+    assert "er_blocking_columns has id, which is no column of er_records" in message
+    assert "fingerprint" not in message

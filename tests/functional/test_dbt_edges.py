@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from dbt_harness import Project, stubbed_project
 
@@ -41,5 +43,24 @@ def test_an_empty_table_one_row_and_no_candidates_at_all(made: Project, keep: st
 
 
 def test_an_empty_build_checks_the_sql_alone(made: Project) -> None:
+    """Entities keep their ids and their log says nothing new; of what is made anew each time nothing is left."""
+    made.run("build", variables={"keep": "true"})
+    kept = "select source, id, entity_id, first_seen from er_entities order by all"
+    logged = "select * from er_entity_changes order by all"
+    entities, log = made.query(kept), made.query(logged)
+    assert len(entities) == 4
     made.run("build", "--empty", variables={"keep": "true"})
-    assert made.query("select count(*) from er_entities") == [(0,)]
+    assert made.query("select count(*) from er_records") == [(0,)]
+    assert made.query(kept) == entities
+    assert made.query(logged) == log
+    made.run("build", variables={"keep": "true"})
+    assert made.query(kept) == entities
+    assert made.query(logged) == log
+
+
+def test_a_first_empty_build_leaves_empty_tables(tmp_path: Path) -> None:
+    people = {"people": TABLE}
+    sources = [{"name": "people", "model": "people", "id": "nr"}]
+    project = stubbed_project(tmp_path, models=people, variables={"er_sources": sources})
+    project.run("build", "--empty")
+    assert project.query("select count(*) from er_entities") == [(0,)]

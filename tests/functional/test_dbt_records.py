@@ -5,6 +5,12 @@ from __future__ import annotations
 import pytest
 from dbt_harness import Project, macro_project
 
+
+def _records(*models: str) -> str:
+    sources = [{"name": model, "model": model, "id": "nr"} for model in models]
+    return f"{{{{ distiller_udf.er_records(sources={sources}) }}}}"
+
+
 MODELS = {
     "people": "select 1 as nr, 'Ada' as name, date '1815-12-10' as born, 1.5 as score",
     "staff": "select 'x' as Nr, 'Ada' as NAME, '10 Dec 1815' as born, 2 as score, ['a', 'b'] as tags",
@@ -23,20 +29,43 @@ MODELS = {
         {'name': 's', 'source': ['raw', 'by_uuid'], 'id': 'nr'},
         {'name': 't', 'relation': 'main.people', 'id': 'nr', 'columns': {'name': "upper(name) || '''s'"}},
     ]) }}""",
+    "big": "select 9007199254740993 as nr, 'Ada' as name",
+    "floating": "select 0.5::double as nr, 'Ada' as name",
+    "small": "select 1::utinyint as nr, 'Ada' as name",
+    "enums": "select 'x'::enum('x', 'y') as nr, 'Ada' as name",
+    "bits": "select '101'::bit as nr, 'Ada' as name",
+    "lists": "select [1, 2] as nr, 'Ada' as name",
+    "ids_of_two_kinds": _records("big", "floating"),
+    "ids_of_two_widths": _records("big", "small"),
+    "enum_ids": _records("enums"),
+    "bit_ids": _records("bits"),
+    "named": """{{ distiller_udf.er_records(sources=[
+        {'name': 's', 'model': 'people', 'id': 'nr', 'columns': {'first': "'x'", 'last': "'y'"}},
+        {'name': 't', 'model': 'people', 'id': 'nr', 'columns': {'first': "'x'", 'last': "'y'"}},
+    ]) }}""",
+    "renamed": """{{ distiller_udf.er_records(sources=[
+        {'name': 's', 'model': 'people', 'id': 'nr', 'columns': {'last': "'x'", 'first': "'y'"}},
+    ]) }}""",
     "raw.yml": "sources: [{name: raw, schema: main, tables: [{name: by_uuid}]}]",
 }
 BROKEN = {
     name: f"{{{{ config(enabled=var('broken', false)) }}}} "
     f"{{{{ distiller_udf.er_records(sources=[{{'name': 's', 'model': '{model}', 'id': 'nr'}}]) }}}}"
-    for name, model in {"records_no_key": "no_key", "records_repeated": "repeated", "records_clash": "clash"}.items()
+    for name, model in {
+        "records_no_key": "no_key",
+        "records_repeated": "repeated",
+        "records_clash": "clash",
+        "records_lists": "lists",
+    }.items()
 }
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = macro_project(tmp_path_factory.mktemp("records"), models={**MODELS, **BROKEN})
-    project.run("run", "--select", "people", "staff", "by_uuid", "no_key", "repeated", "clash")
-    project.run("run", "--select", "united", "uuids", "from_ephemeral", "from_source")
+    tables = ("people", "staff", "by_uuid", "no_key", "repeated", "clash", "big", "floating", "small", "enums", "bits")
+    project.run("run", "--select", *tables, "lists")
+    project.run("run", "--exclude", *tables, "lists")
     return project
 
 
@@ -53,6 +82,19 @@ def test_ids_keep_the_type_that_all_sources_share(made: Project) -> None:
     assert dict(row[:2] for row in made.query("describe uuids"))["id"] == "UUID"
 
 
+def test_ids_that_would_change_become_text(made: Project) -> None:
+    assert made.query("select id from ids_of_two_kinds order by id") == [("0.5",), ("9007199254740993",)]
+    assert made.query("select id from ids_of_two_widths order by id") == [(1,), (9007199254740993,)]
+    for table, expected in {"enum_ids": "x", "bit_ids": "101"}.items():
+        assert made.query(f"select id, typeof(id) from {table}") == [(expected, "VARCHAR")]
+
+
+def test_a_fingerprint_tells_which_column_has_which_value(made: Project) -> None:
+    (same,) = made.query("select distinct fingerprint from named")
+    assert made.query("select first, last from renamed") == [("y", "x")]
+    assert made.query("select fingerprint from renamed") != [same]
+
+
 def test_ephemeral_models_sources_and_relations_are_read(made: Project) -> None:
     assert made.query("select id, name from from_ephemeral") == [(1, "Ada")]
     assert made.query("select source, name from from_source order by source") == [("s", "Ada"), ("t", "ADA's")]
@@ -62,6 +104,7 @@ def test_bad_keys_and_clashing_columns_stop_the_run(made: Project) -> None:
     message = made.error("run", "--select", *BROKEN, variables={"broken": True})
     assert "er_records: 2 row(s) of source s have no id; every row needs one" in message
     assert "er_records: 1 row(s) of source s repeat an id; ids must be unique within a source" in message
+    assert "er_sources has an id of the type INTEGER[]; an id is one value" in message
     assert "source s has two columns named original_id; name each column once." in message
     tables = {name for (name,) in made.query("select table_name from information_schema.tables")}
     assert tables.isdisjoint(BROKEN)

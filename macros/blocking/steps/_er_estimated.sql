@@ -7,7 +7,7 @@
         distiller_udf._er_equal_blocks(
             'select n, source_rank, ' ~ way['key'] ~ ' as value from numbered where ' ~ way['key'] ~ ' is not null', task
         ),
-        'cast((' ~ way['expression'] ~ ') as varchar)', way['max_block']
+        distiller_udf._er_value_text(way), way['max_block']
     ) }}
 {%- elif kind == 'minhash' -%}
     {{ distiller_udf._er_blocks_estimated(
@@ -50,7 +50,7 @@
 {% macro _er_all_estimated(way, task) -%}
 with parts as materialized (
     {% for part in way['ways'] -%}
-    {{ 'union all ' if not loop.first }}select {{ loop.index }} as place, * from ({{ distiller_udf._er_estimated(part, task) | indent }})
+    {{ 'union all ' if not loop.first }}select {{ loop.index }} as place, * from ({{ distiller_udf._er_estimated(part, task) }})
     {% endfor %}
 ),
 

@@ -7,7 +7,8 @@
     where there are fewer records: 4,096 up to 4,096 records; a pair of terms that half as many have.
 
     Keys cost work: a record meets all that have them. It has the pairs of ten common terms and 128 rare terms at most,
-    the rarest first, as long as these meet no more than 8,192 records together, or 65,536 where there are few records.
+    the rarest first, as long as these meet no more than 8,192 records together; 65,536 where there are 4,096 records or
+    fewer, 16,384 where there are up to four times as many.
     So the work grows with the number of records, however the data are skewed. A record whose terms are all common, and
     common together, finds no neighbours.
 

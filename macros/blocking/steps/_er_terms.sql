@@ -4,8 +4,8 @@ cast(hash({{ text }}) % 4294967296 as uinteger)
 {%- endmacro %}
 
 
-{#- SQL: the texts of each record, a list in the order of the columns. -#}
-{% macro _er_texts(records, columns) -%}
+{#- SQL: the texts of each record, a list in the order of the columns, each cut after so many characters. -#}
+{% macro _er_texts(records, columns, most=none) -%}
 {%- set texts = [] -%}
 {%- for column in columns or [] -%}
     {%- do texts.append(distiller_udf._er_quote(column)) -%}
@@ -14,8 +14,10 @@ cast(hash({{ text }}) % 4294967296 as uinteger)
 select
     source,
     id,
-    {#- What a long value goes on to say after 2,000 characters finds fewer pairs, not more, and costs time. #}
-    [case when {{ distiller_udf._er_is_filled('value') }} then left(value, 2000) end for value in list_value({{ texts }})] as texts
+    [
+        case when {{ distiller_udf._er_is_filled('value') }} then {{ 'left(value, ' ~ most ~ ')' if most is not none else 'value' }} end
+        for value in list_value({{ texts }})
+    ] as texts
 from (select source, id, fingerprint, columns(* exclude (source, id, fingerprint))::varchar from {{ records }})
 {%- endmacro %}
 
