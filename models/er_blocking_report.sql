@@ -1,4 +1,5 @@
 -- One row a way of blocking: what it was worth.
+-- depends_on, so that who looks at the report has seen the warnings: {{ ref('er_blocking_warnings') }}
 {% set er = distiller_udf._er_settings() %}
 {#- Where matches are known, no teacher is asked for this; without them it is behind the labels, if there are teachers. #}
 {% if not er['er_gold'] %}

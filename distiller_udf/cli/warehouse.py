@@ -25,12 +25,14 @@ def read_table(database: Path, schema: str, name: str) -> duckdb.DuckDBPyRelatio
     Raises RecordError when the file or the table is not there or another process holds the file.
     """
     if not database.exists():
-        raise RecordError(f"there is no database at {database}; run `dbt build` first, or give --database")
+        raise RecordError(
+            f"there is no database at {database}; run `dbt run --select +{name}` first, or give --database"
+        )
     try:
         connection = duckdb.connect(str(database), read_only=True)
         return connection.table(f"{quoted(schema)}.{quoted(name)}")
     except duckdb.CatalogException as error:
-        raise RecordError(f"{database} has no table {schema}.{name}; run `dbt build` first") from error
+        raise RecordError(f"{database} has no table {schema}.{name}; run `dbt run --select +{name}` first") from error
     except duckdb.Error as error:
         raise RecordError(f"{database} cannot be opened: {error}") from error
 

@@ -88,7 +88,7 @@ def _selected(project: Project, **variables: str) -> set[str]:
 
 def test_with_known_matches_the_report_is_there_before_a_teacher_is_asked(project: Project) -> None:
     blocking = {"records", "blocking_records", "tokens", "qgrams", "neighbours_by_tokens", "neighbours_by_qgrams"}
-    blocking |= {"blocking_estimate", "candidates", "blocking_report"}
+    blocking |= {"blocking_estimate", "candidates", "blocking_report", "blocking_warnings"}
     own = {"people_left", "people_right", "known"}
     assert _selected(project, er_gold="known") == {f"er_{name}" for name in blocking} | own
     (command,) = (

@@ -14,7 +14,7 @@
 {#- One way, checked: a word, {kind: options}, {equal: expression}, or {all: [ways]} with or without a name. -#}
 {% macro _er_way(given, defaults, words=[]) %}
     {% set kinds = (defaults | list) + ['all'] %}
-    {% set example = ' Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)} or {all: [qgrams, {equal: town}]}.' %}
+    {% set example = ' Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)}, {equal: {expression: lower(email), name: email}} or {all: [qgrams, {equal: town}]}.' %}
     {% if given is string %}
         {% set kind, options = given, {} %}
     {% elif given is mapping and given.get('all') is not none %}
