@@ -31,12 +31,14 @@ class RecordNumbers:
 class Scored:
     """What a student says of all candidate pairs: `pairs` has the numbers of both records, the left one's first.
 
-    `probability` is of the pair alone, `choice` has seen the left record's other candidates; NaN where unknown.
+    `probability` is of the pair alone, `choice` has seen the left record's other candidates; NaN where unknown. `ties`
+    are the places of the pairs in the order in which equals are taken, that of the hash in er_matches.
     """
 
     pairs: np.ndarray
     probability: np.ndarray
     choice: np.ndarray
+    ties: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ def matches(scored: Scored, records: RecordNumbers, info: StudentInfo, rules: Ru
     if threshold is None:
         threshold = info.threshold if rules.constraint == "none" else info.choice_threshold
     accepted = np.flatnonzero(decisive >= threshold)
-    left, right = scored.pairs[accepted].T
-    likeliest = accepted[np.lexsort((right, left, -scored.probability[accepted], -decisive[accepted]))]
+    likeliest = accepted[np.lexsort((scored.ties[accepted], -scored.probability[accepted], -decisive[accepted]))]
     pairs = scored.pairs[likeliest]
     pairs = _constrained(pairs[_allowed(pairs, records, rules)], records, rules.constraint)
     return np.unique(np.concatenate([pairs, rules.must]), axis=0)

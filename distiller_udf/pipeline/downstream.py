@@ -42,7 +42,15 @@ _RECORDS_OF_PAIRS = """
     group by all
 """
 _PAIRS = """
-    select l.n as left_number, r.source_number as right_source, r.n as right_number, left_record, right_record
+    select
+        l.n as left_number,
+        r.source_number as right_source,
+        r.n as right_number,
+        row_number() over (
+            order by hash(er_pairs.left_source, er_pairs.left_id, er_pairs.right_source, er_pairs.right_id), l.n, r.n
+        ) as tie,
+        left_record,
+        right_record
     from er_pairs
     inner join er_numbered as l on er_pairs.left_source = l.source and er_pairs.left_id = l.id
     inner join er_numbered as r on er_pairs.right_source = r.source and er_pairs.right_id = r.id
@@ -95,8 +103,8 @@ class Downstream:
             parts.append([_floats(batch[name]) for name in _SCORED])
             if advance:
                 advance(batch.num_rows)
-        left, right, probability, choice = map(np.concatenate, zip(*parts, strict=True)) if parts else np.zeros((4, 0))
-        return Scored(np.column_stack([left, right]).astype(np.int64), probability, choice)
+        left, right, *rest = map(np.concatenate, zip(*parts, strict=True)) if parts else np.zeros((len(_SCORED), 0))
+        return Scored(np.column_stack([left, right]).astype(np.int64), *rest)
 
     def decided(self, student: Student, advance: Callable[[int], None] | None = None) -> np.ndarray:
         """The matches of a student, as numbers of records. Raises StudentError."""
@@ -112,7 +120,7 @@ class Downstream:
         return entities(pairs, len(self.records))
 
 
-_SCORED = ("left_number", "right_number", "probability", "choice_probability")
+_SCORED = ("left_number", "right_number", "probability", "choice_probability", "tie")
 
 
 def _numbers(column: Any) -> np.ndarray:

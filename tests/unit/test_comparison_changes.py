@@ -66,7 +66,9 @@ RECORDS = RecordNumbers(np.asarray([0, 0, 0, 1, 1, 1]), np.arange(6), list("abcd
 
 def scored(*rows: tuple[int, int, float]) -> Scored:
     probabilities = np.asarray([p for *_, p in rows], dtype=float)
-    return Scored(np.asarray([pair for *pair, _ in rows]), probabilities, probabilities)
+    pairs = [(left, right) for left, right, _ in rows]
+    ties = np.asarray([sorted(pairs).index(pair) for pair in pairs])
+    return Scored(np.asarray(pairs), probabilities, probabilities, ties)
 
 
 PAIRS = scored((0, 3, 0.9), (0, 4, 0.8), (1, 3, 0.7), (1, 4, 0.6), (2, 5, 0.4), (2, 3, np.nan))
@@ -96,6 +98,6 @@ def test_equal_pairs_are_taken_in_the_order_of_their_records() -> None:
 
 
 def test_no_pairs_are_no_matches() -> None:
-    nothing = Scored(np.zeros((0, 2), dtype=np.int64), np.zeros(0), np.zeros(0))
+    nothing = Scored(np.zeros((0, 2), dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
     for constraint in ("none", "many_to_one", "one_to_one"):
         assert matches(nothing, RECORDS, ALONE, Rules(constraint)).shape == (0, 2)
