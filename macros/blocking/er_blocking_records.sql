@@ -24,7 +24,8 @@ texts as (
 ),
 
 {% endif -%}
-keys as (
+{#- Not materialized, for to count its rows no key need be computed. #}
+keys as not materialized (
     select
         source,
         id,
@@ -36,7 +37,7 @@ keys as (
 
 select
     case
-        when count(*) over () = (select count(*) from records)
+        when (select count(*) from keys) = (select count(*) from records)
             then cast(row_number() over (order by {{ distiller_udf._er_source_rank('keys.source', sources) }}, keys.id) as uinteger)
         else error({{ distiller_udf._er_literal(
             'er_blocking: an expression gives a record no value or several, as unnest does, where each record has one; of '
