@@ -11,10 +11,10 @@ def model(dbt, session):
     from distiller_udf.plugin import project_folder
     from distiller_udf.students.llm import serving_of
 
+    serving = serving_of(dbt.config.meta_get("er"), project_folder())
     return pipeline.score(
         session,
         pairs=dbt.ref("er_pairs"),
-        students=dbt.ref("er_student"),
+        student=pipeline.current_student(dbt.ref("er_student"), serving),
         scored=session.query(f"select * from {dbt.this}") if dbt.is_incremental else None,
-        serving=serving_of(dbt.config.meta_get("er"), project_folder()),
     )

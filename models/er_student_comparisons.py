@@ -3,7 +3,7 @@
 
 def model(dbt, session):
     dbt.config(materialized="table")
-    from distiller_udf import pipeline
     from distiller_udf.plugin import project_folder
+    from distiller_udf.training.schedule.comparison import student_comparisons
 
-    return pipeline.student_comparisons(settings=dbt.config.meta_get("er"), folder=project_folder())
+    return student_comparisons(settings=dbt.config.meta_get("er"), folder=project_folder())

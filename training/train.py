@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from distiller_udf.comparison.profile import Profile, profile
 from distiller_udf.errors import TrainingError, one_of
 from distiller_udf.similarity import filled_columns, match_columns
 from distiller_udf.students.base import StudentInfo
@@ -23,6 +22,7 @@ from .kinds import KINDS
 from .learned import Learned
 from .material import Material, Report, Trained, model_name
 from .pool import Pool
+from .schedule.profile import PairProfile
 from .settings import CommonSettings
 
 logger = logging.getLogger(__name__)
@@ -95,13 +95,13 @@ def _decided(trained: Trained, material: Material[CommonSettings]) -> Decisions:
     return replace(decisions, metrics=metrics)
 
 
-def _profile(trained: Trained, material: Material[CommonSettings]) -> Profile:
+def _profile(trained: Trained, material: Material[CommonSettings]) -> PairProfile:
     """What the candidates are like, so that it can be told when they have drifted away.
 
     Of labelled pairs alone the probabilities say nothing about all: how these were chosen shows in them.
     """
     log_odds = trained.log_odds if trained.judged is None else trained.log_odds[:0]
-    return profile(material.left, material.right, sigmoid(log_odds))
+    return PairProfile.of(material.left, material.right, sigmoid(log_odds))
 
 
 def _material(

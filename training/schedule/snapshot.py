@@ -1,0 +1,262 @@
+"""A project's tables, copied at one moment, so that dbt can build meanwhile; and what a student would make of them.
+
+What a student would decide is found by the project's own SQL, as dbt compiled it, on relations of the same names.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distiller_udf.dbt import Graph, Node
+from distiller_udf.errors import RecordError, SettingsError
+from distiller_udf.pipeline import choices, score
+from distiller_udf.pipeline.relations import PAIR_KEYS
+from distiller_udf.project import PACKAGE
+from distiller_udf.sql import literal, make_table, quoted
+from distiller_udf.students import Student
+
+from ..er_student import student_rows
+
+if TYPE_CHECKING:
+    import duckdb
+
+DECISIONS = ("er_pairs", "er_scores+,+er_matches", "er_scores+,+er_entities")
+"""What to compile in order to decide, as dbt selects it: a project's own models between these are among them."""
+
+COPIES = "er_copies"
+"""The catalog of all that was copied. The project's own, of the name that the warehouse gives it, has views of these."""
+
+VIEWS = ("er_pairs", "er_tuples")
+
+MADE_HERE = ("er_student", "er_selection")
+"""Models that are not copied: whoever asks writes them."""
+
+# Of files: the records are those of the pairs.
+_RECORDS = """
+    select source, id, any_value(md5(record::varchar)) as fingerprint
+    from (
+        select left_source as source, left_id as id, left_record as record from er_copies.main.er_pairs
+        union all
+        select right_source, right_id, right_record from er_copies.main.er_pairs
+    )
+    group by all
+"""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a student decides on all pairs: tables, named as SQL names them, in the shape of er_matches and er_entities.
+
+    `entities` is None where the project has no model er_entities.
+    """
+
+    matches: str
+    entities: str | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Tables in memory (on disk where they are large) by the names of their models.
+
+    `graph` has the models, and the SQL of those that were compiled. `given` are relations that stand for a model, named
+    as SQL names them. `decides` says whether there is all that a decision is made of.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    graph: Graph
+    given: Mapping[str, str] = field(default_factory=dict)
+    decides: bool = True
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.given or name in self.graph
+
+    def relation(self, name: str) -> str:
+        """How SQL names a model's relation."""
+        return self.given.get(name) or _named(self.graph.node(name))
+
+    def table(self, name: str) -> duckdb.DuckDBPyRelation:
+        """The rows of a model."""
+        return self.connection.sql(f"from {self.relation(name)}")
+
+    def write(self, name: str, select: str, **values: object) -> None:
+        """Make a model's table of other rows."""
+        self.connection.execute(f"create or replace table {self.relation(name)} as {select}", values or None)
+
+    def with_file(self, name: str, path: Path) -> Snapshot:
+        """The same with a Parquet file in the place of a model. Raises RecordError when it cannot be read."""
+        import duckdb
+
+        copy = quoted(COPIES, "main", name)
+        try:
+            self.connection.execute(f"create or replace table {copy} as from read_parquet(?)", [str(path)])
+        except duckdb.Error as error:
+            raise RecordError(f"{path} cannot be read as Parquet: {error}") from error
+        return replace(self, given={**self.given, name: copy})
+
+    def count(self, relation: str) -> int:
+        """How many rows a relation has, named as SQL names it."""
+        return int(self.connection.execute(f"select count(*) from {relation}").fetchall()[0][0])  # noqa: S608
+
+    def decided(
+        self, student: Student, folder: Path, role: str, advance: Callable[[int], None] | None = None
+    ) -> Decided:
+        """What a student, loaded from `folder`, would decide if it were the current one.
+
+        `role` tells the results of two students apart; `advance` is called with the number of pairs that were scored.
+        Raises StudentError, and SettingsError where the project decides by a Python model of its own.
+        """
+        self.connection.register("er_student_row", student_rows([(student.info, folder, True)]))
+        self.write("er_student", "from er_student_row")
+        matches, entities = (quoted(COPIES, "main", f"{what}_of_{role}") for what in ("er_matches", "er_entities"))
+        for node in _made(self.graph):
+            if node.name == "er_entities":  # it reads its former rows, so these stay where they are
+                make_table(self.connection, entities, str(node.sql))
+            else:
+                self._make(node, student, advance)
+        self.connection.execute(f"create or replace table {matches} as from {self.relation('er_matches')}")
+        return Decided(matches, entities if "er_entities" in self else None)
+
+    def _make(self, node: Node, student: Student, advance: Callable[[int], None] | None) -> None:
+        """Make one model's table, as dbt would with this student."""
+        if node.language == "sql":
+            make_table(self.connection, _named(node), str(node.sql))
+            return
+        if node.package != PACKAGE or node.name not in ("er_scores", "er_choices"):
+            raise SettingsError(f"{node.name} is a Python model of your own, which dbt alone can run: decide in SQL")
+        if node.name == "er_scores":
+            rows = score(self.connection, self.table("er_pairs"), student, advance=advance)
+        else:
+            inputs = (self.table(name) for name in ("er_scores", "er_records", "er_student"))
+            rows = choices(self.connection, *inputs, settings=node.meta["er"])
+        self.connection.execute(f"create or replace table {_named(node)} as {rows.sql_query()}")
+
+
+@contextmanager
+def of_warehouse(database: Path, graph: Graph, tables: Mapping[str, str]) -> Iterator[Snapshot]:
+    """Copy what the compiled models read, and `tables` (models, by the names that they are to have here).
+
+    The warehouse is closed before this yields. Raises RecordError when the file or a table is not there or another
+    process holds the file.
+    """
+    with _connected() as connection:
+        copies = _read_by(graph, [graph.node(model) for model in tables.values()])
+        with _attached(connection, database, graph):
+            for node in copies:
+                _copy(connection, node, database)
+        _lay_out(connection, graph, copies)
+        given = {name: _named(graph.node(model)) for name, model in tables.items()}
+        yield Snapshot(connection, graph, given)
+
+
+@contextmanager
+def of_files(files: Mapping[str, Path | None], compiled: Callable[[Snapshot], Graph]) -> Iterator[Snapshot]:
+    """Parquet files in the place of models.
+
+    Where they tell enough to decide by (pairs with the keys of er_pairs), `compiled` is called for the models that
+    decide. Raises RecordError when a file cannot be read.
+    """
+    with _connected() as connection:
+        snapshot = Snapshot(connection, Graph({}, ()), decides=False)
+        for name, path in files.items():
+            if path is not None:
+                snapshot = snapshot.with_file(name, path)
+        if "er_pairs" in snapshot and set(PAIR_KEYS) <= set(snapshot.table("er_pairs").columns):
+            snapshot = replace(snapshot, graph=compiled(snapshot), decides=True)
+            _lay_out(connection, snapshot.graph, ())
+            if "pair_fingerprint" not in snapshot.table("er_pairs").columns:
+                connection.execute("alter table er_copies.main.er_pairs add column pair_fingerprint varchar")
+            snapshot.write("er_records", _RECORDS)
+        yield snapshot
+
+
+@contextmanager
+def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory; what does not fit goes to a folder of its own, which is gone afterwards."""
+    import duckdb
+
+    with (
+        tempfile.TemporaryDirectory(prefix="distiller-") as spill,
+        duckdb.connect(config={"temp_directory": spill}) as connection,
+    ):
+        connection.execute(f"attach ':memory:' as {COPIES}")
+        yield connection
+
+
+@contextmanager
+def _attached(connection: duckdb.DuckDBPyConnection, database: Path, graph: Graph) -> Iterator[None]:
+    """The warehouse under the name that its own views call it by."""
+    import duckdb
+
+    if not database.exists():
+        raise RecordError(f"there is no database at {database}; run `dbt build` first, or give --database")
+    name = quoted(graph.database)
+    try:
+        connection.execute(f"attach {literal(str(database))} as {name} (read_only)")
+    except duckdb.Error as error:
+        raise RecordError(f"{database} cannot be opened: {error}; try again when dbt has ended") from error
+    yield
+    connection.execute(f"detach {name}")
+
+
+def _made(graph: Graph) -> list[Node]:
+    """The models that decide, in the order in which they are made."""
+    nodes = (graph.nodes[key] for key in graph.compiled)
+    return [node for node in nodes if node.name not in VIEWS and node.materialized != "ephemeral"]
+
+
+def _views(graph: Graph) -> list[Node]:
+    """Views of this package, which are made again: as tables they would hold every record once a pair."""
+    nodes = (graph.nodes[key] for key in graph.compiled)
+    return [node for node in nodes if node.name in VIEWS and node.materialized == "view"]
+
+
+def _read_by(graph: Graph, wanted: Iterable[Node]) -> list[Node]:
+    """The relations to copy: the wanted ones, and what the compiled models read that is not made here."""
+    made = [*_made(graph), *_views(graph)]
+    found = [node for node in made if node.relation and _named(node) in (node.sql or "")]  # it reads its former rows
+    todo = [*wanted, *(parent for node in made for parent in graph.parents(node))]
+    while todo:
+        node = todo.pop()
+        if node.materialized == "ephemeral":
+            todo += graph.parents(node)
+        elif node not in (*made, *found) and node.name not in MADE_HERE:
+            found.append(node)
+    return found
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, node: Node, database: Path) -> None:
+    import duckdb
+
+    try:
+        connection.execute(f"create table {_copied(node)} as from {_named(node)}")
+    except duckdb.CatalogException as error:
+        raise RecordError(f"{database} has no table {_named(node)}; run `dbt build` first") from error
+
+
+def _lay_out(connection: duckdb.DuckDBPyConnection, graph: Graph, copies: Iterable[Node]) -> None:
+    """The project's catalog and schemas: views of what was copied, and the package's own views."""
+    connection.execute(f"attach ':memory:' as {quoted(graph.database)}")
+    for database, schema, _ in {node.relation for node in graph.nodes.values() if node.relation}:
+        if database == graph.database:
+            connection.execute(f"create schema if not exists {quoted(database, schema)}")
+    for node in copies:
+        connection.execute(f"create view {_named(node)} as from {_copied(node)}")
+    for node in _views(graph):
+        connection.execute(f"create view {_named(node)} as {node.sql}")
+
+
+def _named(node: Node) -> str:
+    """How SQL names a model's relation."""
+    if node.relation is None:
+        raise SettingsError(f"{node.name} is ephemeral, so it has no rows to look at; materialize it as a view or table")
+    return quoted(*node.relation)
+
+
+def _copied(node: Node) -> str:
+    """How SQL names the copy of a relation."""
+    return quoted(COPIES, "main", ".".join(node.relation or ()))
