@@ -1,4 +1,4 @@
-"""dbt in this process: the SQL that a project's models stand for. The one module besides the plug-in that imports dbt."""
+"""dbt in this process: a project's models, and the SQL that they stand for."""
 
 from __future__ import annotations
 
@@ -72,7 +72,11 @@ class Graph:
 
 
 def compiled(
-    folder: Path, select: Sequence[str], profiles_dir: Path | None = None, target: str | None = None, variables: str = ""
+    folder: Path,
+    select: Sequence[str],
+    profiles_dir: Path | None = None,
+    target: str | None = None,
+    variables: str = "",
 ) -> Graph:
     """Compile the selected models of a dbt project as `dbt build` would: with its variables, target and own models.
 
@@ -113,15 +117,14 @@ def temporary_project(folder: Path, database: str, schema: str, variables: Mappi
 
 def _node(node: Any) -> Node:
     is_source = node.resource_type == "source"
+    relation = (node.database, node.schema, node.identifier if is_source else node.alias)
     return Node(
         name=node.name,
         package=node.package_name,
         language=getattr(node, "language", "sql"),
         materialized="source" if is_source else node.config.materialized,
-        relation=(node.database, node.schema, node.identifier if is_source else node.alias)
-        if node.relation_name
-        else None,
-        parents=() if is_source else tuple(node.depends_on.nodes),
+        relation=relation if node.relation_name else None,
+        parents=tuple(getattr(getattr(node, "depends_on", None), "nodes", ())),
         sql=getattr(node, "compiled_code", None),
         meta={} if is_source else node.config.meta,
     )

@@ -20,14 +20,16 @@ from distiller_udf.cli.schedule_settings import (
     students_option,
     variables_option,
 )
-from distiller_udf.cli.warehouse import database_option, schema_option
+from distiller_udf.cli.warehouse import database_option, read_table, schema_option
+from distiller_udf.cli.weighing import graph, with_sources
 from distiller_udf.errors import SettingsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.pipeline.snapshot import Snapshot
+    from distiller_udf.project import Project
     from distiller_udf.training.schedule.drift import Asked, Drift
+    from distiller_udf.training.schedule.snapshot import Snapshot
 
 DRIFTED = 30
 Settings = Mapping[str, Any]
@@ -73,9 +75,10 @@ def drift(
     """
     if database is None:
         raise click.UsageError("give --database")
-    settings, folder = read_settings(find_project(project_dir, database), variables, given)
+    project = find_project(project_dir, database)
+    settings, folder = read_settings(project, variables, given)
     check(settings)
-    found = measured(database, schema, settings, folder, draw)
+    found = measured(database, schema, project, settings, variables, folder, draw)
     if as_json:
         print_json(asdict(found))
     else:
@@ -83,21 +86,29 @@ def drift(
     context.exit(DRIFTED if found.drifted else 0)
 
 
-def measured(database: Path, schema: str, settings: Settings, folder: Path, draw: int | None = None) -> Drift:
+def measured(
+    database: Path,
+    schema: str,
+    project: Project | None,
+    settings: Settings,
+    variables: str,
+    folder: Path,
+    draw: int | None = None,
+) -> Drift:
     """Measure the drift of the current student and write it down. Raises StudentNotFound, TeacherError, RecordError."""
     from distiller_udf.pipeline.constraint import constraint
-    from distiller_udf.pipeline.downstream import with_sources
-    from distiller_udf.pipeline.snapshot import of_warehouse
     from distiller_udf.students import load_student
     from distiller_udf.students.llm import serving_of
     from distiller_udf.training.schedule.drift import measure
     from distiller_udf.training.schedule.evaluation_set import split
+    from distiller_udf.training.schedule.snapshot import VIEWS, of_warehouse
 
     registry = registry_of(settings, folder)
     student = registry.current()
     day = int(datetime.now(timezone.utc).strftime("%Y%m%d"))
-    with of_warehouse(database, schema, {}, also=("er_matches", "er_choices")) as snapshot:
-        known = with_sources(settings, snapshot)
+    known = settings if project else with_sources(settings, read_table(database, schema, "er_pairs"))
+    tables = {name: name for name in ("er_votes", "er_matches", "er_choices")}
+    with of_warehouse(database, graph(project, known, variables, VIEWS, database, schema), tables) as snapshot:
         _, held_out = split(snapshot.table("er_votes").to_arrow_table(), settings["evaluation_share"])
         found = measure(
             snapshot,

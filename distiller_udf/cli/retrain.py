@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from distiller_udf.cli.console import json_option, print_json, progress, say
+from distiller_udf.cli.drift import measured
 from distiller_udf.cli.label import find_project, read_settings
-from distiller_udf.cli.schedule_settings import check, margins, registry_of, scales_options
-from distiller_udf.cli.sources import check_shape, described
+from distiller_udf.cli.schedule_settings import check, registry_of, scales_options
+from distiller_udf.cli.students_compare import print_comparison
+from distiller_udf.cli.weighing import opened, prepared
 from distiller_udf.errors import SettingsError
 from distiller_udf.students import KINDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.pipeline.snapshot import Snapshot
     from distiller_udf.registry import Registry
     from distiller_udf.training.recipe import Recipe
+    from distiller_udf.training.schedule.drift import Drift
     from distiller_udf.training.schedule.retrain import Retrained
     from distiller_udf.training.schedule.weigh import Scales
 
 EXITS = {"promoted": 0, "nothing new": 10, "rejected": 20}
-
-Settings = Mapping[str, Any]
 
 
 @click.command()
@@ -74,7 +73,8 @@ def retrain(
       1   an error, or another retraining is under way
       2   wrong options
     """
-    settings, folder = read_settings(find_project(project_dir, database), variables, given)
+    project = find_project(project_dir, database)
+    settings, folder = read_settings(project, variables, given)
     check(settings)
     if settings["student_path"]:
         raise SettingsError("er_student_path names a given student, so there is none to retrain; unset it first")
@@ -82,10 +82,13 @@ def retrain(
     if if_drift and not database:
         raise click.UsageError("--if-drift looks at today's decisions; give --database")
     with registry.lock():
-        outcome = unmoved(registry, database, schema, settings, folder) if if_drift and database else None
+        outcome = None
+        if if_drift and database:
+            outcome = unmoved(registry, lambda: measured(database, schema, project, settings, variables, folder))
         if outcome is None:
-            with opened(database, schema, labels, pairs, gold, settings) as snapshot:
-                recipe, scales, training = prepared(snapshot, settings, folder, whole=labels is not None)
+            files = (database, schema, labels, pairs, gold)
+            with opened(*files, project, settings, variables) as (snapshot, known):
+                recipe, scales, training = prepared(snapshot, known, folder, whole=labels is not None)
                 version = registry.find(challenger) if challenger else None
                 if dry_run:
                     outcome = planned(training, registry, recipe)
@@ -99,78 +102,17 @@ def retrain(
     context.exit(EXITS[outcome.outcome])
 
 
-def unmoved(registry: Registry, database: Path, schema: str, settings: Settings, folder: Path) -> Retrained | None:
+def unmoved(registry: Registry, measure: Callable[[], Drift]) -> Retrained | None:
     """The outcome where nothing has drifted; None where it has, or where there is no student that could be asked."""
-    from distiller_udf.cli.drift import measured
     from distiller_udf.training.schedule.retrain import NOTHING_NEW, Retrained
 
     current = registry.current_version()
     if current is None or not registry.exists(current):
         return None
-    found = measured(database, schema, settings, folder)
+    found = measure()
     for reason in found.reasons:
         say(f"- {reason}")
     return None if found.drifted else Retrained(NOTHING_NEW, "no drift, so nothing was trained", current, 0)
-
-
-@contextmanager
-def opened(
-    database: Path | None, schema: str, labels: Path | None, pairs: Path | None, gold: Path | None, settings: Settings
-) -> Iterator[Snapshot]:
-    """What is read: copies of a warehouse's tables, or of files. Raises RecordError."""
-    from distiller_udf.pipeline.snapshot import LINKS, add_file, of_files, of_warehouse
-
-    if labels:
-        with of_files({"er_votes": labels, "er_pairs": pairs, "er_gold": gold}) as snapshot:
-            yield snapshot
-    elif database:
-        named = {name: None if name == "er_gold" and gold else settings[name.removeprefix("er_")] for name in LINKS}
-        with of_warehouse(database, schema, named) as snapshot:
-            for missing in snapshot.missing:
-                say(f"Warning: {missing} is no table of {database}; students are compared without it.")
-            if gold:
-                add_file(snapshot.connection, "er_gold", gold)
-                snapshot = replace(snapshot, tables=snapshot.tables | {"er_gold"})
-            yield snapshot
-    else:
-        raise click.UsageError("give --database, or --labels and --pairs")
-
-
-def prepared(snapshot: Snapshot, settings: Settings, folder: Path, whole: bool) -> tuple[Recipe, Scales, pa.Table]:
-    """How to train, by what to weigh, and the labels to learn from. `whole`: the labels are of single teachers."""
-    from distiller_udf.pipeline.constraint import constraint
-    from distiller_udf.pipeline.downstream import Downstream, with_sources
-    from distiller_udf.students import load_student
-    from distiller_udf.students.llm import serving_of
-    from distiller_udf.training.er_student import sampled, training_settings
-    from distiller_udf.training.recipe import Recipe
-    from distiller_udf.training.schedule.evaluation_set import split
-    from distiller_udf.training.schedule.weigh import Scales
-    from distiller_udf.votes import vote
-
-    settings = with_sources(settings, snapshot)
-    # A server is asked for each version by its own name, whatever the current one is served as.
-    serving = serving_of({**settings, "llm_served_as": None}, folder)
-    labels = snapshot.table("er_votes").to_arrow_table()
-    check_shape(labels)
-    training, held_out = split(vote(labels, settings["vote"]) if whole else labels, settings["evaluation_share"])
-    pairs = snapshot.table("er_pairs") if "er_pairs" in snapshot else None
-    recipe = Recipe(
-        kind=settings["student"],
-        settings=training_settings(settings, folder),
-        candidates=None if pairs is None else (lambda: sampled(snapshot.connection, pairs)),
-        columns="" if pairs is None else described(pairs, whole),
-    )
-    scales = Scales(
-        held_out,
-        Downstream.of(snapshot, settings),
-        margins(settings),
-        multi=constraint(settings) == "none",
-        threshold=settings["threshold"],
-        seed=settings["seed"],
-        load=lambda version: load_student(version, serving),
-    )
-    return recipe, scales, training
 
 
 def run(
@@ -196,8 +138,8 @@ def write_comparisons(database: Path, schema: str, registry: Registry) -> None:
     """Write er_student_comparisons into the warehouse, unless another process has it open; then dbt will."""
     import duckdb
 
-    from distiller_udf.comparison import Archive
     from distiller_udf.sql import quoted
+    from distiller_udf.training.schedule.comparison import Archive
 
     rows = Archive(registry.folder).table()
     if rows.num_rows == 0:
@@ -214,8 +156,6 @@ def write_comparisons(database: Path, schema: str, registry: Registry) -> None:
 
 def show(outcome: Retrained, as_json: bool) -> None:
     """The outcome in one line, and the comparison as tables or all of it as JSON."""
-    from distiller_udf.cli.comparison_view import print_comparison
-
     if as_json:
         print_json(asdict(outcome))
     elif outcome.comparison is not None:

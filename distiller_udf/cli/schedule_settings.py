@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from distiller_udf.cli.console import with_options
 from distiller_udf.cli.warehouse import database_option, schema_option
-from distiller_udf.comparison import Margins
 from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.registry import Registry
 from distiller_udf.students import KINDS
 from distiller_udf.votes import METHODS
+
+if TYPE_CHECKING:
+    from distiller_udf.training.schedule.rule import Margins
 
 folder = click.Path(file_okay=False, path_type=Path)
 file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -82,6 +84,8 @@ def check(settings: Mapping[str, Any]) -> None:
 
 def margins(settings: Mapping[str, Any]) -> Margins:
     """The margins of the rule."""
+    from distiller_udf.training.schedule.rule import Margins
+
     return Margins(
         f1=settings["promotion_margin"],
         risk=settings["promotion_risk"],

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from distiller_udf.comparison.figures import estimate, measures, resampled
-from distiller_udf.metrics import Sides, comparable_pairs
+from distiller_udf.metrics import comparable_pairs
 from distiller_udf.pipeline.relations import PAIR_KEYS
 
 from .comparison import AgainstGold, Changes
-from .snapshot import Decided
-
-if TYPE_CHECKING:
-    import duckdb
+from .snapshot import KNOWN, Decided, Snapshot
 
 EXAMPLES = 5
 
@@ -61,71 +59,52 @@ _ENTITIES = """
         (select count(*) from sized where records = old_records and records = new_records) as entities_unchanged,
         (select coalesce(sum(records), 0) from moved where old != new) as records_renamed
 """
-_EXAMPLES = """
-    select left_source || ':' || left_id, right_source || ':' || right_id
-    from {of} anti join {others} using ({keys})
-    order by all
-    limit {limit}
-"""
 _BY_RECORD = """
     select {counts}
-    from (select *, true as is_known from er_known_pairs)
+    from (select *, true as is_known from {known})
     {joins}
     group by a_source, a_id
     order by a_source, a_id
 """
-_JOIN = "full join (select *, true as is_{role} from er_{role}_pairs) using (a_source, a_id, b_source, b_id)"
-_COUNTS = "count(*) filter (is_known and is_{role}), count(*) filter (is_{role}), count(*) filter (is_known)"
+_JOIN = "full join (select *, true as is_{number} from ({pairs})) using (a_source, a_id, b_source, b_id)"
+_COUNTS = "count(*) filter (is_known and is_{number}), count(*) filter (is_{number}), count(*) filter (is_known)"
+_EXAMPLES = """
+    select left_source || ':' || left_id::varchar, right_source || ':' || right_id::varchar
+    from {of} anti join {others} using ({keys})
+    order by all
+    limit {limit}
+"""
 
 
-def changes(connection: duckdb.DuckDBPyConnection, before: Decided, after: Decided) -> Changes:
-    """Compare two students' decisions."""
+def changes(snapshot: Snapshot, before: Decided, after: Decided) -> Changes:
+    """Compare what two students decide."""
     keys = ", ".join(PAIR_KEYS)
-    found = _row(connection, _PAIRS.format(keys=keys, before=before.matches, after=after.matches))
+    found = _row(snapshot, _PAIRS.format(keys=keys, before=before.matches, after=after.matches))
     if before.entities and after.entities:
-        found |= _row(connection, _ENTITIES.format(before=before.entities, after=after.entities))
+        found |= _row(snapshot, _ENTITIES.format(before=before.entities, after=after.entities))
     examples = {}
     for what, of, others in (("gained", after, before), ("lost", before, after)):
         query = _EXAMPLES.format(of=of.matches, others=others.matches, keys=keys, limit=EXAMPLES)
-        examples[what] = [list(pair) for pair in connection.execute(query).fetchall()]
+        examples[what] = [list(pair) for pair in snapshot.connection.execute(query).fetchall()]
     return Changes(**found, examples=examples)
 
 
 def against_gold(
-    connection: duckdb.DuckDBPyConnection,
-    gold: str,
-    ends: Sides,
-    challenger: Decided,
-    current: Decided | None,
-    margin: float,
-    seed: int = 0,
-) -> AgainstGold | None:
-    """Measure matches against the known ones of the relation `gold`; None where it names no pair.
-
-    `ends` are the sources of known pairs that name none. Records are drawn again with replacement, each with its pairs.
-    Known matches that blocking missed count as missed. `margin` is what `Difference.risk` goes by.
-    """
-    students = {role: said.matches for role, said in (("new", challenger), ("old", current)) if said is not None}
-    tables = {"known": comparable_pairs(connection.sql(f"from {gold}"), ends)}
-    tables |= {role: comparable_pairs(connection.sql(f"from {matches}")) for role, matches in students.items()}
-    for name, pairs in tables.items():
-        connection.execute(f"create or replace temp table er_{name}_pairs as {pairs.sql_query()}")
-    known = int(connection.execute("select count(*) from er_known_pairs").fetchall()[0][0])
-    return _measured(connection, known, list(students), margin, seed) if known else None
-
-
-def _measured(
-    connection: duckdb.DuckDBPyConnection, known: int, roles: list[str], margin: float, seed: int
+    snapshot: Snapshot, challenger: Decided, current: Decided | None, margin: float, seed: int = 0
 ) -> AgainstGold:
-    counts = ", ".join(_COUNTS.format(role=role) for role in roles)
-    joins = " ".join(_JOIN.format(role=role) for role in roles)
-    columns = connection.execute(_BY_RECORD.format(counts=counts, joins=joins)).fetchnumpy().values()
-    rows = np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
+    """Measure matches against the known ones of a snapshot, of which there is one at least.
+
+    Records are drawn again with replacement, each with its pairs. Known matches that blocking missed count as missed.
+    `margin` is what `Difference.risk` goes by.
+    """
+    students = [challenger, current] if current else [challenger]
+    rows = _by_record(snapshot, students)
     whole, drawn = rows.sum(axis=0), resampled(rows, seed)
     values = [float(measures(whole[i : i + 3])["f1"]) for i in range(0, len(whole), 3)]
     draws = [measures(drawn[:, i : i + 3])["f1"] for i in range(0, len(whole), 3)]
     estimates = [estimate(*both) for both in zip(values, draws, strict=True)]
-    if len(roles) == 1:
+    known = snapshot.count(snapshot.relation(KNOWN))
+    if current is None:
         return AgainstGold(known, estimates[0])
     apart = draws[0] - draws[1]
     return AgainstGold(
@@ -137,7 +116,25 @@ def _measured(
     )
 
 
-def _row(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
+def fingerprint(snapshot: Snapshot) -> str:
+    """A hash of the known matches, whatever their order."""
+    content = "count(*) || ' ' || bit_xor(md5_number_lower(concat_ws(chr(31), *columns(*))))"
+    return str(snapshot.table(KNOWN).aggregate(content).fetchall()[0][0])
+
+
+def _by_record(snapshot: Snapshot, students: Sequence[Decided]) -> np.ndarray:
+    """For each record and each student: how many of its matches are right, how many it has, how many are known."""
+    joins, counts = [], []
+    for i, student in enumerate(students):
+        pairs = comparable_pairs(snapshot.connection.sql(f"from {student.matches}")).sql_query()
+        joins.append(_JOIN.format(number=i, pairs=pairs))
+        counts.append(_COUNTS.format(number=i))
+    query = _BY_RECORD.format(known=snapshot.relation(KNOWN), counts=", ".join(counts), joins=" ".join(joins))
+    columns = snapshot.connection.sql(query).to_arrow_table().columns
+    return np.column_stack([column.to_numpy() for column in columns]).astype(np.float64)
+
+
+def _row(snapshot: Snapshot, query: str) -> dict[str, Any]:
     """The one row of a query, by its columns."""
-    (row,) = connection.sql(query).to_arrow_table().to_pylist()
+    (row,) = snapshot.connection.sql(query).to_arrow_table().to_pylist()
     return {name: float(value) if name == "pairs_changed" else int(value) for name, value in row.items()}

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from distiller_udf.dbt import Graph, Node
 from distiller_udf.errors import RecordError, SettingsError
+from distiller_udf.metrics import Sides, comparable_pairs
 from distiller_udf.pipeline import choices, score
 from distiller_udf.pipeline.relations import PAIR_KEYS
 from distiller_udf.project import PACKAGE
@@ -29,9 +30,12 @@ DECISIONS = ("er_pairs", "er_scores+,+er_matches", "er_scores+,+er_entities")
 """What to compile in order to decide, as dbt selects it: a project's own models between these are among them."""
 
 COPIES = "er_copies"
-"""The catalog of all that was copied. The project's own, of the name that the warehouse gives it, has views of these."""
+"""The catalog of all that was copied; in one of the warehouse's own name there are views of it."""
 
 VIEWS = ("er_pairs", "er_tuples")
+
+KNOWN = "er_known_pairs"
+"""What stands for the known matches, once they are brought into one order."""
 
 MADE_HERE = ("er_student", "er_selection")
 """Models that are not copied: whoever asks writes them."""
@@ -98,6 +102,18 @@ class Snapshot:
             raise RecordError(f"{path} cannot be read as Parquet: {error}") from error
         return replace(self, given={**self.given, name: copy})
 
+    def with_known(self, ends: Sides) -> Snapshot:
+        """The same with the known matches er_gold, where it has any, in one order; see `comparable_pairs`.
+
+        `ends` are the sources of known matches that name none. Raises RecordError where they have no ids.
+        """
+        if "er_gold" not in self.given:
+            return self
+        known = quoted(COPIES, "main", KNOWN)
+        pairs = comparable_pairs(self.table("er_gold"), ends)
+        self.connection.execute(f"create or replace table {known} as {pairs.sql_query()}")
+        return replace(self, given={**self.given, KNOWN: known}) if self.count(known) else self
+
     def count(self, relation: str) -> int:
         """How many rows a relation has, named as SQL names it."""
         return int(self.connection.execute(f"select count(*) from {relation}").fetchall()[0][0])  # noqa: S608
@@ -131,8 +147,8 @@ class Snapshot:
         if node.name == "er_scores":
             rows = score(self.connection, self.table("er_pairs"), student, advance=advance)
         else:
-            inputs = (self.table(name) for name in ("er_scores", "er_records", "er_student"))
-            rows = choices(self.connection, *inputs, settings=node.meta["er"])
+            scores, records, students = (self.table(name) for name in ("er_scores", "er_records", "er_student"))
+            rows = choices(self.connection, scores, records, students, settings=node.meta["er"])
         self.connection.execute(f"create or replace table {_named(node)} as {rows.sql_query()}")
 
 
@@ -210,15 +226,15 @@ def _made(graph: Graph) -> list[Node]:
 
 
 def _views(graph: Graph) -> list[Node]:
-    """Views of this package, which are made again: as tables they would hold every record once a pair."""
+    """What is made again as a view: a copy would hold every record once a pair."""
     nodes = (graph.nodes[key] for key in graph.compiled)
-    return [node for node in nodes if node.name in VIEWS and node.materialized == "view"]
+    return [node for node in nodes if node.name in VIEWS and node.language == "sql"]
 
 
 def _read_by(graph: Graph, wanted: Iterable[Node]) -> list[Node]:
     """The relations to copy: the wanted ones, and what the compiled models read that is not made here."""
     made = [*_made(graph), *_views(graph)]
-    found = [node for node in made if node.relation and _named(node) in (node.sql or "")]  # it reads its former rows
+    found = [node for node in made if node.language == "sql" and _named(node) in str(node.sql)]  # its own former rows
     todo = [*wanted, *(parent for node in made for parent in graph.parents(node))]
     while todo:
         node = todo.pop()
@@ -253,7 +269,9 @@ def _lay_out(connection: duckdb.DuckDBPyConnection, graph: Graph, copies: Iterab
 def _named(node: Node) -> str:
     """How SQL names a model's relation."""
     if node.relation is None:
-        raise SettingsError(f"{node.name} is ephemeral, so it has no rows to look at; materialize it as a view or table")
+        raise SettingsError(
+            f"{node.name} is ephemeral, so it has no rows to look at; materialize it as a view or table"
+        )
     return quoted(*node.relation)
 
 
