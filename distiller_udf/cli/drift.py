@@ -20,8 +20,8 @@ from distiller_udf.cli.schedule_settings import (
     students_option,
     variables_option,
 )
-from distiller_udf.cli.warehouse import database_option, read_table, schema_option
-from distiller_udf.cli.weighing import graph, with_sources
+from distiller_udf.cli.warehouse import database_option, schema_option
+from distiller_udf.cli.weighing import graph, of_database
 from distiller_udf.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -101,14 +101,15 @@ def measured(
     from distiller_udf.students.llm import serving_of
     from distiller_udf.training.schedule.drift import measure
     from distiller_udf.training.schedule.evaluation_set import split
-    from distiller_udf.training.schedule.snapshot import VIEWS, of_warehouse
+    from distiller_udf.training.schedule.snapshot import of_warehouse
 
     registry = registry_of(settings, folder)
     student = registry.current()
     day = int(datetime.now(timezone.utc).strftime("%Y%m%d"))
-    known = settings if project else with_sources(settings, read_table(database, schema, "er_pairs"))
-    tables = {name: name for name in ("er_votes", "er_matches", "er_choices")}
-    with of_warehouse(database, graph(project, known, variables, VIEWS, database, schema), tables) as snapshot:
+    known = of_database(database, schema, project, settings)
+    tables = {name: name for name in ("er_votes", "er_pairs", "er_matches", "er_choices")}
+    models = graph(project, known, variables, ("er_pairs", "er_tuples"), database, schema)
+    with of_warehouse(database, models, tables) as snapshot:
         _, held_out = split(snapshot.table("er_votes").to_arrow_table(), settings["evaluation_share"])
         found = measure(
             snapshot,

@@ -13,6 +13,7 @@ import click
 from distiller_udf.cli.schedule_settings import margins
 from distiller_udf.cli.sources import check_shape, described
 from distiller_udf.cli.warehouse import read_table
+from distiller_udf.errors import RecordError
 
 if TYPE_CHECKING:
     import duckdb
@@ -55,8 +56,8 @@ def opened(
         with of_files({"er_votes": labels, "er_pairs": pairs, "er_gold": gold}, of_pairs) as snapshot:
             yield snapshot, with_sources(settings, snapshot.table("er_pairs") if "er_pairs" in snapshot else None)
     elif database:
-        settings = settings if project else with_sources(settings, read_table(database, schema, "er_pairs"))
-        models = graph(project, settings, variables, DECISIONS, database, schema)
+        settings = of_database(database, schema, project, settings)
+        models = graph(project, settings, variables, ("er_pairs", *DECISIONS), database, schema)
         named = None if gold else settings["gold"]
         tables = {
             "er_votes": "er_votes",
@@ -88,6 +89,16 @@ def graph(
         catalog = database.stem if database else "files"
         made = temporary_project(Path(folder), catalog, schema, {**given, "er_sources": sources})
         return compiled(made, select, made)
+
+
+def of_database(database: Path, schema: str, project: Project | None, settings: Settings) -> Settings:
+    """The settings, with the sources of the warehouse's pairs where there is no project that declares them.
+
+    Raises RecordError where there is no warehouse.
+    """
+    if not database.exists():
+        raise RecordError(f"there is no database at {database}; run `dbt build` first, or give --database")
+    return settings if project else with_sources(settings, read_table(database, schema, "er_pairs"))
 
 
 def with_sources(settings: Settings, pairs: duckdb.DuckDBPyRelation | None) -> Settings:

@@ -1,4 +1,4 @@
-"""What `distiller retrain` and `students compare` say of decisions is what dbt builds: row for row, with the same ids."""
+"""What `distiller retrain` and `students compare` say is decided is what dbt builds: row for row, ids included."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def tables(project: Project) -> tuple[Rows, Rows]:
 def decided(project: Project, version: Path, variables: dict[str, Any]) -> tuple[Rows, Rows]:
     """What retraining says that dbt would make with this student."""
     project.query("checkpoint")
-    models = compiled(project.folder, DECISIONS, project.folder, variables=json.dumps(variables))
+    models = compiled(project.folder, ("er_pairs", *DECISIONS), project.folder, variables=json.dumps(variables))
     copy = project.folder / "copy.duckdb"
     shutil.copy(project.database, copy)
     with of_warehouse(copy, models, {"er_pairs": "er_pairs"}) as snapshot:

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import label_table, make_people
 
-from distiller_udf.comparison import Archive
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
+from distiller_udf.training.schedule.comparison import Archive
 
 DISTILLER = Path(sys.executable).parent / "distiller"
 KILLS = 30

@@ -141,7 +141,7 @@ def drawn_tuples(snapshot: Snapshot, count: int, draw: int) -> pa.Table:
     Where the teacher was asked about one of these records for training, they are the very same: nothing is paid twice.
     """
     snapshot.write("er_selection", _DRAWN.format(pairs=snapshot.relation("er_pairs")), draw=draw, count=count)
-    return snapshot.table("er_tuples").order("left_source, left_id").to_arrow_table()
+    return snapshot.connection.sql(snapshot.sql("er_tuples")).order("left_source, left_id").to_arrow_table()
 
 
 def measure(

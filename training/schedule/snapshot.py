@@ -8,7 +8,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,13 +27,11 @@ from ..er_student import student_rows
 if TYPE_CHECKING:
     import duckdb
 
-DECISIONS = ("er_pairs", "er_scores+,+er_matches", "er_scores+,+er_entities")
-"""What to compile in order to decide, as dbt selects it: a project's own models between these are among them."""
+DECISIONS = ("er_scores+,+er_matches", "er_scores+,+er_entities")
+"""What decides, as dbt selects models: those of a project's own that lie between are among them."""
 
 COPIES = "er_copies"
 """The catalog of all that was copied; in one of the warehouse's own name there are views of it."""
-
-VIEWS = ("er_pairs", "er_tuples")
 
 KNOWN = "er_known_pairs"
 """What stands for the known matches, once they are brought into one order."""
@@ -67,25 +66,29 @@ class Decided:
 class Snapshot:
     """Tables in memory (on disk where they are large) by the names of their models.
 
-    `graph` has the models, and the SQL of those that were compiled. `given` are relations that stand for a model, named
-    as SQL names them. `decides` says whether there is all that a decision is made of.
+    `given` are the relations that were asked for, named as SQL names them. `models` gives all models, and the SQL of
+    those that were compiled. `decides` says whether there is all that a decision is made of.
     """
 
     connection: duckdb.DuckDBPyConnection
-    graph: Graph
-    given: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str]
+    models: Callable[[], Graph]
     decides: bool = True
 
     def __contains__(self, name: str) -> bool:
-        return name in self.given or name in self.graph
+        return name in self.given
 
     def relation(self, name: str) -> str:
         """How SQL names a model's relation."""
-        return self.given.get(name) or _named(self.graph.node(name))
+        return self.given.get(name) or _named(self.models().node(name))
 
     def table(self, name: str) -> duckdb.DuckDBPyRelation:
         """The rows of a model."""
         return self.connection.sql(f"from {self.relation(name)}")
+
+    def sql(self, name: str) -> str:
+        """The SQL that a model was compiled to."""
+        return str(self.models().node(name).sql)
 
     def write(self, name: str, select: str, **values: object) -> None:
         """Make a model's table of other rows."""
@@ -129,13 +132,13 @@ class Snapshot:
         self.connection.register("er_student_row", student_rows([(student.info, folder, True)]))
         self.write("er_student", "from er_student_row")
         matches, entities = (quoted(COPIES, "main", f"{what}_of_{role}") for what in ("er_matches", "er_entities"))
-        for node in _made(self.graph):
+        for node in _made(self.models()):
             if node.name == "er_entities":  # it reads its former rows, so these stay where they are
                 make_table(self.connection, entities, str(node.sql))
             else:
                 self._make(node, student, advance)
         self.connection.execute(f"create or replace table {matches} as from {self.relation('er_matches')}")
-        return Decided(matches, entities if "er_entities" in self else None)
+        return Decided(matches, entities if "er_entities" in self.models() else None)
 
     def _make(self, node: Node, student: Student, advance: Callable[[int], None] | None) -> None:
         """Make one model's table, as dbt would with this student."""
@@ -156,8 +159,8 @@ class Snapshot:
 def of_warehouse(database: Path, graph: Graph, tables: Mapping[str, str]) -> Iterator[Snapshot]:
     """Copy what the compiled models read, and `tables` (models, by the names that they are to have here).
 
-    The warehouse is closed before this yields. Raises RecordError when the file or a table is not there or another
-    process holds the file.
+    The warehouse is closed before this yields. Raises RecordError when a table is not there, or the file cannot be read
+    because another process holds it.
     """
     with _connected() as connection:
         copies = _read_by(graph, [graph.node(model) for model in tables.values()])
@@ -166,27 +169,33 @@ def of_warehouse(database: Path, graph: Graph, tables: Mapping[str, str]) -> Ite
                 _copy(connection, node, database)
         _lay_out(connection, graph, copies)
         given = {name: _named(graph.node(model)) for name, model in tables.items()}
-        yield Snapshot(connection, graph, given)
+        yield Snapshot(connection, given, lambda: graph)
 
 
 @contextmanager
 def of_files(files: Mapping[str, Path | None], compiled: Callable[[Snapshot], Graph]) -> Iterator[Snapshot]:
     """Parquet files in the place of models.
 
-    Where they tell enough to decide by (pairs with the keys of er_pairs), `compiled` is called for the models that
-    decide. Raises RecordError when a file cannot be read.
+    Where pairs have the keys of er_pairs, they tell all that decides; `compiled` is then called for the models, once
+    and not before a decision is asked for. Raises RecordError when a file cannot be read.
     """
     with _connected() as connection:
-        snapshot = Snapshot(connection, Graph({}, ()), decides=False)
+
+        @cache
+        def models() -> Graph:
+            graph = compiled(snapshot)
+            _lay_out(connection, graph, ())
+            if "pair_fingerprint" not in snapshot.table("er_pairs").columns:
+                connection.execute("alter table er_copies.main.er_pairs add column pair_fingerprint varchar")
+            connection.execute(f"create table {_named(graph.node('er_records'))} as {_RECORDS}")
+            return graph
+
+        snapshot = Snapshot(connection, {}, models)
         for name, path in files.items():
             if path is not None:
                 snapshot = snapshot.with_file(name, path)
-        if "er_pairs" in snapshot and set(PAIR_KEYS) <= set(snapshot.table("er_pairs").columns):
-            snapshot = replace(snapshot, graph=compiled(snapshot), decides=True)
-            _lay_out(connection, snapshot.graph, ())
-            if "pair_fingerprint" not in snapshot.table("er_pairs").columns:
-                connection.execute("alter table er_copies.main.er_pairs add column pair_fingerprint varchar")
-            snapshot.write("er_records", _RECORDS)
+        has_keys = "er_pairs" in snapshot and set(PAIR_KEYS) <= set(snapshot.table("er_pairs").columns)
+        snapshot = replace(snapshot, decides=has_keys)
         yield snapshot
 
 
@@ -208,8 +217,6 @@ def _attached(connection: duckdb.DuckDBPyConnection, database: Path, graph: Grap
     """The warehouse under the name that its own views call it by."""
     import duckdb
 
-    if not database.exists():
-        raise RecordError(f"there is no database at {database}; run `dbt build` first, or give --database")
     name = quoted(graph.database)
     try:
         connection.execute(f"attach {literal(str(database))} as {name} (read_only)")
@@ -220,20 +227,20 @@ def _attached(connection: duckdb.DuckDBPyConnection, database: Path, graph: Grap
 
 
 def _made(graph: Graph) -> list[Node]:
-    """The models that decide, in the order in which they are made."""
+    """The models to make, in this order. Not er_pairs: as a table it would repeat the records, so it becomes a view."""
     nodes = (graph.nodes[key] for key in graph.compiled)
-    return [node for node in nodes if node.name not in VIEWS and node.materialized != "ephemeral"]
+    return [node for node in nodes if node.name != "er_pairs" and node.materialized != "ephemeral"]
 
 
-def _views(graph: Graph) -> list[Node]:
-    """What is made again as a view: a copy would hold every record once a pair."""
+def _pairs(graph: Graph) -> list[Node]:
+    """The model er_pairs, where it was compiled and is SQL."""
     nodes = (graph.nodes[key] for key in graph.compiled)
-    return [node for node in nodes if node.name in VIEWS and node.language == "sql"]
+    return [node for node in nodes if node.name == "er_pairs" and node.language == "sql"]
 
 
 def _read_by(graph: Graph, wanted: Iterable[Node]) -> list[Node]:
     """The relations to copy: the wanted ones, and what the compiled models read that is not made here."""
-    made = [*_made(graph), *_views(graph)]
+    made = [*_made(graph), *_pairs(graph)]
     found = [node for node in made if node.language == "sql" and _named(node) in str(node.sql)]  # its own former rows
     todo = [*wanted, *(parent for node in made for parent in graph.parents(node))]
     while todo:
@@ -255,14 +262,14 @@ def _copy(connection: duckdb.DuckDBPyConnection, node: Node, database: Path) -> 
 
 
 def _lay_out(connection: duckdb.DuckDBPyConnection, graph: Graph, copies: Iterable[Node]) -> None:
-    """The project's catalog and schemas: views of what was copied, and the package's own views."""
+    """The project's catalog and schemas: views of what was copied, and er_pairs."""
     connection.execute(f"attach ':memory:' as {quoted(graph.database)}")
     for database, schema, _ in {node.relation for node in graph.nodes.values() if node.relation}:
         if database == graph.database:
             connection.execute(f"create schema if not exists {quoted(database, schema)}")
     for node in copies:
         connection.execute(f"create view {_named(node)} as from {_copied(node)}")
-    for node in _views(graph):
+    for node in _pairs(graph):
         connection.execute(f"create view {_named(node)} as {node.sql}")
 
 
