@@ -8,7 +8,7 @@ def model(dbt, session):
         unique_key=["left_source", "left_id"],
     )
     from distiller_udf import pipeline
-    from distiller_udf.plugin import project_folder
+    from distiller_udf.plugin import running
     from distiller_udf.students.llm import serving_of
 
     return pipeline.score(
@@ -16,5 +16,5 @@ def model(dbt, session):
         pairs=dbt.ref("er_pairs"),
         students=dbt.ref("er_student"),
         scored=session.query(f"select * from {dbt.this}") if dbt.is_incremental else None,
-        serving=serving_of(dbt.config.meta_get("er"), project_folder()),
+        serving=serving_of(running().settings),
     )

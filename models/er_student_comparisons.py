@@ -4,6 +4,7 @@
 def model(dbt, session):
     dbt.config(materialized="table")
     from distiller_udf import pipeline
-    from distiller_udf.plugin import project_folder
+    from distiller_udf.plugin import running
+    from distiller_udf.registry import Registry
 
-    return pipeline.student_comparisons(settings=dbt.config.meta_get("er"), folder=project_folder())
+    return pipeline.student_comparisons(Registry.of(running().settings))

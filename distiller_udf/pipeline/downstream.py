@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from distiller_udf.comparison.decisions import RecordNumbers, Rules, Scored, entities, matches
 from distiller_udf.errors import RecordError
-from distiller_udf.pipeline.constraint import constraint
 from distiller_udf.pipeline.relations import PAIR_KEYS
 from distiller_udf.pipeline.snapshot import Snapshot
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
+from distiller_udf.settings import Settings
 from distiller_udf.students import Student
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ class Downstream:
     gold: np.ndarray | None = None
 
     @classmethod
-    def of(cls, snapshot: Snapshot, settings: Mapping[str, Any]) -> Downstream | None:
+    def of(cls, snapshot: Snapshot, settings: Settings) -> Downstream | None:
         """Number the records; None where the pairs have no keys, so that nothing can be said of entities.
 
-        `settings` are er_sources, er_task, er_constraint and er_threshold. Raises RecordError for links without ids.
+        Raises RecordError for links without ids.
         """
         if "er_pairs" not in snapshot or not set(PAIR_KEYS) <= set(snapshot.table("er_pairs").columns):
             return None
-        connection, sources = snapshot.connection, [str(source["name"]) for source in settings["sources"]]
+        connection, sources = snapshot.connection, settings.source_names
         query = _NUMBERED.format(records=_RECORDS if "er_records" in snapshot else _RECORDS_OF_PAIRS)
         connection.execute(query, {"sources": sources})
         numbered = connection.execute("select source_number, content, name from er_numbered order by n").fetchnumpy()
@@ -88,8 +88,8 @@ class Downstream:
         links = {name: _links(snapshot, f"er_{name}", sources) for name in ("must_links", "cannot_links", "gold")}
         given = {name: links[f"{name}_links"] for name in ("must", "cannot")}
         rules = Rules(
-            constraint(settings),
-            settings.get("threshold"),
+            settings.resolved_constraint,
+            settings.threshold,
             **{name: pairs for name, pairs in given.items() if pairs is not None},
         )
         pairs = int(snapshot.table("er_pairs").aggregate("count(*)").fetchall()[0][0])
@@ -131,19 +131,19 @@ def _floats(column: Any) -> np.ndarray:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def with_sources(settings: Mapping[str, Any], snapshot: Snapshot) -> Mapping[str, Any]:
+def with_sources(settings: Settings, snapshot: Snapshot) -> Settings:
     """The settings, with sources where none are declared: those of the pairs, the ones on their left first.
 
     Pairs that name no sources are taken to link one table with another.
     """
-    if settings["sources"]:
+    if settings.sources:
         return settings
     sides = ("left_source", "right_source")
     names: list[str] = ["left", "right"]
     if "er_pairs" in snapshot and set(sides) <= set(snapshot.table("er_pairs").columns):
         found = (sorted(snapshot.table("er_pairs").select(side).distinct().fetchall()) for side in sides)
         names = list(dict.fromkeys(str(name) for side in found for (name,) in side))
-    return {**settings, "sources": [{"name": name} for name in names]}
+    return settings.but({"sources": [{"name": name, "model": name, "id": "id"} for name in names]})
 
 
 def _links(snapshot: Snapshot, name: str, sources: Sequence[str]) -> np.ndarray | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from distiller_udf.errors import RecordError
 from distiller_udf.sql import quoted
+from distiller_udf.warehouse import Relation, Warehouse
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,7 +41,7 @@ class Snapshot:
 
 @contextmanager
 def of_warehouse(
-    database: Path, schema: str, named: Mapping[str, str | None], also: tuple[str, ...] = ()
+    warehouse: Warehouse, named: Mapping[str, str | None], also: tuple[str, ...] = ()
 ) -> Iterator[Snapshot]:
     """Copy `NEEDED`, `also` and what `named` (see `LINKS`) names; the warehouse is closed before this yields.
 
@@ -48,25 +49,23 @@ def of_warehouse(
     """
     import duckdb
 
-    if not database.exists():
-        raise RecordError(f"there is no database at {database}; run `dbt build` first, or give --database")
+    warehouse.connect().close()  # says what is wrong with it
     with duckdb.connect() as connection:
-        try:
-            connection.execute(f"attach {_literal(str(database))} (read_only)")
-        except duckdb.Error as error:
-            raise RecordError(f"{database} cannot be opened: {error}; try again when dbt has ended") from error
+        connection.execute(f"attach {_literal(warehouse.path)} (read_only)")
         catalog = _attached(connection)
-        wanted = {name: (schema, name) for name in (*NEEDED, *also)}
+        connection.execute(f"use {quoted(catalog)}")
+        wanted = {name: warehouse.relation(name) for name in (*NEEDED, *also)}
         missing = []
         for variable in LINKS:
             if name := named.get(variable):
-                found = _schema_of(connection, catalog, schema, name.split(".")[-1])
-                if found is None:
-                    missing.append(f"{variable} ({name})")
+                found = warehouse.relation(name)
+                if _is_there(connection, found):
+                    wanted[variable] = found
                 else:
-                    wanted[variable] = (found, name.split(".")[-1])
-        for own, (where, name) in wanted.items():
-            _copy(connection, own, f"{quoted(catalog)}.{quoted(where)}.{quoted(name)}", database)
+                    missing.append(f"{variable} ({name})")
+        for own, relation in wanted.items():
+            _copy(connection, own, relation, warehouse.path)
+        connection.execute("use memory.main")
         connection.execute(f"detach {quoted(catalog)}")
         yield Snapshot(connection, frozenset(wanted), tuple(missing))
 
@@ -104,20 +103,20 @@ def _attached(connection: duckdb.DuckDBPyConnection) -> str:
     return str(names.fetchall()[0][0])
 
 
-def _schema_of(connection: duckdb.DuckDBPyConnection, catalog: str, schema: str, name: str) -> str | None:
-    """The schema of a model that a variable names: that of the er_* tables, or the only one that has it."""
-    found = connection.execute(
-        "select table_schema from information_schema.tables where table_catalog = ? and table_name = ?",
-        [catalog, name],
-    ).fetchall()
-    schemas = [row[0] for row in found]
-    return schema if schema in schemas else str(schemas[0]) if len(schemas) == 1 else None
-
-
-def _copy(connection: duckdb.DuckDBPyConnection, own: str, relation: str, database: Path) -> None:
+def _is_there(connection: duckdb.DuckDBPyConnection, relation: Relation) -> bool:
     import duckdb
 
     try:
-        connection.execute(f"create table {quoted(own)} as from {relation}")
+        connection.table(str(relation))
+    except duckdb.CatalogException:
+        return False
+    return True
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, own: str, relation: Relation, path: str) -> None:
+    import duckdb
+
+    try:
+        connection.execute(f"create table memory.main.{quoted(own)} as from {relation}")
     except duckdb.CatalogException as error:
-        raise RecordError(f"{database} has no table {relation}; run `dbt build` first") from error
+        raise RecordError(f"{path} has no table {relation.shown}; run `dbt build` first") from error

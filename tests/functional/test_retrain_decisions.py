@@ -13,9 +13,10 @@ from dbt_harness import Project
 
 from distiller_udf.pipeline.downstream import Downstream, with_sources
 from distiller_udf.pipeline.snapshot import of_warehouse
-from distiller_udf.project import default_variables
 from distiller_udf.registry import Registry
+from distiller_udf.settings import Settings
 from distiller_udf.students import load_student
+from distiller_udf.warehouse import Warehouse
 
 MODELS = ("er_choices", "er_matches", "er_entities")
 
@@ -74,12 +75,11 @@ def copied(project: Project) -> Path:
 
 def decided(project: Project, variables: dict[str, Any]) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """Matches and the entity of each record, as Python decides them."""
-    settings = {name.removeprefix("er_"): value for name, value in default_variables().items()}
     sources = [name for name in ("r", "l", "d") if (project.folder / "seeds" / f"{name}.csv").exists()]
-    settings |= {"sources": [{"name": name} for name in sources]}
-    settings |= {name.removeprefix("er_"): value for name, value in variables.items()}
-    named = {f"er_{name}": settings[name] for name in ("gold", "must_links", "cannot_links")}
-    with of_warehouse(copied(project), "main", named) as snapshot:
+    listed = [{"name": name, "model": name, "id": "id"} for name in sources]
+    settings = Settings.of({"er_sources": listed, **variables}, "er_")
+    named = {f"er_{name}": getattr(settings, name) for name in ("gold", "must_links", "cannot_links")}
+    with of_warehouse(Warehouse(str(copied(project)), {}), named) as snapshot:
         everything = Downstream.of(snapshot, with_sources(settings, snapshot))
         assert everything is not None
         student = load_student(Registry(project.folder / "distiller" / "students").current())

@@ -192,8 +192,9 @@ def test_train_from_the_warehouse(labels: pa.Table, tmp_path: Path) -> None:
     assert "has no table other.er_votes" in run("train", *database, "--schema", "other", code=1).stderr
 
 
-def test_train_without_input_says_what_to_give() -> None:
-    assert "--database" in run("train", code=2).stderr
+def test_train_without_input_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "there is no dbt project here; give --project-dir, or --database" in run("train", code=1).stderr
     assert "there is no database at gone.duckdb" in run("train", "--database", "gone.duckdb", code=1).stderr
 
 
@@ -227,7 +228,7 @@ def test_train_says_what_was_learned_and_what_to_expect(labels: pa.Table, tmp_pa
         threshold = given["threshold" if kind == "pair" else "choice_threshold"]
         figures = [threshold, *(metrics[f"{kind}_{name}"] for name in ("precision", "recall", "f1"))]
         assert f"{decision} {' '.join(f'{figure:.4g}' for figure in figures)}" in said
-    several = run(*arguments, "--multi", "--target-precision", ".95").stdout
+    several = run(*arguments, "--constraint", "none", "--target-precision", ".95").stdout
     assert "thresholds       │ the lowest that keep a precision of 0.95" in several
     assert "a pair: er_match and er_matches" in several
     assert "among its rivals" not in several

@@ -17,13 +17,14 @@ from fake_llm import Body, FakeLLM, fake_llm, same_born
 
 from distiller_udf.pipeline.downstream import Downstream, with_sources
 from distiller_udf.pipeline.snapshot import of_warehouse
-from distiller_udf.project import default_variables
 from distiller_udf.registry import Registry
+from distiller_udf.settings import Settings
 from distiller_udf.students import load_student
 from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.er_student import record_columns, sampled
 from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.schedule.evaluation_set import split
+from distiller_udf.warehouse import Warehouse
 
 PEOPLE = 240
 SHARE = 0.3
@@ -52,9 +53,9 @@ def build(database: Path, labels: pa.Table) -> None:
         """)
 
 
-def decide(database: Path, settings: dict[str, object], registry: Registry) -> None:
+def decide(database: Path, settings: Settings, registry: Registry) -> None:
     """The tables of dbt from er_choices on, by the current student."""
-    with of_warehouse(database, "main", {}) as snapshot:
+    with of_warehouse(Warehouse(str(database), {}), {}) as snapshot:
         everything = Downstream.of(snapshot, with_sources(settings, snapshot))
         assert everything is not None
         student = load_student(registry.current())
@@ -90,7 +91,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = label_table(make_people(PEOPLE))
     build(folder / "shop.duckdb", labels)
     registry = Registry(folder / "distiller" / "students")
-    with of_warehouse(folder / "shop.duckdb", "main", {}) as snapshot:
+    with of_warehouse(Warehouse(str(folder / "shop.duckdb"), {}), {}) as snapshot:
         pairs = snapshot.table("er_pairs")
         ensure_student(
             split(labels, SHARE)[0],
@@ -101,8 +102,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 columns=record_columns(pairs),
             ),
         )
-    settings = {name.removeprefix("er_"): value for name, value in default_variables().items()}
-    decide(folder / "shop.duckdb", settings, registry)
+    decide(folder / "shop.duckdb", Settings(), registry)
     return folder
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +16,7 @@ from distiller_udf.comparison.drift import FEW, Agreement, Shift, agreement, shi
 from distiller_udf.comparison.profile import Profile, count_words, profile
 from distiller_udf.pipeline.relations import TUPLE_KEYS
 from distiller_udf.pipeline.snapshot import Snapshot
+from distiller_udf.settings import Settings
 from distiller_udf.students import Student
 
 from ..data import read_candidates
@@ -92,23 +93,22 @@ def measure(
     student: Student,
     folder: Path,
     held_out: pa.Table,
-    settings: Mapping[str, Any],
+    settings: Settings,
     draw: int,
     ask: Callable[[pa.Table], Asked],
     multi: bool,
 ) -> Drift:
     """Measure how far decisions and pairs have drifted; `snapshot` has er_pairs and er_matches.
 
-    `folder` is the student's. `ask` has the teacher answer tuples. `settings` are er_seed, er_drift_tuples and
-    er_drift_psi. Raises StudentError.
+    `folder` is the student's. `ask` has the teacher answer tuples. Raises StudentError.
     """
-    tuples = drawn_tuples(snapshot, settings["drift_tuples"], draw, settings["seed"])
+    tuples = drawn_tuples(snapshot, settings.drift_tuples, draw, settings.seed)
     labels, stopped = ask(tuples)
     answers = [row for row in labels.to_pylist() if row["choice"] is not None]
     found = agreement(*_decisions(snapshot, answers)) if len(answers) >= FEW else None
     promised = _promised(student, folder, held_out, multi)
     moved = _shifts(snapshot, folder)
-    reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings["drift_psi"])]
+    reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings.drift_psi)]
     return Drift(
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         student=student.info.version,
