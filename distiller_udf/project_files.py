@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from distiller_udf.errors import SettingsError
 from distiller_udf.settings import PREFIX
+from distiller_udf.settings.written import suggestions
 
 PACKAGE = "distiller_udf"
 PLUGIN_MODULE = "distiller_udf.plugin"
@@ -89,11 +91,15 @@ class ProjectFiles:
         _write(self.packages_file, content)
 
     def add_sources(self, sources: Sequence[dict[str, str]]) -> None:
-        """Set the variable er_sources, where the project has it already or among the variables of all packages."""
+        """Set er_sources, where the project has it already or among the variables of all packages, with what else is set."""
         content = _read(self.settings_file)
-        content["vars"] = variables = content.get("vars") or {}
+        content["vars"] = variables = content.get("vars") or CommentedMap()
         own = variables.get(PACKAGE) or {}
-        (own if "er_sources" in own else variables)["er_sources"] = list(sources)
+        chosen = own if "er_sources" in own else variables
+        is_new = "er_sources" not in chosen
+        chosen["er_sources"] = list(sources)
+        if is_new:
+            chosen.yaml_set_comment_before_after_key("er_sources", before=suggestions(), indent=2)
         _write(self.settings_file, content)
 
     def add_plugin(self) -> list[str]:

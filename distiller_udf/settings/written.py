@@ -61,6 +61,15 @@ def variables() -> Iterator[str]:
         yield ""
 
 
+def suggestions() -> str:
+    """What `distiller init` writes above er_sources: the other settings that most people set, with their defaults."""
+    lines = ["The settings of distiller-udf that most people set; docs/settings.md has all of them."]
+    for name in common():
+        if name != "sources":
+            lines += [f"er_{name}: {_yaml(_default(name))}"]
+    return "\n".join(lines)
+
+
 def macro() -> str:
     """The macro that holds the rule of every variable."""
     lines = [

@@ -19,6 +19,7 @@ from conftest import People
 
 from distiller_udf.cli import COMMANDS, main
 from distiller_udf.registry import Registry
+from distiller_udf.settings.written import common
 from tests.tiny_encoder import needs_encoder, save_tiny_encoder
 
 
@@ -344,6 +345,8 @@ def test_init_adds_what_is_missing_and_keeps_the_rest(project: Path) -> None:
     assert "# ours" in text
     assert "keep: 1" in text
     assert "stg_a" in text
+    for name in common():
+        assert name == "sources" or f"# er_{name}: " in text
     assert (project / "profiles.yml").read_text().count("distiller_udf.plugin") == 1
     before = {path.name: path.read_text() for path in project.glob("*.yml")}
     second = run_json(*arguments)
