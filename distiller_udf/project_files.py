@@ -91,13 +91,15 @@ class ProjectFiles:
         _write(self.packages_file, content)
 
     def add_sources(self, sources: Sequence[dict[str, str]]) -> None:
-        """Set er_sources, where the project has it already or among the variables of all packages; above it, as comments,
-        what else most people set.
+        """Set er_sources, where the project has it already or among the variables of all packages.
+
+        Above it, as comments, stands what else most people set.
         """
         content = _read(self.settings_file)
-        content["vars"] = variables = content.get("vars") or CommentedMap()
-        own = variables.get(PACKAGE) or {}
-        chosen: CommentedMap = own if "er_sources" in own else variables
+        variables: CommentedMap = content.get("vars") or CommentedMap()
+        content["vars"] = variables
+        own: CommentedMap = variables.get(PACKAGE) or CommentedMap()
+        chosen = own if "er_sources" in own else variables
         is_new = "er_sources" not in chosen
         chosen["er_sources"] = list(sources)
         if is_new:
