@@ -1,4 +1,8 @@
-"""dbt in this process: a project's models, and the SQL that they stand for."""
+"""What dbt knows of a project: the database of its profile, where its models are, and the SQL that it makes of them.
+
+Beside the plug-in the only module that imports dbt, and only when it is asked. What dbt parses for us it keeps in a
+folder of its own, so that `dbt build` and a command do not spoil each other's.
+"""
 
 from __future__ import annotations
 
@@ -7,131 +11,156 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distiller_udf.errors import RecordError, SettingsError
-from distiller_udf.project import PACKAGE, installed_package
+from distiller_udf.project import Project
+from distiller_udf.project_files import PACKAGE, installed_package
+from distiller_udf.settings import PREFIX, Settings
+from distiller_udf.warehouse import Relation, Warehouse
 
+TARGET = Path("target") / "distiller"
 QUIETLY = ("--quiet", "--log-level", "none", "--no-write-json", "--no-send-anonymous-usage-stats")
-
-Relation = tuple[str, str, str]
-"""Database, schema and identifier."""
+KINDS = ("model", "seed", "snapshot", "source")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A model, seed, snapshot or source of a project.
+    """A model, seed, snapshot or source of a project: where it is, what it reads, and its SQL once it is compiled.
 
-    `relation` is None for an ephemeral model, `sql` for whatever was not compiled. `parents` are what it refers to, by
-    their keys in the `Graph`; `meta` is what its configuration hands to a Python model.
+    `relation` is None of an ephemeral model; `reads` are keys of the `Graph`; `kind` is how it is materialized.
     """
 
     name: str
     package: str
-    language: str
-    materialized: str
     relation: Relation | None
-    parents: tuple[str, ...]
+    reads: tuple[str, ...]
+    kind: str
+    language: str = "sql"
     sql: str | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """All nodes of a project by dbt's own keys, and the keys of those that were compiled, in the order of a build."""
+    """The nodes of a project by dbt's own keys, and the keys of those that were compiled, in the order of a build."""
 
     nodes: Mapping[str, Node]
-    compiled: tuple[str, ...]
+    compiled: tuple[str, ...] = ()
 
-    def __contains__(self, name: str) -> bool:
-        return bool(self._named(name))
+    def find(self, name: str) -> Node | None:
+        """The model, seed or snapshot `name` (or package.name): the project's own before those of packages."""
+        package, _, own = name.rpartition(".")
+        found = [node for node in self.nodes.values() if node.name == own and node.kind != "source"]
+        return min(
+            (node for node in found if package in ("", node.package)),
+            key=lambda node: node.package == PACKAGE,
+            default=None,
+        )
 
     def node(self, name: str) -> Node:
-        """A model, seed or snapshot; of the project itself, where packages have one of that name too.
-
-        Raises SettingsError where there is none.
-        """
-        found = self._named(name)
-        if not found:
+        """The same. Raises SettingsError where there is none."""
+        found = self.find(name)
+        if found is None:
             raise SettingsError(f"the project has no model {name}")
-        return min(found, key=lambda node: node.package == PACKAGE)
+        return found
 
     def parents(self, node: Node) -> list[Node]:
-        """What a node refers to."""
-        return [self.nodes[key] for key in node.parents if key in self.nodes]
+        """What a node reads."""
+        return [self.nodes[key] for key in node.reads if key in self.nodes]
 
     @property
-    def database(self) -> str:
-        """The catalog of the project's warehouse."""
-        return next(node.relation[0] for node in self.nodes.values() if node.relation and node.materialized != "source")
+    def relations(self) -> dict[str, Relation]:
+        """Where each model, seed and snapshot is, by its name and by package.name."""
+        there = [node for node in self.nodes.values() if node.relation and node.kind != "source"]
+        names = {name for node in there for name in (node.name, f"{node.package}.{node.name}")}
+        return {name: node.relation for name in names if (node := self.find(name)) and node.relation}
 
-    def _named(self, name: str) -> list[Node]:
-        return [node for node in self.nodes.values() if node.name == name and node.materialized != "source"]
 
+def warehouse_of(project: Project, graph: Graph | None = None) -> Warehouse:
+    """The warehouse that the project's profile and target name, with all models where dbt puts them.
 
-def compiled(
-    folder: Path,
-    select: Sequence[str],
-    profiles_dir: Path | None = None,
-    target: str | None = None,
-    variables: str = "",
-) -> Graph:
-    """Compile the selected models of a dbt project as `dbt build` would: with its variables, target and own models.
-
-    `variables` are more of them, as `--vars` takes them. Models that look at the warehouse find it as it is, so it is
-    opened; it is closed again. A former table of a model counts as `--full-refresh` lets it. Raises RecordError where
-    another process holds the warehouse, SettingsError where the project does not compile.
+    `graph` are the project's nodes, where they are known. With `project.database` it is that file, with its tables in
+    `project.schema` (main by default). Raises SettingsError when there is neither, or dbt cannot read the project.
     """
-    options = ["--project-dir", str(folder.resolve())]
-    options += ["--profiles-dir", str(profiles_dir.resolve())] if profiles_dir else []
-    options += ["--target", target] if target else []
-    options += ["--vars", variables] if variables else []
-    with _at_home(folder):
-        manifest = _invoke(["parse", *options])
-        results = _invoke(["compile", "--full-refresh", "--select", *select, *options], manifest)
-    made = {result.node.unique_id: result.node for result in results if result.node.resource_type == "model"}
-    nodes = {**manifest.nodes, **manifest.sources, **made}
-    wanted = ("model", "seed", "snapshot", "source")
-    return Graph({key: _node(node) for key, node in nodes.items() if node.resource_type in wanted}, tuple(made))
+    if project.database is not None:
+        return Warehouse(str(project.database), {}, project.schema or "main")
+    if not project.exists:
+        raise SettingsError("there is no dbt project here; give --project-dir, or --database with the warehouse")
+    return _warehouse(project, (graph or parsed(project)).relations)
 
 
-def temporary_project(folder: Path, database: str, schema: str, variables: Mapping[str, Any]) -> Path:
-    """Write a dbt project into `folder` that has this package and nothing else, over an empty warehouse; returns it.
+def parsed(project: Project) -> Graph:
+    """The nodes of a project. Raises SettingsError with dbt's own words when it cannot read the project."""
+    with _at_home(project):
+        return _graph(_invoke(project, None, "parse"), {})
 
-    `database` and `schema` are those that its relations are to have.
+
+def compiled(project: Project, models: Sequence[str]) -> Graph:
+    """The nodes of a project, the selected models with the SQL that `dbt build` makes of them.
+
+    Models that look at the warehouse find it as it is; it is open meanwhile, and closed again. Former rows of a model
+    count as `--full-refresh` lets them. Raises SettingsError as `parsed` does, RecordError where the warehouse is not
+    there or another process holds it.
     """
-    output = {"type": "duckdb", "path": str(folder / f"{database}.duckdb"), "schema": schema, "threads": 1}
+    with _at_home(project):
+        manifest = _invoke(project, None, "parse")
+        _warehouse(project, {}).connect().close()  # dbt would make an empty one where there is none
+        results = _invoke(project, manifest, "compile", "--full-refresh", "--select", *models)
+    return _graph(manifest, {result.node.unique_id: result.node for result in results})
+
+
+def project_of_files(folder: Path, settings: Settings, catalog: str, schema: str) -> Project:
+    """A dbt project, written into `folder`, that has this package alone and an empty warehouse.
+
+    `catalog` and `schema` are those of its relations; `settings` say how it decides.
+    """
+    import duckdb
+
+    own = settings.model_dump(mode="json", include=set(DECIDING))
+    sources = [{"name": name, "relation": name, "id": "id"} for name in settings.source_names]
+    variables = {f"{PREFIX}{name}": value for name, value in {**own, "sources": sources}.items() if value is not None}
+    path = str(folder / f"{catalog}.duckdb")
+    duckdb.connect(path).close()
+    output = {"type": "duckdb", "path": path, "schema": schema, "threads": 1}
     files = {
-        "dbt_project.yml": {"name": "files", "version": "1.0.0", "profile": "files", "vars": dict(variables)},
+        "dbt_project.yml": {"name": "files", "version": "1.0.0", "profile": "files", "vars": variables},
         "profiles.yml": {"files": {"target": "files", "outputs": {"files": output}}},
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
-    packages = folder / "dbt_packages"
-    packages.mkdir()
-    (packages / PACKAGE).symlink_to(installed_package(), target_is_directory=True)
-    return folder
+    (folder / "dbt_packages").mkdir()
+    (folder / "dbt_packages" / PACKAGE).symlink_to(installed_package(), target_is_directory=True)
+    return Project(folder, settings, exists=True, profiles_dir=folder)
+
+
+DECIDING = ("task", "constraint", "threshold", "strict", "entity_max_size", "seed")
+"""The settings that say how pairs are decided, where a project has no models of its own."""
+
+
+def _graph(manifest: Any, compiled: Mapping[str, Any]) -> Graph:
+    nodes = {**manifest.nodes, **manifest.sources, **compiled}
+    known = {key: _node(node) for key, node in nodes.items() if node.resource_type in KINDS}
+    return Graph(known, tuple(key for key in compiled if key in known))
 
 
 def _node(node: Any) -> Node:
     is_source = node.resource_type == "source"
-    relation = (node.database, node.schema, node.identifier if is_source else node.alias)
+    relation = Relation(node.database, node.schema, node.identifier if is_source else node.alias)
     return Node(
         name=node.name,
         package=node.package_name,
-        language=getattr(node, "language", "sql"),
-        materialized="source" if is_source else node.config.materialized,
         relation=relation if node.relation_name else None,
-        parents=tuple(getattr(getattr(node, "depends_on", None), "nodes", ())),
+        reads=tuple(getattr(getattr(node, "depends_on", None), "nodes", ())),
+        kind="source" if is_source else node.config.materialized,
+        language=str(getattr(node, "language", "sql")),
         sql=getattr(node, "compiled_code", None),
-        meta={} if is_source else node.config.meta,
     )
 
 
-def _invoke(command: list[str], manifest: Any = None) -> Any:
-    """Run dbt without a word; its result. Raises RecordError, SettingsError."""
+def _invoke(project: Project, manifest: Any, *command: str) -> Any:
+    """Run dbt in this process, without a word, and return its result."""
     from dbt.cli.main import dbtRunner
 
     said: list[str] = []
@@ -140,23 +169,55 @@ def _invoke(command: list[str], manifest: Any = None) -> Any:
         if event.info.level == "error":
             said.append(event.info.msg)
 
-    outcome = dbtRunner(manifest=manifest, callbacks=[listen]).invoke([*QUIETLY, *command])
+    outcome = dbtRunner(manifest=manifest, callbacks=[listen]).invoke([*QUIETLY, *command, *_options(project)])
     if outcome.success:
         return outcome.result
-    why = str(outcome.exception or "\n".join(said)).strip()
-    if "Could not set lock" in why or "already open" in why:
+    why = ("\n".join(said) or str(outcome.exception)).strip()
+    if "Could not set lock" in why:
         raise RecordError(f"the warehouse cannot be opened: {why.splitlines()[0]}; try again when dbt has ended")
-    raise SettingsError(f"dbt {command[0]} failed: {why}")
+    raise SettingsError(why)
+
+
+def _options(project: Project) -> list[str]:
+    place = str(project.folder / TARGET)
+    options = ["--project-dir", str(project.folder), "--target-path", place, "--log-path", place]
+    if project.profiles_dir:
+        options += ["--profiles-dir", str(project.profiles_dir)]
+    if project.target:
+        options += ["--target", project.target]
+    if project.variables:
+        options += ["--vars", json.dumps(dict(project.variables))]
+    return options
+
+
+def _warehouse(project: Project, relations: Mapping[str, Relation]) -> Warehouse:
+    """The database of the profile and target, as dbt has just read them."""
+    from dbt.config.runtime import load_profile
+
+    with _at_home(project):
+        profile = load_profile(str(project.folder), dict(project.variables), None, project.target)
+    credentials = profile.credentials
+    if credentials.type != "duckdb":
+        raise SettingsError(f"the target {profile.target_name} is of type {credentials.type}; duckdb is needed")
+    path = str(credentials.path)
+    if path == ":memory:":
+        raise RecordError("the profile keeps its database in memory, so nothing of it is left; give it a path")
+    if "://" not in path and not path.startswith("md:"):
+        path = str((project.folder / path).absolute())
+    return Warehouse(path, relations, credentials.schema)
 
 
 @contextmanager
-def _at_home(folder: Path) -> Iterator[None]:
-    """In the project's folder, which relative paths of a profile start from; what dbt leaves behind is put back."""
+def _at_home(project: Project) -> Iterator[None]:
+    """In the project's folder, which relative paths of a profile start from; afterwards all is as it was.
+
+    dbt goes to that folder by itself, and stays there; the plug-in turns our log lines into dbt's.
+    """
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
     logger, before = logging.getLogger("distiller_udf"), Path.cwd()
     state = logger.handlers[:], logger.level, logger.propagate
-    os.chdir(folder)
+    os.chdir(project.folder)
     try:
         yield
     finally:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from distiller_udf.cli.console import json_option, print_facts, print_json, print_table, progress, say
-from distiller_udf.cli.label import find_project, read_settings
-from distiller_udf.cli.schedule_settings import check, registry_of, scales_options
-from distiller_udf.cli.weighing import opened, prepared
+from distiller_udf.cli.options import REGISTRY, with_project
+from distiller_udf.cli.weighing import WEIGHED, opened, prepared
 from distiller_udf.errors import StudentNotFound
+from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 
 if TYPE_CHECKING:
@@ -22,37 +22,33 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("version")
 @click.argument("other", required=False)
-@scales_options
+@WEIGHED
+@click.option("--now", is_flag=True, help="Decide all of today's pairs in the warehouse; so does --database.")
+@with_project(REGISTRY, warehouse=True)
 @json_option
 def compare(
+    project: Project,
     version: str,
     other: str | None,
-    database: Path | None,
-    schema: str,
     labels: Path | None,
     pairs: Path | None,
     gold: Path | None,
-    project_dir: Path | None,
-    variables: str,
+    now: bool,
     as_json: bool,
-    **given: Any,
 ) -> None:
     """Compare VERSION with OTHER, or with the current student; nothing is promoted.
 
-    With --database both decide all of today's pairs and are judged by the held-out labels. Without it, what
+    With --now both decide all of today's pairs and are judged by the held-out labels. Without it, what
     `distiller retrain` found when it weighed the two is shown again.
     """
-    project = find_project(project_dir, database)
-    settings, folder = read_settings(project, variables, given)
-    check(settings)
-    registry = registry_of(settings, folder)
+    registry = Registry.of(project.settings)
     new = registry.find(version)
     old = registry.find(other) if other else registry.current().name
-    if database or labels:
+    if now or project.database or labels:
         from distiller_udf.training.schedule.weigh import weigh
 
-        with opened(database, schema, labels, pairs, gold, project, settings, variables) as (snapshot, known):
-            _, scales, _ = prepared(snapshot, known, folder, whole=labels is not None)
+        with opened(project, labels, pairs, gold) as (snapshot, known):
+            _, scales, _ = prepared(snapshot, known, whole=labels is not None)
             found = weigh(registry.path(new), registry.path(old), scales, steps=progress)
     else:
         found = remembered(registry, new, old)
@@ -70,7 +66,7 @@ def remembered(registry: Registry, new: str, old: str) -> Comparison:
     if new == old:
         raise StudentNotFound(f"{new} is the current student itself; name the version to compare it with")
     if not found:
-        raise StudentNotFound(f"{new} has not been weighed against {old}; give --database to compare them now")
+        raise StudentNotFound(f"{new} has not been weighed against {old}; give --now to compare them")
     return found[-1]
 
 

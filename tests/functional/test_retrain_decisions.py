@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,13 @@ import pytest
 from conftest import make_people
 from dbt_harness import Project
 
-from distiller_udf.dbt import compiled
+from distiller_udf.cli.weighing import of_project
+from distiller_udf.project import Project as Place
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
 from distiller_udf.training.ensure import publish_student
 from distiller_udf.training.recipe import Recipe
-from distiller_udf.training.schedule.snapshot import DECISIONS, of_warehouse
+from distiller_udf.training.schedule.snapshot import DECISIONS
 from tests.unit.commands import run_json
 
 MODELS = ("er_student", "er_scores", "er_choices", "er_matches", "er_entities")
@@ -84,11 +84,8 @@ def tables(project: Project) -> tuple[Rows, Rows]:
 
 def decided(project: Project, version: Path, variables: dict[str, Any]) -> tuple[Rows, Rows]:
     """What retraining says that dbt would make with this student."""
-    project.query("checkpoint")
-    models = compiled(project.folder, ("er_pairs", *DECISIONS), project.folder, variables=json.dumps(variables))
-    copy = project.folder / "copy.duckdb"
-    shutil.copy(project.database, copy)
-    with of_warehouse(copy, models, {"er_pairs": "er_pairs"}) as snapshot:
+    there = Place.of(project.folder, variables=variables, profiles_dir=project.folder)
+    with of_project(there, ("er_pairs", *DECISIONS), {}) as (snapshot, _):
         made = snapshot.decided(load_student(version), version, "somebody")
         rows = snapshot.connection.sql
         return (
@@ -143,8 +140,8 @@ def test_what_a_challenger_would_change_is_what_changes(linked: Project) -> None
         spoilt = warehouse.sql(labels).to_arrow_table()
     challenger = publish_student(spoilt, registry(linked), Recipe(settings={"seed": 3, "rounds": 5})).path
     said = run_json(
-        *("students", "compare", challenger.name, current.name, "--database", linked.database),
-        *("--project-dir", linked.folder, "--vars", json.dumps(variables)),
+        *("students", "compare", challenger.name, current.name, "--now", "--vars", json.dumps(variables)),
+        *("--project-dir", linked.folder, "--profiles-dir", linked.folder),
     )
     expected = decided(linked, challenger, variables)
     registry(linked).promote(challenger.name)

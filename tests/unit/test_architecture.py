@@ -14,8 +14,9 @@ PACKAGE = ROOT / "distiller_udf"
 
 LAYERS = [
     {"errors", "sql", "files"},
-    {"records"},
-    {"similarity", "prompts", "privacy", "budget", "project", "dbt", "database", "locks", "pointer"},
+    {"records", "settings", "warehouse"},
+    {"project", "project_files", "dbt"},
+    {"similarity", "prompts", "privacy", "budget", "database", "locks", "pointer"},
     {"encoding"},
     {"imported", "tuples"},
     {"labels", "registry", "students", "teachers", "votes", "selection"},

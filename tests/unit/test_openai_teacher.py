@@ -510,7 +510,6 @@ def test_make_teacher(server: Server, tmp_path: Path) -> None:
         "teacher_model": MODEL,
         "teacher_base_url": server.url,
         "teacher_api_key_env": "MY_KEY",
-        "teacher_concurrency": None,
         "teacher_prices": str(prices),
         "students_path": "somewhere",
     }
@@ -523,12 +522,12 @@ def test_make_teacher(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"teacher": "gpt"}, "teacher is 'gpt'; allowed: embedded, openai"),
-        ({}, "teacher is None; allowed"),
-        ({"teacher": "openai"}, "needs a teacher_model"),
+        ({"teacher": "gpt"}, 'teacher is "gpt". Allowed: embedded, openai'),
+        ({"teacher": "imported"}, "whom nobody can ask; take one of embedded, openai"),
+        ({"teacher": "openai"}, "needs er_teacher_model"),
         ({"teacher": "openai", "teacher_model": "m", "teacher_concurrency": 0}, "teacher_concurrency is 0"),
-        ({"teacher": "openai", "teacher_model": "m", "teacher_timeout": "soon"}, "teacher_timeout is 'soon'"),
-        ({"teacher": "openai", "teacher_model": "m", "teacher_parameters": "x"}, "must be a mapping"),
+        ({"teacher": "openai", "teacher_model": "m", "teacher_timeout": "soon"}, 'teacher_timeout is "soon"'),
+        ({"teacher": "openai", "teacher_model": "m", "teacher_parameters": "x"}, "Allowed: a mapping"),
         ({"teacher": "openai", "teacher_model": "m", "teacher_prices": "absent.json"}, "no price file absent.json"),
         ({"teacher": "openai", "teacher_model": "m", "teacher_base_url": "x"}, "base URL is 'x'"),
     ],
@@ -543,4 +542,4 @@ def test_a_price_file_that_cannot_be_read(tmp_path: Path, content: str) -> None:
     file = tmp_path / "prices.json"
     file.write_text(content)
     with pytest.raises(SettingsError, match="price"):
-        make_teacher({"teacher": "openai", "teacher_model": "m", "teacher_prices": file})
+        make_teacher({"teacher": "openai", "teacher_model": "m", "teacher_prices": str(file)})

@@ -15,7 +15,6 @@ import pyarrow as pa
 from distiller_udf.comparison.figures import Difference, Estimate, Figures
 from distiller_udf.errors import StudentError
 from distiller_udf.files import write_text
-from distiller_udf.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -250,11 +249,3 @@ def _intervals(prefix: str, about: Any) -> Iterator[tuple[str, float | None]]:
     """F1 and the ends of its interval, under their columns' names."""
     for name, part in zip(_INTERVALS, ("value", "low", "high"), strict=True):
         yield f"{prefix}{name}", about and getattr(about.f1, part)
-
-
-def student_comparisons(settings: Mapping[str, Any], folder: Path) -> pa.Table:
-    """The rows of the dbt model `er_student_comparisons`: all that `distiller retrain` has made in this registry.
-
-    `settings` are er_students_path and er_student_name; `folder` is the dbt project.
-    """
-    return Archive(Registry(folder / settings["students_path"], settings["student_name"]).folder).table()

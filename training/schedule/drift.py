@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from distiller_udf.files import write_text
 from distiller_udf.pipeline.relations import TUPLE_KEYS
+from distiller_udf.settings import Settings
 from distiller_udf.students import Student
 
 from ..data import read_candidates
@@ -149,23 +150,22 @@ def measure(
     student: Student,
     folder: Path,
     held_out: pa.Table,
-    settings: Mapping[str, Any],
+    settings: Settings,
     draw: int,
     ask: Callable[[pa.Table], Asked],
     multi: bool,
 ) -> Drift:
     """Measure how far decisions and pairs have drifted; `snapshot` has er_tuples, er_matches and er_choices.
 
-    `folder` is the student's. `ask` has the teacher answer tuples. `settings` are er_drift_tuples and er_drift_psi.
-    Raises StudentError.
+    `folder` is the student's. `ask` has the teacher answer tuples. Raises StudentError.
     """
-    tuples = drawn_tuples(snapshot, settings["drift_tuples"], draw)
+    tuples = drawn_tuples(snapshot, settings.drift_tuples, draw)
     labels, stopped = ask(tuples)
     answers = [row for row in labels.to_pylist() if row["choice"] is not None]
     found = agreement(*_decisions(snapshot, answers)) if len(answers) >= FEW else None
     promised = _promised(student, folder, held_out, multi)
     moved = _shifts(snapshot, folder)
-    reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings["drift_psi"])]
+    reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings.drift_psi)]
     return Drift(
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         student=student.info.version,

@@ -18,9 +18,10 @@ from distiller_udf.errors import RecordError, SettingsError
 from distiller_udf.metrics import Sides, comparable_pairs
 from distiller_udf.pipeline import choices, score
 from distiller_udf.pipeline.relations import PAIR_KEYS
-from distiller_udf.project import PACKAGE
+from distiller_udf.project_files import PACKAGE
 from distiller_udf.sql import literal, make_table, quoted
 from distiller_udf.students import Student
+from distiller_udf.warehouse import Warehouse
 
 from ..er_student import student_rows
 
@@ -67,12 +68,14 @@ class Snapshot:
     """Tables in memory (on disk where they are large) by the names of their models.
 
     `given` are the relations that were asked for, named as SQL names them. `models` gives all models, and the SQL of
-    those that were compiled. `decides` says whether there is all that a decision is made of.
+    those that were compiled. `constraint` is what er_constraint comes to. `decides` says whether there is all that
+    decisions are made of.
     """
 
     connection: duckdb.DuckDBPyConnection
     given: Mapping[str, str]
     models: Callable[[], Graph]
+    constraint: str = "none"
     decides: bool = True
 
     def __contains__(self, name: str) -> bool:
@@ -138,7 +141,7 @@ class Snapshot:
             else:
                 self._make(node, student, advance)
         self.connection.execute(f"create or replace table {matches} as from {self.relation('er_matches')}")
-        return Decided(matches, entities if "er_entities" in self.models() else None)
+        return Decided(matches, entities if self.models().find("er_entities") else None)
 
     def _make(self, node: Node, student: Student, advance: Callable[[int], None] | None) -> None:
         """Make one model's table, as dbt would with this student."""
@@ -151,25 +154,30 @@ class Snapshot:
             rows = score(self.connection, self.table("er_pairs"), student, advance=advance)
         else:
             scores, records, students = (self.table(name) for name in ("er_scores", "er_records", "er_student"))
-            rows = choices(self.connection, scores, records, students, settings=node.meta["er"])
+            rows = choices(self.connection, scores, records, students, constraint=self.constraint)
         self.connection.execute(f"create or replace table {_named(node)} as {rows.sql_query()}")
 
 
 @contextmanager
-def of_warehouse(database: Path, graph: Graph, tables: Mapping[str, str]) -> Iterator[Snapshot]:
+def of_warehouse(
+    warehouse: Warehouse, graph: Graph, tables: Mapping[str, str], constraint: str = "none"
+) -> Iterator[Snapshot]:
     """Copy what the compiled models read, and `tables` (models, by the names that they are to have here).
 
-    The warehouse is closed before this yields. Raises RecordError when a table is not there, or the file cannot be read
-    because another process holds it.
+    The warehouse is closed before this yields. Raises RecordError when it or a table is not there, or another process
+    holds it.
     """
+    warehouse.connect().close()  # says what is wrong with it
     with _connected() as connection:
         copies = _read_by(graph, [graph.node(model) for model in tables.values()])
-        with _attached(connection, database, graph):
-            for node in copies:
-                _copy(connection, node, database)
+        catalog = _catalog(graph)
+        connection.execute(f"attach {literal(warehouse.path)} as {quoted(catalog)} (read_only)")
+        for node in copies:
+            _copy(connection, node, warehouse, catalog)
+        connection.execute(f"detach {quoted(catalog)}")
         _lay_out(connection, graph, copies)
         given = {name: _named(graph.node(model)) for name, model in tables.items()}
-        yield Snapshot(connection, given, lambda: graph)
+        yield Snapshot(connection, given, lambda: graph, constraint)
 
 
 @contextmanager
@@ -212,24 +220,10 @@ def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-@contextmanager
-def _attached(connection: duckdb.DuckDBPyConnection, database: Path, graph: Graph) -> Iterator[None]:
-    """The warehouse under the name that its own views call it by."""
-    import duckdb
-
-    name = quoted(graph.database)
-    try:
-        connection.execute(f"attach {literal(str(database))} as {name} (read_only)")
-    except duckdb.Error as error:
-        raise RecordError(f"{database} cannot be opened: {error}; try again when dbt has ended") from error
-    yield
-    connection.execute(f"detach {name}")
-
-
 def _made(graph: Graph) -> list[Node]:
     """The models to make, in this order. Not er_pairs: as a table it would repeat the records, so it becomes a view."""
     nodes = (graph.nodes[key] for key in graph.compiled)
-    return [node for node in nodes if node.name != "er_pairs" and node.materialized != "ephemeral"]
+    return [node for node in nodes if node.name != "er_pairs" and node.kind != "ephemeral"]
 
 
 def _pairs(graph: Graph) -> list[Node]:
@@ -245,27 +239,30 @@ def _read_by(graph: Graph, wanted: Iterable[Node]) -> list[Node]:
     todo = [*wanted, *(parent for node in made for parent in graph.parents(node))]
     while todo:
         node = todo.pop()
-        if node.materialized == "ephemeral":
+        if node.kind == "ephemeral":
             todo += graph.parents(node)
         elif node not in (*made, *found) and node.name not in MADE_HERE:
             found.append(node)
     return found
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, node: Node, database: Path) -> None:
+def _copy(connection: duckdb.DuckDBPyConnection, node: Node, warehouse: Warehouse, catalog: str) -> None:
     import duckdb
 
+    there = warehouse.relation(f"{node.package}.{node.name}")
+    there = there._replace(database=there.database or catalog)
     try:
-        connection.execute(f"create table {_copied(node)} as from {_named(node)}")
+        connection.execute(f"create table {_copied(node)} as from {there}")
     except duckdb.CatalogException as error:
-        raise RecordError(f"{database} has no table {_named(node)}; run `dbt build` first") from error
+        raise RecordError(f"{warehouse.path} has no table {there.shown}; run `dbt build` first") from error
 
 
 def _lay_out(connection: duckdb.DuckDBPyConnection, graph: Graph, copies: Iterable[Node]) -> None:
     """The project's catalog and schemas: views of what was copied, and er_pairs."""
-    connection.execute(f"attach ':memory:' as {quoted(graph.database)}")
+    catalog = _catalog(graph)
+    connection.execute(f"attach ':memory:' as {quoted(catalog)}")
     for database, schema, _ in {node.relation for node in graph.nodes.values() if node.relation}:
-        if database == graph.database:
+        if database == catalog:
             connection.execute(f"create schema if not exists {quoted(database, schema)}")
     for node in copies:
         connection.execute(f"create view {_named(node)} as from {_copied(node)}")
@@ -279,9 +276,15 @@ def _named(node: Node) -> str:
         raise SettingsError(
             f"{node.name} is ephemeral, so it has no rows to look at; materialize it as a view or table"
         )
-    return quoted(*node.relation)
+    return str(node.relation)
 
 
 def _copied(node: Node) -> str:
     """How SQL names the copy of a relation."""
-    return quoted(COPIES, "main", ".".join(node.relation or ()))
+    return quoted(COPIES, "main", f"{node.package}.{node.name}")
+
+
+def _catalog(graph: Graph) -> str:
+    """The name that the warehouse has where the project's SQL calls it."""
+    relation = graph.node("er_records").relation
+    return str(relation and relation.database)
