@@ -14,7 +14,6 @@ def model(dbt, session):
     return pipeline.score(
         session,
         pairs=dbt.ref("er_pairs"),
-        students=dbt.ref("er_student"),
+        student=pipeline.current_student(dbt.ref("er_student"), serving_of(running().settings)),
         scored=session.query(f"select * from {dbt.this}") if dbt.is_incremental else None,
-        serving=serving_of(running().settings),
     )

@@ -3,8 +3,8 @@
 
 def model(dbt, session):
     dbt.config(materialized="table")
-    from distiller_udf import pipeline
     from distiller_udf.plugin import running
     from distiller_udf.registry import Registry
+    from distiller_udf.training.schedule.comparison import Archive
 
-    return pipeline.student_comparisons(Registry.of(running().settings))
+    return Archive(Registry.of(running().settings).folder).table()

@@ -147,15 +147,16 @@ def record_columns(pairs: duckdb.DuckDBPyRelation) -> str:
 def student_table(registry: Registry) -> pa.Table:
     """All versions of a registry as rows of `er_student`."""
     current = registry.current_version()
-    return _table([(info, registry.path(info.version), info.version == current) for info in registry.versions()])
+    return student_rows([(info, registry.path(info.version), info.version == current) for info in registry.versions()])
 
 
 def single_student_table(path: Path) -> pa.Table:
     """A given student's folder as the one row of `er_student`. Raises StudentNotFound, StudentDamaged."""
-    return _table([(load_student(path).info, path, True)])
+    return student_rows([(load_student(path).info, path, True)])
 
 
-def _table(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table:
+def student_rows(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table:
+    """Students as rows of `er_student`: each with its folder, and whether it is the current one."""
     rows = [
         {
             "student": info.version,

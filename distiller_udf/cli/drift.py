@@ -11,18 +11,17 @@ import click
 from distiller_udf.cli.console import json_option, print_json, print_table, say
 from distiller_udf.cli.label import PAIR_COLUMNS
 from distiller_udf.cli.options import BUDGET, REGISTRY, with_project
-from distiller_udf.dbt import warehouse_of
+from distiller_udf.cli.weighing import of_project
 from distiller_udf.errors import SettingsError
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 from distiller_udf.settings import Settings
-from distiller_udf.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.pipeline.snapshot import Snapshot
     from distiller_udf.training.schedule.drift import Asked, Drift
+    from distiller_udf.training.schedule.snapshot import Snapshot
 
 DRIFTED = 30
 
@@ -45,7 +44,7 @@ def drift(context: click.Context, /, project: Project, draw: int | None, as_json
       1   an error
       2   wrong options
     """
-    found = measured(project.settings, warehouse_of(project), draw)
+    found = measured(project, draw)
     if as_json:
         print_json(asdict(found))
     else:
@@ -53,20 +52,19 @@ def drift(context: click.Context, /, project: Project, draw: int | None, as_json
     context.exit(DRIFTED if found.drifted else 0)
 
 
-def measured(settings: Settings, warehouse: Warehouse, draw: int | None = None) -> Drift:
+def measured(project: Project, draw: int | None = None) -> Drift:
     """Measure the drift of the current student and write it down. Raises StudentNotFound, TeacherError, RecordError."""
-    from distiller_udf.pipeline.downstream import with_sources
-    from distiller_udf.pipeline.snapshot import of_warehouse
     from distiller_udf.students import load_student
     from distiller_udf.students.llm import serving_of
     from distiller_udf.training.schedule.drift import measure
     from distiller_udf.training.schedule.evaluation_set import split
 
+    settings = project.settings
     registry = Registry.of(settings)
     student = registry.current()
     day = int(datetime.now(timezone.utc).strftime("%Y%m%d"))
-    with of_warehouse(warehouse, {}, also=("er_matches", "er_choices")) as snapshot:
-        known = with_sources(settings, snapshot)
+    tables = {name: name for name in ("er_votes", "er_matches", "er_choices")}
+    with of_project(project, ("er_pairs", "er_tuples"), tables) as (snapshot, known):
         _, held_out = split(snapshot.table("er_votes").to_arrow_table(), settings.evaluation_share)
         found = measure(
             snapshot,

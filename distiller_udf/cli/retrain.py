@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from distiller_udf.cli.console import json_option, print_json, progress, say, with_options
-from distiller_udf.cli.options import FILE, REGISTRY, with_project
-from distiller_udf.cli.sources import check_shape, described
-from distiller_udf.comparison import Archive, Margins
+from distiller_udf.cli.console import json_option, print_json, progress, say
+from distiller_udf.cli.drift import measured
+from distiller_udf.cli.options import REGISTRY, with_project
+from distiller_udf.cli.students_compare import print_comparison
+from distiller_udf.cli.weighing import WEIGHED, opened, prepared
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import RecordError, SettingsError
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
-from distiller_udf.settings import Settings
 from distiller_udf.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.pipeline.snapshot import Snapshot
     from distiller_udf.training.recipe import Recipe
     from distiller_udf.training.schedule.retrain import Retrained
     from distiller_udf.training.schedule.weigh import Scales
 
 EXITS = {"promoted": 0, "nothing new": 10, "rejected": 20}
-
-
-WEIGHED = with_options(
-    click.option("--labels", type=FILE, help="Instead of the warehouse: labels as Parquet, in the shape of er_labels."),
-    click.option("--pairs", type=FILE, help="With --labels: all pairs as Parquet, in the shape of er_pairs."),
-    click.option("--gold", type=FILE, help="Known matches as Parquet (left_id, right_id), instead of er_gold."),
-)
-"""The options of every command that weighs students: what they decide, and what judges them."""
 
 
 @click.command()
@@ -89,102 +78,37 @@ def retrain(
     if settings.student_path:
         raise SettingsError("er_student_path names a given student, so there is none to retrain; unset it first")
     registry = Registry.of(settings)
-    warehouse = None if labels else warehouse_of(project)
     if if_drift and labels:
         raise click.UsageError("--if-drift looks at today's decisions in the warehouse; leave --labels out")
     with registry.lock():
-        outcome = unmoved(registry, settings, warehouse) if if_drift and warehouse else None
+        outcome = unmoved(registry, project) if if_drift else None
         if outcome is None:
-            with opened(settings, warehouse, labels, pairs, gold) as snapshot:
-                recipe, scales, training = prepared(snapshot, settings, whole=labels is not None)
+            with opened(project, labels, pairs, gold) as (snapshot, known):
+                recipe, scales, training = prepared(snapshot, known, whole=labels is not None)
                 version = registry.find(challenger) if challenger else None
                 if dry_run:
                     outcome = planned(training, registry, recipe)
                 else:
                     outcome = run(training, registry, recipe, scales, version)
-    if warehouse and settings.training == "build":
+    if not labels and settings.training == "build":
         say("Warning: er_training is build, so the next `dbt build` trains and promotes by itself; set it to schedule.")
-    if warehouse and not dry_run:
-        write_comparisons(warehouse, registry)
+    if not labels and not dry_run:
+        write_comparisons(warehouse_of(project), registry)
     show(outcome, as_json)
     context.exit(EXITS[outcome.outcome])
 
 
-def unmoved(registry: Registry, settings: Settings, warehouse: Warehouse) -> Retrained | None:
+def unmoved(registry: Registry, project: Project) -> Retrained | None:
     """The outcome where nothing has drifted; None where it has, or where there is no student that could be asked."""
-    from distiller_udf.cli.drift import measured
     from distiller_udf.training.schedule.retrain import NOTHING_NEW, Retrained
 
     current = registry.current_version()
     if current is None or not registry.exists(current):
         return None
-    found = measured(settings, warehouse)
+    found = measured(project)
     for reason in found.reasons:
         say(f"- {reason}")
     return None if found.drifted else Retrained(NOTHING_NEW, "no drift, so nothing was trained", current, 0)
-
-
-@contextmanager
-def opened(
-    settings: Settings, warehouse: Warehouse | None, labels: Path | None, pairs: Path | None, gold: Path | None
-) -> Iterator[Snapshot]:
-    """What is read: copies of a warehouse's tables, or of files where there is none. Raises RecordError."""
-    from distiller_udf.pipeline.snapshot import LINKS, add_file, of_files, of_warehouse
-
-    if warehouse is None:
-        with of_files({"er_votes": labels, "er_pairs": pairs, "er_gold": gold}) as snapshot:
-            yield snapshot
-        return
-    known = settings.model_dump()
-    named = {name: None if name == "er_gold" and gold else known[name.removeprefix("er_")] for name in LINKS}
-    with of_warehouse(warehouse, named) as snapshot:
-        for missing in snapshot.missing:
-            say(f"Warning: {missing} is no table of {warehouse.path}; students are compared without it.")
-        if gold:
-            add_file(snapshot.connection, "er_gold", gold)
-            snapshot = replace(snapshot, tables=snapshot.tables | {"er_gold"})
-        yield snapshot
-
-
-def prepared(snapshot: Snapshot, settings: Settings, whole: bool) -> tuple[Recipe, Scales, pa.Table]:
-    """How to train, by what to weigh, and the labels to learn from. `whole`: the labels are of single teachers."""
-    from distiller_udf.pipeline.downstream import Downstream, with_sources
-    from distiller_udf.students import load_student
-    from distiller_udf.students.llm import serving_of
-    from distiller_udf.training.er_student import sampled, training_settings
-    from distiller_udf.training.recipe import Recipe
-    from distiller_udf.training.schedule.evaluation_set import split
-    from distiller_udf.training.schedule.weigh import Scales
-    from distiller_udf.votes import vote
-
-    settings = with_sources(settings, snapshot)
-    # A server is asked for each version by its own name, whatever the current one is served as.
-    serving = serving_of(settings.but({"llm_served_as": None}))
-    labels = snapshot.table("er_votes").to_arrow_table()
-    check_shape(labels)
-    training, held_out = split(vote(labels, settings.vote) if whole else labels, settings.evaluation_share)
-    pairs = snapshot.table("er_pairs") if "er_pairs" in snapshot else None
-    recipe = Recipe(
-        kind=settings.student,
-        settings=training_settings(settings),
-        candidates=None if pairs is None else (lambda: sampled(snapshot.connection, pairs)),
-        columns="" if pairs is None else described(pairs, whole),
-    )
-    scales = Scales(
-        held_out,
-        Downstream.of(snapshot, settings),
-        Margins(
-            f1=settings.promotion_margin,
-            risk=settings.promotion_risk,
-            calibration=settings.calibration_margin,
-            change=settings.promotion_max_change,
-        ),
-        multi=settings.resolved_constraint == "none",
-        threshold=settings.threshold,
-        seed=settings.seed,
-        load=lambda version: load_student(version, serving),
-    )
-    return recipe, scales, training
 
 
 def run(
@@ -210,6 +134,8 @@ def write_comparisons(warehouse: Warehouse, registry: Registry) -> None:
     """Write er_student_comparisons into the warehouse, unless another process has it open; then dbt will."""
     import duckdb
 
+    from distiller_udf.training.schedule.comparison import Archive
+
     rows = Archive(registry.folder).table()
     if rows.num_rows == 0:
         return
@@ -225,8 +151,6 @@ def write_comparisons(warehouse: Warehouse, registry: Registry) -> None:
 
 def show(outcome: Retrained, as_json: bool) -> None:
     """The outcome in one line, and the comparison as tables or all of it as JSON."""
-    from distiller_udf.cli.comparison_view import print_comparison
-
     if as_json:
         print_json(asdict(outcome))
     elif outcome.comparison is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from distiller_udf.records import TEXT_COLUMN, Column, Records
-from distiller_udf.similarity.columns import Comparison, match_columns
+from distiller_udf.similarity.columns import Comparison, Matching, match_columns
 from distiller_udf.similarity.compare import FEATURES, compare
 from distiller_udf.similarity.rarity import Rarity
 from distiller_udf.similarity.sparse import ValueCache
@@ -47,14 +47,22 @@ class PairFeatures:
         self._lock = threading.Lock()
 
     @classmethod
-    def fit(cls, left: Records, right: Records) -> PairFeatures:
-        """Fit on candidate pairs: row i of both sides is one pair."""
+    def fit(cls, left: Records, right: Records, matching: Matching | None = None) -> PairFeatures:
+        """Fit on candidate pairs: row i of both sides is one pair. `matching` says how their columns are compared.
+
+        Without it columns are matched by the values of these pairs; see `match_columns`.
+        """
+        matching = matching or match_columns(left, right)
+        left, right = matching.compared(left, right)
         documents = list(dict.fromkeys(_record_texts(left) + _record_texts(right)))
-        rarity = Rarity.fit(documents)
-        return cls(match_columns(left, right, ValueCache(rarity)), rarity)
+        return cls(matching.comparisons, Rarity.fit(documents))
 
     def transform(self, left: Records, right: Records) -> np.ndarray:
-        """Features of each pair: float32, shape (pairs, features); NaN = not comparable."""
+        """Features of each pair: float32, shape (pairs, features); NaN = not comparable.
+
+        Columns that are in no comparison are passed over; a record given as plain text is compared as a whole.
+        """
+        left, right = (_known(side, names) for side, names in zip((left, right), self.columns, strict=True))
         columns: list[np.ndarray] = []
         with self._lock:
             self._cache.begin()
@@ -65,6 +73,13 @@ class PairFeatures:
                 columns += [features[name] for name in FEATURES[comparison.kind]]
         columns += self._pair_features(left, right, columns)
         return np.column_stack(columns).astype(np.float32)
+
+    @property
+    def columns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The columns of the left and of the right record that are compared."""
+        sides = zip(*((c.left_columns, c.right_columns) for c in self.comparisons), strict=True)
+        left, right = (tuple(dict.fromkeys(name for names in side for name in names)) for side in sides)
+        return left, right
 
     def _pair_features(self, left: Records, right: Records, columns: list[np.ndarray]) -> list[np.ndarray]:
         comparable = np.zeros(len(left))
@@ -91,6 +106,11 @@ class PairFeatures:
         """Read what `save` wrote."""
         state = json.loads((folder / COMPARISONS_FILE).read_text(encoding="utf-8"))
         return cls([Comparison(kind, tuple(a), tuple(b)) for kind, a, b in state], Rarity.load(folder))
+
+
+def _known(records: Records, names: Sequence[str]) -> Records:
+    """The records with the columns that are compared; plain text stays as it is."""
+    return records if records.names == (TEXT_COLUMN,) else records.with_columns(names)
 
 
 def _view(kind: str, records: Records, names: Sequence[str]) -> Column:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import TeacherError
 from distiller_udf.prompts import Answer, Asking, Question
-from distiller_udf.records import TEXT_COLUMN, Records, content_hash
+from distiller_udf.records import Records, content_hash
 from distiller_udf.teachers.mixture import Evidence, Mixture, fit_mixture
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ MAX_FITTED_PAIRS = 30_000
 _QUESTIONS_AT_ONCE = 2_000
 _BACKGROUND_PAIRS = 3_000
 _ODD_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_VERSION = 2
+_VERSION = 3
 _WHOLE_RECORD = ("token_cosine", "gram_cosine")
 
 
@@ -129,7 +129,7 @@ def _answers(fitted: _Fitted | None, questions: Sequence[Question]) -> Iterator[
     if fitted is None:
         yield from (Answer(None, cost_usd=0.0, error="abstained: there is nothing to compare") for _ in questions)
         return
-    evidence = _evidence(fitted.features, *_sides(fitted.features, _pairs_of(questions)))
+    evidence = _evidence(fitted.features, *_pairs_of(questions))
     sizes = [len(question.candidates) for question in questions]
     probabilities = fitted.mixture.probabilities(evidence, np.repeat(np.arange(len(questions)), sizes))
     contributions = fitted.mixture.contributions(evidence)
@@ -141,23 +141,11 @@ def _answers(fitted: _Fitted | None, questions: Sequence[Question]) -> Iterator[
         yield _answer(mine, fitted.mixture.exclusive, _explanation(reasons))
 
 
-def _sides(features: PairFeatures, pairs: pa.Table) -> tuple[Records, Records]:
-    """Both sides with exactly the columns that were compared when fitting; plain text stays as it is."""
-    left, right = (Records.from_arrow(pairs[name]) for name in ("left_record", "right_record"))
-    lefts = dict.fromkeys(name for comparison in features.comparisons for name in comparison.left_columns)
-    rights = dict.fromkeys(name for comparison in features.comparisons for name in comparison.right_columns)
-    return _with_columns(left, list(lefts)), _with_columns(right, list(rights))
-
-
-def _with_columns(records: Records, names: list[str]) -> Records:
-    return records if records.names == (TEXT_COLUMN,) else records.with_columns(names)
-
-
 def _fit(left: Records, right: Records, exclusive: bool) -> _Fitted:
-    from distiller_udf.similarity import PairFeatures
+    from distiller_udf.similarity import PairFeatures, filled_columns
 
     left, right, tuples, rights = _distinct_pairs(left, right)
-    features = PairFeatures.fit(left, right)
+    features = PairFeatures.fit(*filled_columns(left, right, one_table=not exclusive))
     evidence = _evidence(features, left, right)
     rng = np.random.default_rng(0)
     a, b = (rng.permutation(len(left))[:_BACKGROUND_PAIRS] for _ in range(2))
@@ -219,12 +207,11 @@ def _evidence(features: PairFeatures, left: Records, right: Records) -> Evidence
     return Evidence(matrix, features.groups, features.directions, similarity)
 
 
-def _pairs_of(questions: Sequence[Question]) -> pa.Table:
-    return pa.table(
-        {
-            "left_record": pa.array([q.query for q in questions for _ in q.candidates], pa.string()),
-            "right_record": pa.array([text for q in questions for text in q.candidates], pa.string()),
-        }
+def _pairs_of(questions: Sequence[Question]) -> tuple[Records, Records]:
+    """Each question's record beside each of its candidates."""
+    return (
+        Records.from_texts([q.query for q in questions for _ in q.candidates]),
+        Records.from_texts([text for q in questions for text in q.candidates]),
     )
 
 

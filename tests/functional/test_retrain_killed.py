@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from conftest import label_table, make_people
 
 from distiller_udf.cli import main
-from distiller_udf.comparison import Archive
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
+from distiller_udf.training.schedule.comparison import Archive
 
 KILLS = 30
 LATEST = 1.6

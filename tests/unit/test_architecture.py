@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "distiller_udf"
 
 LAYERS = [
-    {"errors", "sql"},
+    {"errors", "sql", "files"},
     {"records", "settings", "warehouse"},
     {"project", "project_files", "dbt"},
     {"similarity", "prompts", "privacy", "budget", "database", "locks", "pointer"},
@@ -91,7 +91,7 @@ def test_training_is_imported_by_commands_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_plug_in_and_the_caller_of_dbt_import_dbt(path: Path) -> None:
+def test_two_modules_import_dbt(path: Path) -> None:
     if any(name.split(".")[0] == "dbt" for name in imports(path)):
         assert room(path) in ("plugin", "dbt")
 

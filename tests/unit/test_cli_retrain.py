@@ -12,8 +12,8 @@ import pytest
 from commands import run, run_json
 from conftest import label_table, make_people
 
-from distiller_udf.comparison import Archive
 from distiller_udf.registry import Registry
+from distiller_udf.training.schedule.comparison import Archive
 from distiller_udf.training.schedule.evaluation_set import split
 
 PEOPLE = make_people(160)

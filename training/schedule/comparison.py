@@ -1,24 +1,24 @@
-"""The comparisons of a student's versions as JSON files beside them, and as rows of `er_student_comparisons`."""
+"""A comparison of a challenger with the current student, kept as JSON beside the versions and as a row of a table."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from distiller_udf.comparison.comparison import Comparison
+from distiller_udf.comparison.figures import Difference, Estimate, Figures
 from distiller_udf.errors import StudentError
+from distiller_udf.files import write_text
 
 logger = logging.getLogger(__name__)
+
+FORMAT = 1
 
 FOLDER = ".comparisons"
 """Beside the versions; no version's name begins with a dot."""
@@ -58,6 +58,118 @@ COMPARISON_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """The labels that both were judged by: `tuples` of them, with so many `matches`.
+
+    `seen_by_current` is how many of these the current student was trained on. `fingerprint` is a hash of all of them.
+    """
+
+    fingerprint: str
+    tuples: int
+    matches: int
+    seen_by_current: int = 0
+
+
+@dataclass(frozen=True)
+class AgainstGold:
+    """The F1 of the decisions on all pairs against `known` matches; `risk` as in `Difference`."""
+
+    known: int
+    challenger: Estimate
+    current: Estimate | None = None
+    difference: Estimate | None = None
+    risk: float | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How one set of decisions differs from another over the same records.
+
+    `pairs_changed` is the share of gained and lost pairs among all pairs of either. An entity is merged where it holds
+    records of several earlier ones, split where its records are now in several; renamed where most of it lives on (more
+    than half of both) under another id. Appeared and vanished count the ids, renamed ones left out; `records_renamed`
+    the records whose `entity_id` is another one. What is about entities is None in a project without er_entities.
+    """
+
+    pairs_gained: int
+    pairs_lost: int
+    pairs_kept: int
+    pairs_changed: float
+    entities_merged: int | None = None
+    entities_split: int | None = None
+    entities_renamed: int | None = None
+    entities_appeared: int | None = None
+    entities_vanished: int | None = None
+    entities_unchanged: int | None = None
+    records_renamed: int | None = None
+    examples: dict[str, list[list[str]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A challenger weighed against the current student; `current` and all that is about it is None where there is none.
+
+    `judged` is None where no held-out tuple could be had, `gold` without known matches, `changes` without the pairs.
+    `current_error` says why the current student cannot be judged, where it cannot.
+    `worthy` is what the rule says, `reasons` why, sentence by sentence; `promoted` says whether it came to that.
+    `key` tells comparisons apart that were made of the same two students by other labels, gold or margins.
+    """
+
+    key: str
+    compared_at: str
+    challenger: str
+    current: str | None
+    labels_new: int
+    held_out: HeldOut
+    judged: Figures | None = None
+    judged_current: Figures | None = None
+    current_error: str | None = None
+    difference: Difference | None = None
+    gold: AgainstGold | None = None
+    matches: int | None = None
+    changes: Changes | None = None
+    worthy: bool = False
+    promoted: bool = False
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    format: int = FORMAT
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Comparison:
+        """What `to_dict` made. Raises KeyError, TypeError, ValueError for anything else."""
+        if state["format"] != FORMAT:
+            raise ValueError(f"format {state['format']!r}")
+        known = {f.name: state[f.name] for f in fields(cls)}
+        kinds = {
+            "held_out": HeldOut,
+            "judged": Figures,
+            "judged_current": Figures,
+            "difference": Difference,
+            "gold": AgainstGold,
+            "changes": Changes,
+        }
+        for name, kind in kinds.items():
+            known[name] = None if known[name] is None else _restored(kind, known[name])
+        known["reasons"], known["notes"] = tuple(known["reasons"]), tuple(known["notes"])
+        return cls(**known)
+
+
+def _restored(kind: type[Any], state: Mapping[str, Any]) -> Any:
+    """A dataclass of figures from its mapping; a mapping with exactly the fields of an estimate is one."""
+    estimate = {f.name for f in fields(Estimate)}
+    return kind(
+        **{
+            name: Estimate(**value) if isinstance(value, Mapping) and set(value) == estimate else value
+            for name, value in state.items()
+        }
+    )
+
+
+@dataclass(frozen=True)
 class Archive:
     """The comparisons of one student; `folder` is the one that holds its versions."""
 
@@ -79,7 +191,7 @@ class Archive:
         path = self.path(comparison.challenger, comparison.current, comparison.key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False) + "\n")
+            write_text(path, json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False) + "\n", mode=0o644)
         except OSError as error:
             raise StudentError(
                 f"the comparison {path} could not be written: {error.strerror or error}; free some space or let this "
@@ -105,21 +217,6 @@ def _read(path: Path) -> Comparison | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("%s is no comparison of this version (%s); it is passed over", path, error)
         return None
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file whole and durably."""
-    handle, staged = tempfile.mkstemp(prefix=".staged-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(staged).chmod(0o644)
-        Path(staged).replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            Path(staged).unlink()
 
 
 def _row(comparison: Comparison) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from distiller_udf.comparison.comparison import Comparison
 from distiller_udf.comparison.figures import Estimate
+
+from .comparison import Comparison
 
 FEW = 10
 """Of fewer held-out tuples the bootstrap knows too little: nothing is said of a difference."""

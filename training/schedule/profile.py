@@ -1,13 +1,14 @@
-"""What pairs are like: how probable, how filled, how long, in which words. Small enough to be kept with a student."""
+"""What pairs are like, small enough to be kept with a student, and how far others have moved from that."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class ColumnProfile:
 
 
 @dataclass(frozen=True)
-class Profile:
+class PairProfile:
     """What pairs are like: counts of their probabilities in equal bins, the columns of both sides, their words.
 
     `words` is a Bloom filter (two hashes a word) of all words, in base64; `unseen` is the share of the words of one
@@ -51,6 +52,27 @@ class Profile:
     unseen: float
     occurrences: int
 
+    @classmethod
+    def of(cls, left: Records, right: Records, probabilities: np.ndarray) -> PairProfile:
+        """Profile pairs, row i of both sides one; `probabilities` are a student's, of these or some of these."""
+        sides = {"left": left.take(left.distinct[0]), "right": right.take(right.distinct[0])}
+        halves = [
+            count_words(records.take(np.arange(half, len(records), 2)) for records in sides.values()) for half in (0, 1)
+        ]
+        alone = sum(times for word, times in halves[1].items() if word not in halves[0])
+        words = halves[0] + halves[1]
+        return cls(
+            probabilities=_histogram(probabilities),
+            columns={
+                f"{side} {name}": _column(column, len(records))
+                for side, records in sides.items()
+                for name, column in records.columns.items()
+            },
+            words=_bloom(words),
+            unseen=alone / max(sum(halves[1].values()), 1),
+            occurrences=sum(words.values()),
+        )
+
     def write(self, folder: Path) -> None:
         """Write it into a student's folder."""
         state = {**asdict(self), "format": FORMAT}
@@ -58,7 +80,7 @@ class Profile:
         (folder / PROFILE_FILE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> Profile | None:
+    def read(cls, folder: Path) -> PairProfile | None:
         """The profile in a student's folder; None where there is none that this version reads."""
         try:
             state: dict[str, Any] = json.loads((folder / PROFILE_FILE).read_text(encoding="utf-8"))
@@ -79,25 +101,13 @@ class Profile:
         return sum(missing) / max(sum(words.values()), 1)
 
 
-def profile(left: Records, right: Records, probabilities: np.ndarray) -> Profile:
-    """Profile pairs: row i of both sides is one. `probabilities` are a student's, of these or some of these pairs."""
-    sides = {"left": left.take(left.distinct[0]), "right": right.take(right.distinct[0])}
-    halves = [
-        count_words(records.take(np.arange(half, len(records), 2)) for records in sides.values()) for half in (0, 1)
-    ]
-    alone = sum(times for word, times in halves[1].items() if word not in halves[0])
-    words = halves[0] + halves[1]
-    return Profile(
-        probabilities=_histogram(probabilities),
-        columns={
-            f"{side} {name}": _column(column, len(records))
-            for side, records in sides.items()
-            for name, column in records.columns.items()
-        },
-        words=_bloom(words),
-        unseen=alone / max(sum(halves[1].values()), 1),
-        occurrences=sum(words.values()),
-    )
+@dataclass(frozen=True)
+class Shift:
+    """One thing about pairs and its population stability index; `chance` is what no drift at all may well show."""
+
+    what: str
+    psi: float
+    chance: float
 
 
 def count_words(batches: Iterable[Records]) -> Counter[str]:
@@ -111,6 +121,35 @@ def count_words(batches: Iterable[Records]) -> Counter[str]:
                     for word in _WORD.findall(value.lower()):
                         counts[word] += often
     return counts
+
+
+def psi(before: Sequence[float], now: Sequence[float]) -> float:
+    """The population stability index of two rows of counts over the same bins: the sum of (q - p) ln(q / p).
+
+    Every bin that either fills counts half a case more than it has, so that an empty one is no infinite change.
+    """
+    counts = np.asarray([before, now], dtype=float)
+    counts = counts[:, counts.sum(axis=0) > 0] + 0.5
+    p, q = counts / counts.sum(axis=1, keepdims=True)
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def shifts(before: PairProfile, now: PairProfile, unseen: float) -> list[Shift]:
+    """How far today's pairs are from those trained on, the farthest first.
+
+    `unseen` is the share of today's words that those did not have. Columns that only one of them has are left out.
+    """
+    found = [_shift("probabilities", before.probabilities, now.probabilities)]
+    for name in before.columns:
+        if name in now.columns:
+            old, new = before.columns[name], now.columns[name]
+            found.append(_shift(f"{name}: filled", *((c.filled, c.rows - c.filled) for c in (old, new))))
+            found.append(_shift(f"{name}: length", old.lengths, new.lengths))
+    old_words, new_words = before.occurrences, now.occurrences
+    more = max(unseen, before.unseen)  # fewer new words than usual are no drift
+    counts = ((share * n, (1 - share) * n) for share, n in ((before.unseen, old_words), (more, new_words)))
+    found.append(_shift("new words", *counts))
+    return sorted((shift for shift in found if shift is not None), key=lambda shift: -shift.psi)
 
 
 def _histogram(probabilities: np.ndarray) -> tuple[int, ...]:
@@ -146,3 +185,16 @@ def _places(word: str, filter_: np.ndarray) -> tuple[int, int]:
 
 def _bit(filter_: np.ndarray, at: int) -> bool:
     return bool(filter_[at // 8] >> at % 8 & 1)
+
+
+def _shift(what: str, before: Sequence[float], now: Sequence[float]) -> Shift | None:
+    """A shift, or None where one of them has nothing to count.
+
+    Without drift the index is about (1 / n + 1 / m) times a chi-square of one degree less than there are bins (Yurdakul
+    2018); what is not above its mean by three standard deviations may be chance.
+    """
+    n, m = sum(before), sum(now)
+    if not n or not m:
+        return None
+    free = max(int(((np.asarray(before) + np.asarray(now)) > 0).sum()) - 1, 1)
+    return Shift(what, psi(before, now), (1 / n + 1 / m) * (free + 3 * math.sqrt(2 * free)))
