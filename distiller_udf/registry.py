@@ -20,8 +20,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from distiller_udf.errors import DistillerError, SettingsError, StudentDamaged, StudentError, StudentNotFound
+from distiller_udf.files import sync
 from distiller_udf.locks import FOREVER, locked
-from distiller_udf.pointer import VERSION, Pointer, Promotion, promoted, sync
+from distiller_udf.pointer import VERSION, Pointer, Promotion, promoted
 from distiller_udf.students import KINDS
 from distiller_udf.students.base import StudentInfo
 
