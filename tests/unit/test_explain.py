@@ -23,9 +23,9 @@ from distiller_udf.students.explain import (
     contributions,
     explanations,
 )
+from distiller_udf.students.explain.clues import MAX_CLUES, Clue, find_clues
 from distiller_udf.students.explain.sentence import MAX_CHARACTERS
 from distiller_udf.students.explain.shares import MAX_TEXT
-from distiller_udf.students.explain.words import MAX_CLUES, Clue, find_clues
 from distiller_udf.students.lexical import LexicalStudent
 from distiller_udf.students.odds import logit
 from tests.conftest import People
