@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from distiller_udf.encoding.cache import EncodedRecord, RecordCache
 from distiller_udf.encoding.loading import DEFAULT_MODEL, torch_module
-from distiller_udf.encoding.maxsim import LIKENESSES, MAX_DIMENSIONS, Spans, TokenBank, likenesses
-from distiller_udf.encoding.reduction import Reduction, TokenWeights
+from distiller_udf.encoding.maxsim import (
+    LIKENESSES,
+    MAX_DIMENSIONS,
+    Reduction,
+    Spans,
+    TokenBank,
+    TokenWeights,
+    likenesses,
+)
 from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, spans
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
@@ -25,12 +33,58 @@ MAX_LENGTH = 64
 DIMENSIONS = 64
 """Bytes kept a token: 128 and 384 found no more matches."""
 
+MAX_CACHED_BYTES = 512 * 1024**2
+"""About 120,000 records of 60 tokens each in 64 dimensions."""
+
 SETTINGS_FILE = "encoding.json"
 ARRAYS_FILE = "encoding.safetensors"
 
 _WEIGHED_RECORDS = 20_000
 _REDUCED_RECORDS = 500
 _PAIRS_AT_ONCE = 8_192
+_OVERHEAD = 600
+
+
+@dataclass(frozen=True)
+class EncodedRecord:
+    """A record's tokens: `vectors` int8 (tokens, dimensions), `weights` int16 (tokens,), and each column's stretch."""
+
+    vectors: np.ndarray
+    weights: np.ndarray
+    columns: Mapping[str, tuple[int, int]]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return self.vectors.nbytes + self.weights.nbytes + _OVERHEAD
+
+
+class RecordCache:
+    """Encoded records by their key, up to so many bytes; those that were not used for longest go first."""
+
+    def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._records: OrderedDict[bytes, EncodedRecord] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, key: bytes) -> EncodedRecord | None:
+        """The record, which now counts as used last."""
+        found = self._records.get(key)
+        if found is not None:
+            self._records.move_to_end(key)
+        return found
+
+    def put(self, key: bytes, record: EncodedRecord) -> None:
+        """Keep a record, dropping those that were not used for longest."""
+        before = self._records.pop(key, None)
+        self.bytes += record.size - (before.size if before else 0)
+        self._records[key] = record
+        while self.bytes > self.max_bytes and self._records:
+            _, dropped = self._records.popitem(last=False)
+            self.bytes -= dropped.size
 
 
 class EncoderFeatures:

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distiller_udf.budget import Budget, Cost
+from distiller_udf.encoding.pair_encoder import Example, FineTuning, PairEncoder
+from distiller_udf.encoding.texts import readable_text
 from distiller_udf.errors import SettingsError, TeacherError
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import content_hash
 from distiller_udf.teachers.base import Teacher
-from distiller_udf.teachers.pair_encoder import Example, PairEncoder, Training, readable
 from distiller_udf.teachers.weights import model_identity
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class EncoderTeacher:
         self._model = model
         self._epochs = epochs
         self._local_only = local_only
-        self._settings = Training(seed, 0, batch_size, learning_rate, max_length)
+        self._settings = FineTuning(seed, 0, batch_size, learning_rate, max_length)
         self._examples: list[Example] = []
         self._encoder: PairEncoder | None = None
         self._lock = threading.Lock()
@@ -106,7 +107,7 @@ class EncoderTeacher:
             some = questions[start : start + _QUESTIONS_AT_ONCE]
             started = time.monotonic()
             with self._lock:
-                found = encoder.probabilities([(readable(q.query), [readable(c) for c in q.candidates]) for q in some])
+                found = encoder.probabilities([_readable(question) for question in some])
             seconds = round((time.monotonic() - started) / len(some), 6)
             for question, probabilities in zip(some, found, strict=True):
                 yield question, _answer(question, probabilities.tolist(), said, seconds)
@@ -124,12 +125,12 @@ class EncoderTeacher:
                 self._encoder = encoder
             return self._encoder
 
-    def _training(self) -> Training:
+    def _training(self) -> FineTuning:
         """The settings with the number of steps that these examples need."""
         settings = self._settings
         an_epoch = max(1.0, sum(len(e.candidates) for e in self._examples) / settings.batch_size)
         epochs = self._epochs or min(max(_STEPS / an_epoch, _LEAST_EPOCHS), _MOST_EPOCHS)
-        return Training(
+        return FineTuning(
             settings.seed,
             math.ceil(epochs * an_epoch),
             settings.batch_size,
@@ -156,7 +157,11 @@ def _example(question: Question, answer: Answer) -> Example | None:
     """What an answer teaches; None for one that chose nothing, or among nothing."""
     if question.ask == "justify" or answer.choice is None or not question.candidates:
         return None
-    return Example(readable(question.query), tuple(map(readable, question.candidates)), answer.choice)
+    return Example(*_readable(question), answer.choice)
+
+
+def _readable(question: Question) -> tuple[str, tuple[str, ...]]:
+    return readable_text(question.query), tuple(map(readable_text, question.candidates))
 
 
 def _answer(question: Question, probabilities: list[float], said: str, seconds: float) -> Answer:

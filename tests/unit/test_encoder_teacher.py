@@ -16,6 +16,8 @@ import pytest
 
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.encoding import DEFAULT_MODEL
+from distiller_udf.encoding.pair_encoder import Example, FineTuning, PairEncoder
+from distiller_udf.encoding.texts import readable_text
 from distiller_udf.errors import SettingsError, TeacherError
 from distiller_udf.labelling import label_tuples
 from distiller_udf.labels import LabelStore
@@ -23,7 +25,6 @@ from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import record_text
 from distiller_udf.teachers.base import Learner
 from distiller_udf.teachers.encoder import MINIMUM_ANSWERS, EncoderTeacher
-from distiller_udf.teachers.pair_encoder import Example, PairEncoder, Training, readable
 from distiller_udf.teachers.weights import model_identity
 from tests.tiny_encoder import needs_encoder, save_bert
 
@@ -114,7 +115,10 @@ def choices(teacher: EncoderTeacher, asked: Sequence[Question]) -> list[int | No
 
 
 def examples(count: int) -> list[Example]:
-    return [Example(readable(q.query), tuple(map(readable, q.candidates)), a.choice or 0) for q, a in answered(count)]
+    return [
+        Example(readable_text(q.query), tuple(map(readable_text, q.candidates)), a.choice or 0)
+        for q, a in answered(count)
+    ]
 
 
 def test_it_learns_what_the_base_goes_by(model: str) -> None:
@@ -139,7 +143,7 @@ def test_it_learns_what_the_base_goes_by(model: str) -> None:
 
 def test_the_distinction_is_not_there_before(model: str) -> None:
     """Untrained, the decoy looks better: what the test above sees is learned."""
-    encoder = PairEncoder(model, Training(max_length=32))
+    encoder = PairEncoder(model, FineTuning(max_length=32))
     encoder.head.weight.data.fill_(1.0)
     found = encoder.probabilities([(e.query, e.candidates) for e in examples(60)])
     hits = [p.argmax() + 1 == e.choice for p, e in zip(found, examples(60), strict=True) if e.choice]
@@ -147,7 +151,7 @@ def test_the_distinction_is_not_there_before(model: str) -> None:
 
 
 def test_the_loss_falls_and_every_weight_moves(model: str) -> None:
-    encoder = PairEncoder(model, Training(steps=60, batch_size=48, learning_rate=5e-3, max_length=32))
+    encoder = PairEncoder(model, FineTuning(steps=60, batch_size=48, learning_rate=5e-3, max_length=32))
     before = {name: value.detach().clone() for name, value in encoder.model.named_parameters()}
     encoder.fit(examples(120))
     assert len(encoder.losses) == 60
@@ -300,10 +304,10 @@ def test_a_missing_torch_is_said() -> None:
 import sys
 sys.modules["torch"] = None
 from distiller_udf.errors import SettingsError
-from distiller_udf.teachers.pair_encoder import PairEncoder, Training
+from distiller_udf.encoding.pair_encoder import FineTuning, PairEncoder
 from tests.tiny_encoder import needs_encoder, save_bert
 try:
-    PairEncoder("some/model", Training())
+    PairEncoder("some/model", FineTuning())
 except SettingsError as error:
     print(error)
 """
@@ -312,8 +316,8 @@ except SettingsError as error:
 
 
 def test_a_record_is_read_as_columns_and_values() -> None:
-    assert readable('{"name":"Sony Turntable","price":"399.0"}') == "name: Sony Turntable; price: 399.0"
-    assert readable("plain words") == "text: plain words"
+    assert readable_text('{"name":"Sony Turntable","price":"399.0"}') == "name: Sony Turntable; price: 399.0"
+    assert readable_text("plain words") == "text: plain words"
 
 
 def test_long_records_and_many_candidates(model: str) -> None:

@@ -11,10 +11,18 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from distiller_udf.encoding import DEFAULT_MODEL, EncoderFeatures
-from distiller_udf.encoding.cache import EncodedRecord, RecordCache
+from distiller_udf.encoding.features import EncodedRecord, RecordCache
 from distiller_udf.encoding.loading import located
-from distiller_udf.encoding.maxsim import LIKENESSES, WEIGHT_STEPS, Spans, TokenBank, likenesses
-from distiller_udf.encoding.reduction import Reduction, TokenWeights
+from distiller_udf.encoding.maxsim import (
+    LIKENESSES,
+    WEIGHT_STEPS,
+    Reduction,
+    Spans,
+    TokenBank,
+    TokenWeights,
+    closest,
+    likenesses,
+)
 from distiller_udf.encoding.texts import layouts, record_texts, spans
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
@@ -50,6 +58,25 @@ def test_likenesses_are_those_of_a_plain_loop() -> None:
         cosine = x.sum(0) @ y.sum(0) / np.linalg.norm(x.sum(0)) / np.linalg.norm(y.sum(0))
         expected = [max(plain), min(plain), max(rare), min(rare), cosine, max(unmet), min(unmet)]
         assert found[row] == pytest.approx(expected, abs=1e-5), dict(zip(LIKENESSES, found[row], strict=True))
+
+
+def test_the_closest_tokens_are_those_of_each_pair_alone_whatever_it_is_padded_with() -> None:
+    import torch
+
+    rng = np.random.default_rng(3)
+    texts = [[unit(rng.normal(size=(rng.integers(1, 9), 6))).astype(np.float32) for _ in range(40)] for _ in range(2)]
+    real = tuple(torch.arange(8) < torch.tensor([[len(text)] for text in side]) for side in texts)
+    zeros, own = np.zeros((2, 40, 8, 6), np.float32), np.zeros((2, 40, 8, 6), np.float32)
+    for side, row in np.ndindex(2, 40):
+        text = texts[side][row]
+        zeros[side, row, : len(text)] = text
+        own[side, row] = text[np.minimum(np.arange(8), len(text) - 1)]
+    masked = closest(*torch.from_numpy(zeros), real)
+    padded = closest(*torch.from_numpy(own))
+    for row, (left, right) in enumerate(zip(*texts, strict=True)):
+        for side, expected in enumerate(((left @ right.T).max(1), (left @ right.T).max(0))):
+            for found in (masked, padded):
+                assert found[side][row][: len(expected)].numpy() == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_pair_of_the_longest_and_widest_tokens_is_exact() -> None:
