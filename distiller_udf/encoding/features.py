@@ -25,7 +25,7 @@ from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_t
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
-from distiller_udf.similarity import Comparison
+from distiller_udf.similarity import ComparedFeatures, Comparison
 
 MAX_LENGTH = 64
 """Tokens of a record that are read: 96 and 128 cost 30 to 40 % more time on long records and found no more matches."""
@@ -87,12 +87,10 @@ class RecordCache:
             self.bytes -= dropped.size
 
 
-class EncoderFeatures:
+class EncoderFeatures(ComparedFeatures):
     """Turns pairs of records into likenesses of their tokens, as a pretrained encoder sees them in their record.
 
-    Every distinct record is encoded once and kept (`cache`, bounded in bytes). `comparisons` say which columns are
-    compared, `names` are the features in order (`comparison:feature`), `groups` gives each feature's comparison by its
-    position, and `directions` how the probability of a match may move with it (1 up, -1 down).
+    Every distinct record is encoded once and kept (`cache`, bounded in bytes).
     """
 
     def __init__(
@@ -102,17 +100,9 @@ class EncoderFeatures:
         reduction: Reduction,
         weights: TokenWeights,
     ) -> None:
-        self.comparisons = list(comparisons)
+        super().__init__(comparisons, dict.fromkeys(COMPARED, LIKENESSES))
         self.encoder = encoder
         self.cache = RecordCache()
-        self.names: list[str] = []
-        self.directions: list[int] = []
-        self.groups: list[int] = []
-        for position, comparison in enumerate(self.comparisons):
-            if comparison.kind in COMPARED:
-                self.names += [f"{comparison.label}:{name}" for name in LIKENESSES]
-                self.directions += LIKENESSES.values()
-                self.groups += [position] * len(LIKENESSES)
         self._reduction = reduction
         self._weights = weights
         self._layouts = layouts(self.comparisons)
@@ -180,7 +170,7 @@ class EncoderFeatures:
             "max_length": self.encoder.max_length,
             "precision": self.encoder.precision,
             "scale": self._reduction.scale,
-            "comparisons": [[c.kind, list(c.left_columns), list(c.right_columns)] for c in self.comparisons],
+            "comparisons": [comparison.state for comparison in self.comparisons],
         }
         (folder / SETTINGS_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -193,7 +183,7 @@ class EncoderFeatures:
         files.
         """
         state = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        comparisons = [Comparison(kind, tuple(a), tuple(b)) for kind, a, b in state["comparisons"]]
+        comparisons = list(map(Comparison.of, state["comparisons"]))
         encoder = TokenEncoder(str(folder), max_length=state["max_length"], precision=precision, local_only=True)
         arrays = _read_arrays(folder / ARRAYS_FILE)
         weights = TokenWeights.of(arrays["token_ids"], arrays["token_weights"], encoder.vocabulary)

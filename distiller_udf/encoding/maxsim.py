@@ -8,7 +8,6 @@ side comes first.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +15,10 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.encoding.loading import LENGTH_STEP, torch_module
+from distiller_udf.similarity.vectors import RARITY_STEPS, rarity_of
 
 MAX_DIMENSIONS = 512
 """Up to here the product of two int8 vectors stays below 2**24, where float32 stops being exact."""
-
-WEIGHT_STEPS = 4_096
-"""Token weights are whole numbers of steps, up to this many."""
 
 LIKENESSES = {
     "met_max": 1,
@@ -91,32 +88,30 @@ class Reduction:
 
 @dataclass(frozen=True)
 class TokenWeights:
-    """How rare each token is: `weights` int16 (vocabulary,), in WEIGHT_STEPS; a token never seen counts as 1."""
+    """How rare each token is: `weights` int16 (vocabulary,), in RARITY_STEPS; a token never seen counts as 1."""
 
     weights: np.ndarray
 
     @classmethod
     def fit(cls, documents: Iterable[np.ndarray], vocabulary: int) -> TokenWeights:
-        """Inverse document frequency, log((n + 2) / (df + 1)) / log(n + 2), over the token ids of distinct records."""
+        """As `rarity_of` says, over the token ids of distinct records."""
         frequency, count = np.zeros(vocabulary, dtype=np.int64), 0
         for ids in documents:
             frequency[np.unique(ids)] += 1
             count += 1
-        weights = np.log((2 + count) / (1 + frequency)) / math.log(2 + count)
-        # The floor keeps a token that every record has from vanishing.
-        return cls(np.rint(WEIGHT_STEPS * np.clip(weights, 0.01, 1.0)).astype(np.int16))
+        return cls((RARITY_STEPS * rarity_of(frequency, count)).astype(np.int16))
 
     @classmethod
     def of(cls, ids: Sequence[int] | np.ndarray, weights: np.ndarray, vocabulary: int) -> TokenWeights:
         """From the tokens that were seen and their weights."""
-        dense = np.full(vocabulary, WEIGHT_STEPS, dtype=np.int16)
+        dense = np.full(vocabulary, RARITY_STEPS, dtype=np.int16)
         dense[ids] = weights
         return cls(dense)
 
     @property
     def seen(self) -> tuple[np.ndarray, np.ndarray]:
         """The tokens that do not count as 1, int32, and their weights."""
-        ids = np.flatnonzero(self.weights != WEIGHT_STEPS).astype(np.int32)
+        ids = np.flatnonzero(self.weights != RARITY_STEPS).astype(np.int32)
         return ids, self.weights[ids]
 
 
@@ -124,7 +119,7 @@ class TokenWeights:
 class TokenBank:
     """The tokens of many records, one after the other.
 
-    `vectors` int8 (tokens, dimensions), unit vectors times `scale`; `weights` int16 (tokens,), in WEIGHT_STEPS.
+    `vectors` int8 (tokens, dimensions), unit vectors times `scale`; `weights` int16 (tokens,), in RARITY_STEPS.
     """
 
     vectors: Any
@@ -196,7 +191,7 @@ class _Side:
         """Mean, weighted mean and worst of each token's likeness to its closest, `best`, all in (pairs, tokens)."""
         best, one = best.double(), scale * scale
         weighted = (best * self._weights).sum(1) / self._weights.sum(1) / one
-        worst = ((1.0 - best / one) * (self._weights / WEIGHT_STEPS)).amax(1).clamp_min(0.0)
+        worst = ((1.0 - best / one) * (self._weights / RARITY_STEPS)).amax(1).clamp_min(0.0)
         return mean(best, self._real) / one, weighted, worst
 
     @property

@@ -6,13 +6,15 @@ pairs put together at random. Names count only where the values cannot tell.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from distiller_udf.records import Column, Records
-from distiller_udf.similarity.sparse import ValueCache
 from distiller_udf.similarity.text import parse_date, parse_number
+from distiller_udf.similarity.vectors import ValueCache
 
 SAMPLED_VALUES = 1_000
 SAMPLED_PAIRS = 3_000
@@ -52,9 +54,42 @@ class Comparison:
             return "record"
         return self.left if self.left == self.right else f"{self.left}~{self.right}"
 
+    @property
+    def state(self) -> list[Any]:
+        """The comparison as JSON holds it."""
+        return [self.kind, list(self.left_columns), list(self.right_columns)]
+
+    @classmethod
+    def of(cls, state: Sequence[Any]) -> Comparison:
+        """The comparison of a `state`. Raises ValueError or TypeError for anything else."""
+        kind, left, right = state
+        return cls(kind, tuple(left), tuple(right))
+
+
+class ComparedFeatures:
+    """Which features pairs have: those of the kinds of their comparisons, `kinds`, each with its direction.
+
+    `comparisons` say which columns are compared, `names` are the features in order (`comparison:feature`), `groups`
+    gives each feature's comparison by its position (-1: the pair as a whole), and `directions` how the probability of a
+    match may move with it (1 up, -1 down, 0 either way).
+    """
+
+    def __init__(self, comparisons: Sequence[Comparison], kinds: Mapping[str, Mapping[str, int]]) -> None:
+        self.comparisons = list(comparisons)
+        self.names: list[str] = []
+        self.directions: list[int] = []
+        self.groups: list[int] = []
+        for position, comparison in enumerate(self.comparisons):
+            self._add(comparison.label, position, kinds.get(comparison.kind, {}))
+
+    def _add(self, label: str, group: int, features: Mapping[str, int]) -> None:
+        self.names += [f"{label}:{name}" for name in features]
+        self.directions += features.values()
+        self.groups += [group] * len(features)
+
 
 @dataclass(frozen=True)
-class Profile:
+class ColumnProfile:
     """What a column looks like: its kind, the share of rows filled and the share of its values that are distinct."""
 
     kind: str
@@ -72,14 +107,14 @@ class Profile:
         return self.distinct * shape
 
 
-def profile(column: Column) -> Profile:
+def _profile(column: Column) -> ColumnProfile:
     """Look at a sample of a column's values."""
     rows = max(len(column.codes), 1)
     present = np.unique(column.codes[column.codes >= 0])
     values = [column.values[c] for c in present[:: max(len(present) // SAMPLED_VALUES, 1)]]
     filled = float((column.codes >= 0).sum()) / rows
     words = float(np.mean([len(v.split()) for v in values])) if values else 0.0
-    return Profile(_kind(values), filled, len(present) / max(filled * rows, 1), words)
+    return ColumnProfile(_kind(values), filled, len(present) / max(filled * rows, 1), words)
 
 
 def _kind(values: list[str]) -> str:
@@ -103,9 +138,9 @@ def match_columns(left: Records, right: Records, cache: ValueCache, seed: int = 
     if set(left.names) == set(right.names):
         # In one order too: whole records are compared as texts of their columns.
         right = right.with_columns(left.names)
-    profiles = {s: {n: profile(c) for n, c in r.columns.items()} for s, r in (("left", left), ("right", right))}
+    profiles = {s: {n: _profile(c) for n, c in r.columns.items()} for s, r in (("left", left), ("right", right))}
     if left.names == right.names:
-        both = {n: profile(_stacked(left.columns[n], right.columns[n])) for n in left.names}
+        both = {n: _profile(_stacked(left.columns[n], right.columns[n])) for n in left.names}
         singles = _by_name(both)
         names = _names(left, both), _names(right, both)
         merged = tuple(dict.fromkeys((*names[0], *names[1])))
@@ -120,13 +155,13 @@ def match_columns(left: Records, right: Records, cache: ValueCache, seed: int = 
     return comparisons + singles[:MAX_COMPARISONS]
 
 
-def _by_name(profiles: dict[str, Profile]) -> list[Comparison]:
+def _by_name(profiles: dict[str, ColumnProfile]) -> list[Comparison]:
     ranked = sorted(profiles.items(), key=lambda item: -item[1].filled)
     return [Comparison(p.kind, (n,), (n,)) for n, p in ranked if p.filled > 0]
 
 
 def _by_values(
-    left: Records, right: Records, profiles: dict[str, dict[str, Profile]], cache: ValueCache, seed: int
+    left: Records, right: Records, profiles: dict[str, dict[str, ColumnProfile]], cache: ValueCache, seed: int
 ) -> tuple[list[Comparison], dict[tuple[str, str], float]]:
     """The comparisons, strongest first, and the strength of every pair of columns that was measured."""
     rng = np.random.default_rng(seed)
@@ -184,7 +219,7 @@ def _agreement(kind: str, left: Column, right: Column, cache: ValueCache) -> np.
 
 
 def _name_view(
-    left: Records, right: Records, profiles: dict[str, dict[str, Profile]], lifts: dict[tuple[str, str], float]
+    left: Records, right: Records, profiles: dict[str, dict[str, ColumnProfile]], lifts: dict[tuple[str, str], float]
 ) -> Comparison | None:
     """The pair of columns that names a record best on both sides, each with the columns that stand in for it."""
 
@@ -199,14 +234,14 @@ def _name_view(
     return Comparison("name", _stand_ins(left, profiles["left"], a), _stand_ins(right, profiles["right"], b))
 
 
-def _names(records: Records, profiles: dict[str, Profile]) -> tuple[str, ...]:
+def _names(records: Records, profiles: dict[str, ColumnProfile]) -> tuple[str, ...]:
     ranked = sorted(records.names, key=lambda n: -profiles[n].identifying * np.sqrt(profiles[n].filled))
     if not ranked or profiles[ranked[0]].identifying == 0:
         return ()
     return _stand_ins(records, profiles, ranked[0])
 
 
-def _stand_ins(records: Records, profiles: dict[str, Profile], first: str) -> tuple[str, ...]:
+def _stand_ins(records: Records, profiles: dict[str, ColumnProfile], first: str) -> tuple[str, ...]:
     """`first` and the identifying columns that are filled only where the ones before are not."""
     chosen = [first]
     taken = records.columns[first].codes >= 0

@@ -15,7 +15,7 @@ from distiller_udf.encoding.features import EncodedRecord, RecordCache
 from distiller_udf.encoding.loading import located
 from distiller_udf.encoding.maxsim import (
     LIKENESSES,
-    WEIGHT_STEPS,
+    RARITY_STEPS,
     Reduction,
     Spans,
     TokenBank,
@@ -43,7 +43,7 @@ def test_likenesses_are_those_of_a_plain_loop() -> None:
     rng = np.random.default_rng(0)
     scale = 250.0
     vectors = np.rint(unit(rng.normal(size=(300, 24))) * scale).clip(-127, 127).astype(np.int8)
-    weights = rng.integers(1, WEIGHT_STEPS + 1, 300).astype(np.int16)
+    weights = rng.integers(1, RARITY_STEPS + 1, 300).astype(np.int16)
     bank = TokenBank(torch.from_numpy(vectors), torch.from_numpy(weights), scale)
     left, right = (Spans(rng.integers(0, 260, 200), rng.integers(1, 40, 200)) for _ in range(2))
     found = likenesses(bank, left, right)
@@ -51,7 +51,7 @@ def test_likenesses_are_those_of_a_plain_loop() -> None:
         a, b = (slice(s.starts[row], s.starts[row] + s.lengths[row]) for s in (left, right))
         x, y = vectors[a].astype(float) / scale, vectors[b].astype(float) / scale
         met = [(x @ y.T).max(1), (x @ y.T).max(0)]
-        w = [weights[a] / WEIGHT_STEPS, weights[b] / WEIGHT_STEPS]
+        w = [weights[a] / RARITY_STEPS, weights[b] / RARITY_STEPS]
         plain = [m.mean() for m in met]
         rare = [(m * v).sum() / v.sum() for m, v in zip(met, w, strict=True)]
         unmet = [max(0.0, ((1 - m) * v).max()) for m, v in zip(met, w, strict=True)]
@@ -85,7 +85,7 @@ def test_a_pair_of_the_longest_and_widest_tokens_is_exact() -> None:
 
     vectors = torch.full((512, 512), 127, dtype=torch.int8)
     vectors[1::2] = -127
-    bank = TokenBank(vectors, torch.full((512,), WEIGHT_STEPS, dtype=torch.int16), 127 * np.sqrt(512))
+    bank = TokenBank(vectors, torch.full((512,), RARITY_STEPS, dtype=torch.int16), 127 * np.sqrt(512))
     whole = Spans(np.asarray([0, 0]), np.asarray([511, 512]))
     found = likenesses(bank, whole, whole)
     names = list(LIKENESSES)
@@ -107,7 +107,7 @@ def test_reduced_vectors_keep_their_products() -> None:
 def test_token_weights_fall_with_the_records_that_have_the_token() -> None:
     documents = [np.asarray([1, 1, 2]), np.asarray([1, 3]), np.asarray([1, 2])]
     weights = TokenWeights.fit(documents, 6).weights
-    assert weights[1] < weights[2] < weights[3] < weights[4] == weights[5] == WEIGHT_STEPS
+    assert weights[1] < weights[2] < weights[3] < weights[4] == weights[5] == RARITY_STEPS
     assert weights[1] > 0
     again = TokenWeights.of(*TokenWeights.fit(documents, 6).seen, 6).weights
     assert (again == weights).all()

@@ -26,7 +26,7 @@ ALIKE = 70
 MAX_ALIKE_CHARACTERS = 100
 """As much of two words is looked at to see whether they are alike."""
 
-Rarity = Callable[[str], float]
+WordRarity = Callable[[str], float]
 """The weight of a folded word: the rarer, the larger."""
 
 Row = Mapping[str, "str | None"]
@@ -126,7 +126,7 @@ class _Split:
     written: Mapping[str, str]
 
 
-def find_clues(left: Row, right: Row, group: Group, rarity: Rarity) -> Clues:
+def find_clues(left: Row, right: Row, group: Group, rarity: WordRarity) -> Clues:
     """What a group of columns has to say about a pair. Swapping the sides changes nothing but the sides of `pieces`."""
     sides = _splits(left, group.left), _splits(right, group.right)
     if all(sides) and (group.kind in ("number", "date") or all(_words(side) <= 1 for side in sides)):
@@ -206,7 +206,7 @@ def _ordered(left: str, right: str, group: Group) -> tuple[str, str]:
     return (left, right) if group.left != group.right else (min(left, right), max(left, right))
 
 
-def _rarest(keys: Iterable[str], rarity: Rarity) -> list[str]:
+def _rarest(keys: Iterable[str], rarity: WordRarity) -> list[str]:
     return sorted(keys, key=lambda key: (-rarity(key), key))[:MAX_CLUES]
 
 

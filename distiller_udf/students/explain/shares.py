@@ -11,7 +11,7 @@ import numpy as np
 
 from distiller_udf.records import Column, Records
 from distiller_udf.similarity.text import MAX_COMPARED_CHARACTERS
-from distiller_udf.students.explain.clues import Clues, Group, Rarity, Row, find_clues
+from distiller_udf.students.explain.clues import Clues, Group, Row, WordRarity, find_clues
 from distiller_udf.students.explain.sentence import MINIMUM_CONTRIBUTION, ColumnShare, Explanation, WordShare
 
 EXACT_PLAYERS = 4
@@ -128,7 +128,7 @@ class _Question:
 
 
 def explanations(
-    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group], rarity: Rarity
+    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group], rarity: WordRarity
 ) -> list[Explanation]:
     """Each pair's log odds by column and by word.
 
@@ -155,7 +155,7 @@ def explanations(
 
 
 def _questions(
-    parts: np.ndarray, left: Sequence[Row], right: Sequence[Row], groups: Sequence[Group], rarity: Rarity
+    parts: np.ndarray, left: Sequence[Row], right: Sequence[Row], groups: Sequence[Group], rarity: WordRarity
 ) -> Iterator[_Question]:
     for pair, g in zip(*np.nonzero(np.abs(parts[:, : len(groups)]) >= MINIMUM_CONTRIBUTION), strict=True):
         clues = find_clues(left[pair], right[pair], groups[g], rarity)
