@@ -46,10 +46,9 @@ class Example:
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How the encoder is trained: `steps` of about `batch_size` pairs each, tokens after `max_length` are cut."""
+    """How the encoder is trained: about `batch_size` pairs a step, tokens after `max_length` are cut."""
 
     seed: int = 42
-    steps: int = 60
     batch_size: int = 16
     learning_rate: float = 3e-5
     max_length: int = 128
@@ -58,27 +57,27 @@ class FineTuning:
 class PairEncoder(PretrainedEncoder):
     """An encoder and a small head over the likenesses that it sees."""
 
-    def __init__(self, model: str, training: FineTuning, *, local_only: bool = False) -> None:
-        super().__init__(model, max_length=training.max_length, local_only=local_only)
-        self.training = training
+    def __init__(self, model: str, settings: FineTuning, *, local_only: bool = False) -> None:
+        super().__init__(model, max_length=settings.max_length, local_only=local_only)
+        self.settings = settings
         self.losses: list[float] = []
         self.head = self.new_head(_LIKENESSES)
 
-    def fit(self, examples: Sequence[Example]) -> None:
-        """Train on the examples: first the head alone, then all weights.
+    def fit(self, examples: Sequence[Example], steps: int) -> None:
+        """Train on the examples: first the head alone, then all weights in so many steps.
 
         A head that starts from nothing would spoil the encoder in its first steps (Kumar et al. 2022, arXiv
         2202.10054). On a CPU, the same examples in the same order give the same weights.
         """
-        torch, settings = torch_module(), self.training
+        torch, settings = torch_module(), self.settings
         self._fit_head(examples)
         # The head moves faster: it is new, and small.
         parts = (self.model, settings.learning_rate, _WEIGHT_DECAY), (self.head, _HEAD_RATE, 0.0)
         optimizer = torch.optim.AdamW(parameter_groups(*parts))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmed_up(settings.steps, _WARM_UP))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmed_up(steps, _WARM_UP))
         with seeded(settings.seed, self.device):
             self.model.train()
-            for batch in self._batches(examples):
+            for batch in self._batches(examples, steps):
                 loss = self._loss(self._likenesses([(e.query, e.candidates) for e in batch]), batch)
                 optimizer.zero_grad()
                 loss.backward()
@@ -86,9 +85,9 @@ class PairEncoder(PretrainedEncoder):
                 optimizer.step()
                 schedule.step()
                 self.losses.append(float(loss.detach()))
-                if (done := len(self.losses)) % 50 == 0 or done == settings.steps:
+                if (done := len(self.losses)) % 50 == 0 or done == steps:
                     recent = float(np.mean(self.losses[-50:]))
-                    logger.info("training the encoder: step %d of %d, loss %.3f", done, settings.steps, recent)
+                    logger.info("training the encoder: step %d of %d, loss %.3f", done, steps, recent)
         self.model.eval()
 
     def probabilities(self, tuples: Sequence[tuple[str, Sequence[str]]]) -> list[np.ndarray]:
@@ -156,17 +155,15 @@ class PairEncoder(PretrainedEncoder):
                 found[text] = own[1:-1] if len(own) > 2 else own
         return found
 
-    def _batches(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
+    def _batches(self, examples: Sequence[Example], steps: int) -> Iterator[list[Example]]:
         """Whole tuples in a new order each time around, about `batch_size` pairs at once, until all steps are done."""
-        rng, size, steps = random.Random(self.training.seed), 0, 0
-        batch: list[Example] = []
-        while steps < self.training.steps:
+        rng, batch = random.Random(self.settings.seed), []
+        while steps:
             for example in rng.sample(list(examples), len(examples)):
                 batch.append(example)
-                size += len(example.candidates)
-                if size >= self.training.batch_size and steps < self.training.steps:
+                if steps and sum(len(e.candidates) for e in batch) >= self.settings.batch_size:
                     yield batch
-                    batch, size, steps = [], 0, steps + 1
+                    batch, steps = [], steps - 1
 
 
 def _compared(queries: Sequence[torch.Tensor], candidates: Sequence[torch.Tensor]) -> Any:

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from distiller_udf.budget import Budget, Cost
@@ -63,7 +64,7 @@ class EncoderTeacher:
         self._model = model
         self._epochs = epochs
         self._local_only = local_only
-        self._settings = FineTuning(seed, 0, batch_size, learning_rate, max_length)
+        self._settings = FineTuning(seed, batch_size, learning_rate, max_length)
         self._examples: list[Example] = []
         self._encoder: PairEncoder | None = None
         self._lock = threading.Lock()
@@ -80,13 +81,10 @@ class EncoderTeacher:
         self._check_examples(examples)
         fingerprint = content_hash(*(f"{key}:{e.choice}" for key, e in sorted(taught.items()) if e is not None))
         parameters = {
+            **asdict(self._settings),
             "version": _VERSION,
             "model": model_identity(self._model),
-            "seed": self._settings.seed,
             "epochs": self._epochs,
-            "max_length": self._settings.max_length,
-            "batch_size": self._settings.batch_size,
-            "learning_rate": self._settings.learning_rate,
             "learned_from": fingerprint,
         }
         with self._lock:
@@ -118,25 +116,18 @@ class EncoderTeacher:
                 raise TeacherError(f"{self.name} has learned nothing yet; give it answers of {self.base.name} first")
             if self._encoder is None:
                 started = time.monotonic()
-                encoder = PairEncoder(self._model, self._training(), local_only=self._local_only)
-                encoder.fit(self._examples)
+                encoder = PairEncoder(self._model, self._settings, local_only=self._local_only)
+                encoder.fit(self._examples, self._steps())
                 seconds = time.monotonic() - started
                 logger.info("%s: trained on %d answers in %.0f s", self.name, len(self._examples), seconds)
                 self._encoder = encoder
             return self._encoder
 
-    def _training(self) -> FineTuning:
-        """The settings with the number of steps that these examples need."""
-        settings = self._settings
-        an_epoch = max(1.0, sum(len(e.candidates) for e in self._examples) / settings.batch_size)
+    def _steps(self) -> int:
+        """How many steps these examples need."""
+        an_epoch = max(1.0, sum(len(e.candidates) for e in self._examples) / self._settings.batch_size)
         epochs = self._epochs or min(max(_STEPS / an_epoch, _LEAST_EPOCHS), _MOST_EPOCHS)
-        return FineTuning(
-            settings.seed,
-            math.ceil(epochs * an_epoch),
-            settings.batch_size,
-            settings.learning_rate,
-            settings.max_length,
-        )
+        return math.ceil(epochs * an_epoch)
 
     def _check_examples(self, examples: Sequence[Example]) -> None:
         matches = sum(e.choice > 0 for e in examples)

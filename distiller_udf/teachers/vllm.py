@@ -190,7 +190,7 @@ class VLLMTeacher:
         try:
             outputs: Sequence[Any] = llm.chat(conversations, sampling, use_tqdm=False, **self._for_the_prompt())
         except Exception as error:
-            said = _line(str(error)) or type(error).__name__
+            said = one_line(str(error)) or type(error).__name__
             if "Dead" in type(error).__name__:
                 raise TeacherUnreachable(f"vLLM has stopped ({said}); see its log, and run again") from error
             raise _Refused(said) from error
@@ -228,22 +228,17 @@ class VLLMTeacher:
     def _loaded(self) -> Any:
         """The model, loaded once. Raises TeacherRefused where vLLM cannot load it."""
         if self._llm is None:
-            if find_spec("vllm") is None:
-                raise SettingsError(
-                    "the teacher vllm needs vLLM; install the extra vllm, in a checkout `pip install '.[vllm]'`"
-                )
-            keep_here(self._local_only)
-            vllm = importlib.import_module("vllm")
+            vllm = vllm_module("teacher", self._local_only)
             logger.info("loading %s into vLLM", self._model)
             try:
                 self._llm = vllm.LLM(model=self._model, **self._engine)
             except Exception as error:
-                said = _line(f"{type(error).__name__}: {error}")
+                said = one_line(f"{type(error).__name__}: {error}")
                 raise TeacherRefused(f"vLLM cannot load {self._model} ({said})") from error
         return self._llm
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """What an exception says, in one short line."""
     return " ".join(text.split())[:300]
 
@@ -256,14 +251,19 @@ def _logprobs(reply: Any) -> dict[str, float] | None:
     return summed((p.decoded_token, p.logprob) for p in first.values() if p.decoded_token is not None) or None
 
 
-def keep_here(local_only: bool) -> None:
-    """Have vLLM, before it is imported, report its use to nobody; with `local_only` it asks no hub for files either.
+def vllm_module(user: str, local_only: bool) -> Any:
+    """vLLM, which reports its use to nobody, and with `local_only` asks no hub for files either.
 
-    Its processes read that from the environment.
+    Its processes read that from the environment. Raises SettingsError where it is not installed; `user` needs it.
     """
+    if find_spec("vllm") is None:
+        raise SettingsError(
+            f"the {user} vllm needs vLLM; install the extra vllm, in a checkout `pip install '.[vllm]'`"
+        )
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
     if local_only:
         os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
         hub = sys.modules.get("huggingface_hub.constants")  # it has read the environment when it was imported
         if hub is not None:
             vars(hub)["HF_HUB_OFFLINE"] = True
+    return importlib.import_module("vllm")

@@ -151,9 +151,9 @@ def test_the_distinction_is_not_there_before(model: str) -> None:
 
 
 def test_the_loss_falls_and_every_weight_moves(model: str) -> None:
-    encoder = PairEncoder(model, FineTuning(steps=60, batch_size=48, learning_rate=5e-3, max_length=32))
+    encoder = PairEncoder(model, FineTuning(batch_size=48, learning_rate=5e-3, max_length=32))
     before = {name: value.detach().clone() for name, value in encoder.model.named_parameters()}
-    encoder.fit(examples(120))
+    encoder.fit(examples(120), steps=60)
     assert len(encoder.losses) == 60
     assert sum(encoder.losses[-10:]) < 0.5 * sum(encoder.losses[:10])
     still = {name for name, value in encoder.model.named_parameters() if value.equal(before[name])}
@@ -213,9 +213,9 @@ def test_nothing_is_trained_before_a_question_is_asked(model: str, monkeypatch: 
     trained: list[int] = []
     fit = PairEncoder.fit
 
-    def counted(self: PairEncoder, given: Sequence[Example]) -> None:
+    def counted(self: PairEncoder, given: Sequence[Example], steps: int) -> None:
         trained.append(len(given))
-        fit(self, given)
+        fit(self, given, steps)
 
     monkeypatch.setattr(PairEncoder, "fit", counted)
     teacher = taught(model, answered(20), epochs=1)
