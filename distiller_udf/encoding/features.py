@@ -21,7 +21,7 @@ from distiller_udf.encoding.maxsim import (
     TokenWeights,
     likenesses,
 )
-from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, spans
+from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, tokens_by_column
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
@@ -134,7 +134,7 @@ class EncoderFeatures(ComparedFeatures):
         rng = np.random.default_rng(seed)
         texts = _sample(left, right, layouts(comparisons), rng)
         tokens = encoder.tokenise([text.text for text in texts])
-        inside = [spans(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
+        inside = [tokens_by_column(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
         weights = TokenWeights.fit((t.ids[own] for t, own in zip(tokens, inside, strict=True)), encoder.vocabulary)
         some = np.sort(rng.permutation(len(texts))[:_REDUCED_RECORDS]).tolist()
         vectors = [v[inside[some[i]]] for i, v in encoder.encode([tokens[i] for i in some])]
@@ -219,7 +219,7 @@ class EncoderFeatures(ComparedFeatures):
     def _fresh(self, texts: Sequence[RecordText]) -> Iterator[tuple[bytes, EncodedRecord]]:
         tokens = self.encoder.tokenise([text.text for text in texts])
         for i, vectors in self.encoder.encode(tokens, self._reduction.matrix):
-            inside, columns = spans(texts[i], tokens[i])
+            inside, columns = tokens_by_column(texts[i], tokens[i])
             weights = self._weights.weights[tokens[i].ids[inside]]
             yield texts[i].key, EncodedRecord(self._reduction.whole(vectors[inside]), weights, columns)
 

@@ -36,8 +36,8 @@ _LIKENESSES = 3
 
 
 @dataclass(frozen=True)
-class Example:
-    """A tuple as the encoder reads it: texts, and the right candidate (1-based, 0 = none of them)."""
+class Lesson:
+    """A tuple to learn from, as the encoder reads it: texts, and the right candidate (1-based, 0 = none of them)."""
 
     query: str
     candidates: tuple[str, ...]
@@ -63,21 +63,21 @@ class PairEncoder(PretrainedEncoder):
         self.losses: list[float] = []
         self.head = self.new_head(_LIKENESSES)
 
-    def fit(self, examples: Sequence[Example], steps: int) -> None:
-        """Train on the examples: first the head alone, then all weights in so many steps.
+    def fit(self, lessons: Sequence[Lesson], steps: int) -> None:
+        """Train on the lessons: first the head alone, then all weights in so many steps.
 
         A head that starts from nothing would spoil the encoder in its first steps (Kumar et al. 2022, arXiv
-        2202.10054). On a CPU, the same examples in the same order give the same weights.
+        2202.10054). On a CPU, the same lessons in the same order give the same weights.
         """
         torch, settings = torch_module(), self.settings
-        self._fit_head(examples)
+        self._fit_head(lessons)
         # The head moves faster: it is new, and small.
         parts = (self.model, settings.learning_rate, _WEIGHT_DECAY), (self.head, _HEAD_RATE, 0.0)
         optimizer = torch.optim.AdamW(parameter_groups(*parts))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmed_up(steps, _WARM_UP))
         with seeded(settings.seed, self.device):
             self.model.train()
-            for batch in self._batches(examples, steps):
+            for batch in self._batches(lessons, steps):
                 loss = self._loss(self._likenesses([(e.query, e.candidates) for e in batch]), batch)
                 optimizer.zero_grad()
                 loss.backward()
@@ -99,26 +99,26 @@ class PairEncoder(PretrainedEncoder):
                 torch.softmax(self._with_none(part), 0)[1:].double().cpu().numpy() for part in self._likenesses(tuples)
             ]
 
-    def _fit_head(self, examples: Sequence[Example]) -> None:
+    def _fit_head(self, lessons: Sequence[Lesson]) -> None:
         torch = torch_module()
         self.model.eval()
         with torch.no_grad():
-            likenesses = self._likenesses([(e.query, e.candidates) for e in examples])
+            likenesses = self._likenesses([(e.query, e.candidates) for e in lessons])
         optimizer = torch.optim.LBFGS(self.head.parameters(), max_iter=_HEAD_ROUNDS, line_search_fn="strong_wolfe")
 
         def closure() -> Any:
             optimizer.zero_grad()
-            loss = self._loss(likenesses, examples) + _HEAD_DECAY * self.head.weight.square().sum()
+            loss = self._loss(likenesses, lessons) + _HEAD_DECAY * self.head.weight.square().sum()
             loss.backward()
             return loss
 
         optimizer.step(closure)
 
-    def _loss(self, likenesses: Sequence[torch.Tensor], examples: Sequence[Example]) -> Any:
+    def _loss(self, likenesses: Sequence[torch.Tensor], lessons: Sequence[Lesson]) -> Any:
         """Minus the log-probability of the right choice, averaged over the tuples."""
         torch = torch_module()
         wrong = [
-            -torch.log_softmax(self._with_none(part), 0)[e.choice] for part, e in zip(likenesses, examples, strict=True)
+            -torch.log_softmax(self._with_none(part), 0)[e.choice] for part, e in zip(likenesses, lessons, strict=True)
         ]
         return torch.stack(wrong).mean()
 
@@ -155,12 +155,12 @@ class PairEncoder(PretrainedEncoder):
                 found[text] = own[1:-1] if len(own) > 2 else own
         return found
 
-    def _batches(self, examples: Sequence[Example], steps: int) -> Iterator[list[Example]]:
+    def _batches(self, lessons: Sequence[Lesson], steps: int) -> Iterator[list[Lesson]]:
         """Whole tuples in a new order each time around, about `batch_size` pairs at once, until all steps are done."""
         rng, batch = random.Random(self.settings.seed), []
         while steps:
-            for example in rng.sample(list(examples), len(examples)):
-                batch.append(example)
+            for lesson in rng.sample(list(lessons), len(lessons)):
+                batch.append(lesson)
                 if steps and sum(len(e.candidates) for e in batch) >= self.settings.batch_size:
                     yield batch
                     batch, steps = [], steps - 1

@@ -71,7 +71,7 @@ def readable_text(text: str) -> str:
     return _named((parse_text(text) or {}).items())
 
 
-def spans(text: RecordText, tokens: Tokens) -> tuple[np.ndarray, dict[str, tuple[int, int]]]:
+def tokens_by_column(text: RecordText, tokens: Tokens) -> tuple[np.ndarray, dict[str, tuple[int, int]]]:
     """Which tokens belong to a column (a mask), and each column's tokens as (start, end) among these."""
     starts = np.asarray(text.starts)
     # By its last character: some tokenizers count the space before a word as part of its token.

@@ -11,8 +11,8 @@ import pyarrow as pa
 from distiller_udf.errors import one_of
 from distiller_udf.records import one_array
 from distiller_udf.selection.strategies import (
-    Chosen,
     LeftRecords,
+    Selection,
     at_random,
     clustered,
     extremes,
@@ -76,7 +76,7 @@ def _share(count: int, share: float) -> int:
     return math.ceil(count * Decimal(repr(float(share))))
 
 
-def _as_table(table: pa.Table, records: LeftRecords, strategy: str, chosen: Chosen) -> pa.Table:
+def _as_table(table: pa.Table, records: LeftRecords, strategy: str, chosen: Selection) -> pa.Table:
     at = pa.array(records.row[chosen.rows])
     rounds = np.ones(len(at), dtype=np.int64) if chosen.rounds is None else chosen.rounds
     return pa.table(

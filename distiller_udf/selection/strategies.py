@@ -57,7 +57,7 @@ class LeftRecords:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Selection:
     """The chosen left records, by rank: their positions (`rows`), the `scores` that they were chosen by, and the
     `rounds` that they are of (None: there is one round).
     """
@@ -102,27 +102,27 @@ def _draw(seed: int, source: str, id_text: str) -> str:
     return hashlib.md5(f"{seed}:{source}:{id_text}".encode(), usedforsecurity=False).hexdigest()
 
 
-def at_random(wanted: int) -> Chosen:
+def at_random(wanted: int) -> Selection:
     """The first of the draw, without scores."""
-    return Chosen(np.arange(wanted), np.full(wanted, np.nan))
+    return Selection(np.arange(wanted), np.full(wanted, np.nan))
 
 
-def extremes(records: LeftRecords, strategy: str, wanted: int, from_top: int) -> Chosen:
+def extremes(records: LeftRecords, strategy: str, wanted: int, from_top: int) -> Selection:
     """The highest and the lowest best similarities (max), or leads of the best over the second (top2), in turns."""
     scores = records.best if strategy == "max" else records.best - records.second
     ranked = np.lexsort((records.draw, -scores))  # the draw breaks ties
     rows = _in_turns(ranked[:from_top], ranked[::-1][: wanted - from_top])
-    return Chosen(rows, scores[rows])
+    return Selection(rows, scores[rows])
 
 
-def clustered(records: LeftRecords, strategy: str, wanted: int, from_top: int, bins: int, seed: int) -> Chosen:
+def clustered(records: LeftRecords, strategy: str, wanted: int, from_top: int, bins: int, seed: int) -> Selection:
     """Draws from the two clusters; the score is 1 in the likely matches' one, else 0."""
     is_likely = _likely(records, strategy, bins, seed)
     likely, unlikely = np.flatnonzero(is_likely), np.flatnonzero(~is_likely)
     # A cluster that is too small is taken whole, and the other one gives more.
     others = min(wanted - min(from_top, len(likely)), len(unlikely))
     rows = _in_turns(likely[: wanted - others], unlikely[:others])
-    return Chosen(rows, is_likely[rows].astype(np.float64))
+    return Selection(rows, is_likely[rows].astype(np.float64))
 
 
 def _likely(records: LeftRecords, strategy: str, bins: int, seed: int) -> np.ndarray:
@@ -157,7 +157,7 @@ def _histograms(records: LeftRecords, bins: int) -> np.ndarray:
     return np.asarray(histograms / np.maximum(histograms.sum(axis=1, keepdims=True), 1))
 
 
-def least_sure(records: LeftRecords, wanted: int, rounds: int) -> Chosen:
+def least_sure(records: LeftRecords, wanted: int, rounds: int) -> Selection:
     """What was asked before, and another round of the least sure; the score is the uncertainty."""
     unsure = _unsure(records)
     asked_in, labelled = _asked_in(records), _flags(records, "labelled")
@@ -170,7 +170,7 @@ def least_sure(records: LeftRecords, wanted: int, rounds: int) -> Chosen:
     new = new[: min(wanted - len(before), _growth(asked_in[before], labelled[before], size))]
     rows = np.concatenate([before, new])
     this_round = int(asked_in[before].max(initial=0)) + 1
-    return Chosen(rows, unsure[rows], np.where(asked_in[rows] > 0, asked_in[rows], this_round))
+    return Selection(rows, unsure[rows], np.where(asked_in[rows] > 0, asked_in[rows], this_round))
 
 
 def uncertainty(probabilities: np.ndarray, starts: np.ndarray) -> np.ndarray:

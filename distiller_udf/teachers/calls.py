@@ -22,13 +22,11 @@ from typing import Any
 from distiller_udf.budget import Budget, Cost, Reservation
 from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Question
+from distiller_udf.teachers.base import FAILURES_IN_A_ROW
 from distiller_udf.teachers.bodies import WITHHELD, Requests, Shape, read_body
 from distiller_udf.teachers.chat import ChatEndpoint, NotSent, Passing, Rejected
 
 logger = logging.getLogger(__name__)
-
-FAILURES_IN_A_ROW = 10
-"""So many questions that fail one after the other (or twice the concurrency, if that is more) end the run."""
 
 MAX_ATTEMPTS = 6
 """How often one question is asked before it has failed."""
@@ -170,6 +168,7 @@ class Calls:
         # A question that the server will not have says nothing of the next one.
         self._failures = self._failures + 1 if outcome.fault else 0
         self._last = answer.error or self._last
+        # As many as are under way at once may fail together.
         if self._failures >= max(FAILURES_IN_A_ROW, 2 * self._slots.count):
             self._end(self._gone(f"{self._failures} questions in a row failed"))
         return None if self.ended and answer.failed else answer

@@ -21,14 +21,12 @@ from typing import Any
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import BudgetSpent, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels
+from distiller_udf.teachers.base import FAILURES_IN_A_ROW
 from distiller_udf.teachers.bodies import TOP_LOGPROBS, Requests, read_text, summed, top_logprobs
 from distiller_udf.teachers.prices import Price, call_cost
 from distiller_udf.teachers.weights import model_identity
 
 logger = logging.getLogger(__name__)
-
-FAILURES_IN_A_ROW = 10
-"""So many replies that vLLM breaks off, one after the other, end the run."""
 
 _FOR_THE_PROMPT = "chat_template_kwargs"
 _NOT_TAKEN = "no answer: vLLM does not take the question"

@@ -23,7 +23,7 @@ from distiller_udf.encoding.maxsim import (
     closest,
     likenesses,
 )
-from distiller_udf.encoding.texts import layouts, record_texts, spans
+from distiller_udf.encoding.texts import layouts, record_texts, tokens_by_column
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
@@ -152,7 +152,7 @@ def test_tokens_belong_to_their_columns(tiny_encoder: str) -> None:
     assert text.text == "turntable 12; 5; fine sound"
     assert text.columns == ("title", "price", "about")
     (tokens,) = encoder.tokenise([text.text])
-    inside, columns = spans(text, tokens)
+    inside, columns = tokens_by_column(text, tokens)
     pieces = encoder.tokenizer.convert_ids_to_tokens(tokens.ids[inside].tolist())
     assert {name: pieces[a:b] for name, (a, b) in columns.items()} == {
         "title": ["turntable", "1", "##2"],
