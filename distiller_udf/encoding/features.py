@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from distiller_udf.encoding.cache import EncodedRecord, RecordCache
 from distiller_udf.encoding.loading import DEFAULT_MODEL, torch_module
-from distiller_udf.encoding.maxsim import LIKENESSES, MAX_DIMENSIONS, Spans, TokenBank, likenesses
-from distiller_udf.encoding.reduction import Reduction, TokenWeights
-from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, spans
+from distiller_udf.encoding.maxsim import (
+    LIKENESSES,
+    MAX_DIMENSIONS,
+    Reduction,
+    Spans,
+    TokenBank,
+    TokenWeights,
+    likenesses,
+)
+from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, tokens_by_column
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
-from distiller_udf.similarity import Comparison
+from distiller_udf.similarity import ComparedFeatures, Comparison
 
 MAX_LENGTH = 64
 """Tokens of a record that are read: 96 and 128 cost 30 to 40 % more time on long records and found no more matches."""
@@ -25,20 +33,64 @@ MAX_LENGTH = 64
 DIMENSIONS = 64
 """Bytes kept a token: 128 and 384 found no more matches."""
 
+MAX_CACHED_BYTES = 512 * 1024**2
+"""About 120,000 records of 60 tokens each in 64 dimensions."""
+
 SETTINGS_FILE = "encoding.json"
 ARRAYS_FILE = "encoding.safetensors"
 
 _WEIGHED_RECORDS = 20_000
 _REDUCED_RECORDS = 500
 _PAIRS_AT_ONCE = 8_192
+_OVERHEAD = 600
 
 
-class EncoderFeatures:
+@dataclass(frozen=True)
+class EncodedRecord:
+    """A record's tokens: `vectors` int8 (tokens, dimensions), `weights` int16 (tokens,), and each column's stretch."""
+
+    vectors: np.ndarray
+    weights: np.ndarray
+    columns: Mapping[str, tuple[int, int]]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return self.vectors.nbytes + self.weights.nbytes + _OVERHEAD
+
+
+class RecordCache:
+    """Encoded records by their key, up to so many bytes; those that were not used for longest go first."""
+
+    def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._records: OrderedDict[bytes, EncodedRecord] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, key: bytes) -> EncodedRecord | None:
+        """The record, which now counts as used last."""
+        found = self._records.get(key)
+        if found is not None:
+            self._records.move_to_end(key)
+        return found
+
+    def put(self, key: bytes, record: EncodedRecord) -> None:
+        """Keep a record, dropping those that were not used for longest."""
+        before = self._records.pop(key, None)
+        self.bytes += record.size - (before.size if before else 0)
+        self._records[key] = record
+        while self.bytes > self.max_bytes and self._records:
+            _, dropped = self._records.popitem(last=False)
+            self.bytes -= dropped.size
+
+
+class EncoderFeatures(ComparedFeatures):
     """Turns pairs of records into likenesses of their tokens, as a pretrained encoder sees them in their record.
 
-    Every distinct record is encoded once and kept (`cache`, bounded in bytes). `comparisons` say which columns are
-    compared, `names` are the features in order (`comparison:feature`), `groups` gives each feature's comparison by its
-    position, and `directions` how the probability of a match may move with it (1 up, -1 down).
+    Every distinct record is encoded once and kept (`cache`, bounded in bytes).
     """
 
     def __init__(
@@ -48,17 +100,9 @@ class EncoderFeatures:
         reduction: Reduction,
         weights: TokenWeights,
     ) -> None:
-        self.comparisons = list(comparisons)
+        super().__init__(comparisons, dict.fromkeys(COMPARED, LIKENESSES))
         self.encoder = encoder
         self.cache = RecordCache()
-        self.names: list[str] = []
-        self.directions: list[int] = []
-        self.groups: list[int] = []
-        for position, comparison in enumerate(self.comparisons):
-            if comparison.kind in COMPARED:
-                self.names += [f"{comparison.label}:{name}" for name in LIKENESSES]
-                self.directions += LIKENESSES.values()
-                self.groups += [position] * len(LIKENESSES)
         self._reduction = reduction
         self._weights = weights
         self._layouts = layouts(self.comparisons)
@@ -90,7 +134,7 @@ class EncoderFeatures:
         rng = np.random.default_rng(seed)
         texts = _sample(left, right, layouts(comparisons), rng)
         tokens = encoder.tokenise([text.text for text in texts])
-        inside = [spans(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
+        inside = [tokens_by_column(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
         weights = TokenWeights.fit((t.ids[own] for t, own in zip(tokens, inside, strict=True)), encoder.vocabulary)
         some = np.sort(rng.permutation(len(texts))[:_REDUCED_RECORDS]).tolist()
         vectors = [v[inside[some[i]]] for i, v in encoder.encode([tokens[i] for i in some])]
@@ -126,7 +170,7 @@ class EncoderFeatures:
             "max_length": self.encoder.max_length,
             "precision": self.encoder.precision,
             "scale": self._reduction.scale,
-            "comparisons": [[c.kind, list(c.left_columns), list(c.right_columns)] for c in self.comparisons],
+            "comparisons": [comparison.state for comparison in self.comparisons],
         }
         (folder / SETTINGS_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -139,7 +183,7 @@ class EncoderFeatures:
         files.
         """
         state = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        comparisons = [Comparison(kind, tuple(a), tuple(b)) for kind, a, b in state["comparisons"]]
+        comparisons = list(map(Comparison.of, state["comparisons"]))
         encoder = TokenEncoder(str(folder), max_length=state["max_length"], precision=precision, local_only=True)
         arrays = _read_arrays(folder / ARRAYS_FILE)
         weights = TokenWeights.of(arrays["token_ids"], arrays["token_weights"], encoder.vocabulary)
@@ -175,7 +219,7 @@ class EncoderFeatures:
     def _fresh(self, texts: Sequence[RecordText]) -> Iterator[tuple[bytes, EncodedRecord]]:
         tokens = self.encoder.tokenise([text.text for text in texts])
         for i, vectors in self.encoder.encode(tokens, self._reduction.matrix):
-            inside, columns = spans(texts[i], tokens[i])
+            inside, columns = tokens_by_column(texts[i], tokens[i])
             weights = self._weights.weights[tokens[i].ids[inside]]
             yield texts[i].key, EncodedRecord(self._reduction.whole(vectors[inside]), weights, columns)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 
 from distiller_udf.encoding.token_encoder import Tokens
-from distiller_udf.records import TEXT_COLUMN, Records
+from distiller_udf.records import TEXT_COLUMN, Records, parse_text
 from distiller_udf.similarity import Comparison
 
 COMPARED = ("record", "name", "text", "long")
@@ -54,7 +54,24 @@ def record_texts(records: Records, layout: Sequence[str]) -> tuple[list[RecordTe
     return [_record_text(names, row) for row in rows], inverse
 
 
-def spans(text: RecordText, tokens: Tokens) -> tuple[np.ndarray, dict[str, tuple[int, int]]]:
+def readable(records: Records) -> list[str]:
+    """Each record with its columns' names: `name: Sony Turntable; price: 399.0`; plain text stays as it is."""
+    first, inverse = records.distinct
+    some = records.take(first)
+    rows = zip(some.to_dicts(), some.plain, strict=True)
+    texts = [
+        str(row[TEXT_COLUMN]) if plain else _named((name, value) for name, value in row.items() if value)
+        for row, plain in rows
+    ]
+    return [texts[i] for i in inverse]
+
+
+def readable_text(text: str) -> str:
+    """A canonical text as `readable` writes its record; text that is no record is the column `text`."""
+    return _named((parse_text(text) or {}).items())
+
+
+def tokens_by_column(text: RecordText, tokens: Tokens) -> tuple[np.ndarray, dict[str, tuple[int, int]]]:
     """Which tokens belong to a column (a mask), and each column's tokens as (start, end) among these."""
     starts = np.asarray(text.starts)
     # By its last character: some tokenizers count the space before a word as part of its token.
@@ -64,6 +81,10 @@ def spans(text: RecordText, tokens: Tokens) -> tuple[np.ndarray, dict[str, tuple
     bounds = np.searchsorted(owner[inside], np.arange(len(starts) + 1))
     found = {name: (int(a), int(b)) for name, a, b in zip(text.columns, bounds[:-1], bounds[1:], strict=True) if b > a}
     return inside, found
+
+
+def _named(values: Iterable[tuple[str, object]]) -> str:
+    return _SEPARATOR.join(f"{column}: {value}" for column, value in values)
 
 
 def _record_text(names: Sequence[str], row: Sequence[str | None]) -> RecordText | None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from distiller_udf.encoding import EncoderFeatures
-from distiller_udf.encoding.cache import RecordCache
+from distiller_udf.encoding.features import RecordCache
 from distiller_udf.encoding.texts import record_texts
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records

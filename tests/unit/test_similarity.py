@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures, match_columns
 from distiller_udf.similarity.columns import MAX_COMPARISONS
-from distiller_udf.similarity.rarity import UNSEEN, Rarity
-from distiller_udf.similarity.sparse import ValueCache
 from distiller_udf.similarity.text import GRAM_BITS, fold, grams, parse_date, parse_number, tokens
+from distiller_udf.similarity.vectors import UNSEEN, Rarity, ValueCache
 from tests.conftest import make_people
 
 FILMS = ["the long night", "a quiet river", "red mountain", "seven doors", "glass city", "the last ferry"]
@@ -228,7 +227,7 @@ def test_a_full_cache_starts_afresh_and_answers_the_same(monkeypatch: pytest.Mon
     left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
     features = PairFeatures.fit(left, right)
     before = features.transform(left, right)
-    monkeypatch.setattr("distiller_udf.similarity.sparse.MAX_CACHED_ENTRIES", 10)
+    monkeypatch.setattr("distiller_udf.similarity.vectors.MAX_CACHED_ENTRIES", 10)
     np.testing.assert_array_equal(features.transform(left, right), before)
 
 
