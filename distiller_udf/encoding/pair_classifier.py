@@ -13,7 +13,7 @@ import numpy as np
 
 from distiller_udf.encoding.batches import clean, length_batches
 from distiller_udf.encoding.loading import DEFAULT_MODEL, load_pretrained, longest_input, quiet, torch_module
-from distiller_udf.records import TEXT_COLUMN, Records
+from distiller_udf.records import Records
 
 HEAD_FILE = "head.safetensors"
 SETTINGS_FILE = "classifier.json"
@@ -167,12 +167,13 @@ class PairClassifier:
 
 
 def readable(records: Records) -> list[str]:
-    """Each record as an encoder reads it: `name: Sony Turntable; price: 399.0`; plain text stays as it is."""
+    """Each record as an encoder reads it: `name: Sony Turntable; price: 399`; plain text and lone columns unnamed."""
     first, inverse = records.distinct
-    some = records.take(first)
+    some = records.take(first).leaves()
     rows = zip(some.to_dicts(), some.plain, strict=True)
+    lone = len(some.names) == 1
     texts = [
-        str(row[TEXT_COLUMN]) if plain else "; ".join(f"{name}: {value}" for name, value in row.items() if value)
+        "; ".join(value if lone or plain else f"{name}: {value}" for name, value in row.items() if value)
         for row, plain in rows
     ]
     return [texts[i] for i in inverse]

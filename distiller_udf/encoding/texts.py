@@ -44,10 +44,8 @@ def layouts(comparisons: Sequence[Comparison]) -> tuple[tuple[str, ...], tuple[s
 
 def record_texts(records: Records, layout: Sequence[str]) -> tuple[list[RecordText | None], np.ndarray]:
     """The distinct records as texts (None where a record is empty), and each row's index into them."""
-    names = [name for name in layout if name in records.columns]
-    if TEXT_COLUMN in records.columns and TEXT_COLUMN not in names:
-        names.append(TEXT_COLUMN)
-    known = records.with_columns(names)
+    names = [TEXT_COLUMN] if records.is_plain else [name for name in layout if name in records.columns]
+    known = records.with_columns(names).leaves()
     first, inverse = known.distinct
     lists = [column.to_list() for column in known.take(first).columns.values()]
     rows = zip(*lists, strict=True) if lists else [()] * len(first)

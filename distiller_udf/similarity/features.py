@@ -49,12 +49,14 @@ class PairFeatures:
     @classmethod
     def fit(cls, left: Records, right: Records) -> PairFeatures:
         """Fit on candidate pairs: row i of both sides is one pair."""
+        left, right = left.leaves(), right.leaves()
         documents = list(dict.fromkeys(_record_texts(left) + _record_texts(right)))
         rarity = Rarity.fit(documents)
         return cls(match_columns(left, right, ValueCache(rarity)), rarity)
 
     def transform(self, left: Records, right: Records) -> np.ndarray:
         """Features of each pair: float32, shape (pairs, features); NaN = not comparable."""
+        left, right = left.leaves(), right.leaves()
         columns: list[np.ndarray] = []
         with self._lock:
             self._cache.begin()
@@ -109,7 +111,7 @@ def _view(kind: str, records: Records, names: Sequence[str]) -> Column:
 
 def _whole(records: Records, names: Sequence[str]) -> Column:
     """All known columns of each record as one text; a record given as plain text is taken as it is."""
-    if records.names == (TEXT_COLUMN,):
+    if records.is_plain:
         return records.columns[TEXT_COLUMN]
     known = records.with_columns([n for n in names if n in records.columns])
     if not known.names:

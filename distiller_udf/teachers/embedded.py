@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import TeacherError
 from distiller_udf.prompts import Answer, Asking, Question
-from distiller_udf.records import TEXT_COLUMN, Records, content_hash
+from distiller_udf.records import Records, content_hash
 from distiller_udf.teachers.mixture import Evidence, Mixture, fit_mixture
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _sides(features: PairFeatures, pairs: pa.Table) -> tuple[Records, Records]:
 
 
 def _with_columns(records: Records, names: list[str]) -> Records:
-    return records if records.names == (TEXT_COLUMN,) else records.with_columns(names)
+    return records if records.is_plain else records.with_columns(names)
 
 
 def _fit(left: Records, right: Records, exclusive: bool) -> _Fitted:

@@ -20,6 +20,7 @@ import numpy as np
 
 from distiller_udf.encoding.loading import load_pretrained, longest_input, torch_module
 from distiller_udf.records import parse_text
+from distiller_udf.values import leaf_text
 
 if TYPE_CHECKING:
     import torch
@@ -57,8 +58,8 @@ class Training:
 
 
 def readable(text: str) -> str:
-    """A canonical text as an encoder reads it: `name: Sony Turntable; price: 399.0`."""
-    return "; ".join(f"{column}: {value}" for column, value in (parse_text(text) or {}).items())
+    """A canonical text as an encoder reads it: `name: Sony Turntable; price: 399`."""
+    return "; ".join(f"{column}: {leaf_text(str(value))}" for column, value in parse_text(text).items())
 
 
 class PairEncoder:

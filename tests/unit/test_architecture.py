@@ -14,7 +14,7 @@ PACKAGE = ROOT / "distiller_udf"
 
 LAYERS = [
     {"errors", "sql"},
-    {"records"},
+    {"values", "arrays", "records"},
     {"similarity", "prompts", "privacy", "budget", "project", "database", "locks", "pointer"},
     {"encoding"},
     {"imported", "tuples"},

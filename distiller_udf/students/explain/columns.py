@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,7 +23,8 @@ MAX_ROWS = 20_000
 class Group:
     """Columns of the left and of the right records that belong together; one player.
 
-    `kind` is that of their comparison: `number` and `date` are read as one value, anything else as words.
+    `kind` is that of their comparison: `number` and `date` are read as one value, anything else as words; `plain` where
+    a record was given as plain text, which is compared with all columns of the other.
     """
 
     left: tuple[str, ...]
@@ -33,7 +34,7 @@ class Group:
     @property
     def label(self) -> str:
         """`name` where both sides call it so, `phone~tel` where they do not, `fax` where one side alone has it."""
-        if (TEXT_COLUMN,) in (self.left, self.right) and len(self.left + self.right) > 2:
+        if self.kind == "plain":
             return TEXT_COLUMN
         sides = dict.fromkeys("+".join(side) for side in (self.left, self.right) if side)
         return "~".join(sides)
@@ -42,8 +43,6 @@ class Group:
 def column_groups(left: Sequence[str], right: Sequence[str], comparisons: Sequence[Comparison]) -> list[Group]:
     """Every column in one group: with the column it is compared with most, else with its namesake, else alone."""
     left, right = tuple(left), tuple(right)
-    if (TEXT_COLUMN,) in (left, right):
-        return [Group(left, right)]
     kinds = {(c.left_columns, c.right_columns): c.kind for c in comparisons if c.kind not in ("record", "name")}
     namesakes = [Group((name,), (name,), kinds.get(((name,), (name,)), "text")) for name in left if name in right]
     if set(left) == set(right):
@@ -87,4 +86,4 @@ def _blanked(records: Records, times: int, present: np.ndarray, groups: Sequence
         position = next(i for i, names in enumerate(groups) if name in names)
         own = Column.from_values(column.to_list())  # the values of these rows alone
         columns[name] = Column(np.where(present[:, position], own.codes[rows], np.int32(-1)), own.values)
-    return Records(columns, len(rows))
+    return replace(records.take(rows), columns=columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -170,4 +170,4 @@ def _variants(records: Records, groups: Sequence[Group], questions: Sequence[_Qu
                     -1 if t is None else index.setdefault(t, len(index)) for t in texts
                 ]
         columns[name] = Column(codes, tuple(index))
-    return Records(columns, len(pairs))
+    return replace(records.take(pairs), columns=columns)
