@@ -235,7 +235,9 @@ def _unions(array: pa.UnionArray, name: str) -> Trees:
     fields = [array.type.field(i) for i in range(array.type.num_fields)]
     by_code = dict(zip(array.type.type_codes, range(len(fields)), strict=True))
     members = [_trees(array.field(i), name) for i in range(len(fields))]
-    places = [by_code[code] for code in array.type_codes.to_pylist()]
+    # `type_codes` forgets where a slice begins.
+    codes = np.frombuffer(array.buffers()[1], np.int8)[array.offset : array.offset + len(array)]
+    places = [by_code[code] for code in codes.tolist()]
     return [object_tree([(fields[place].name, members[place][row])]) for row, place in enumerate(places)]
 
 
@@ -248,9 +250,10 @@ def _trees(array: pa.Array, name: str) -> Trees:
 
 def _names(array: pa.Array) -> list[str]:
     """The keys of a MAP as DuckDB writes them in JSON, which is as it casts them to VARCHAR."""
+    array = array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
     kind = array.type
     if pa.types.is_floating(kind):
-        return [str(key) for key in array.to_numpy(zero_copy_only=False)]
+        return [repr(float(str(key))) for key in array.to_numpy(zero_copy_only=False)]  # a FLOAT by its own digits
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return [name_text(blob_text(key)) for key in array.to_pylist()]
     if pa.types.is_decimal(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):

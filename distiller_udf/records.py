@@ -246,11 +246,13 @@ class Records:
 
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """A column as one array, dictionaries as plain values."""
+    """A column as one array, dictionaries as plain values, JSON as text."""
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # what older versions of pyarrow make of a column without chunks
         column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    if isinstance(column.type, pa.BaseExtensionType) and column.type.extension_name == "arrow.json":
+        return column.storage
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
