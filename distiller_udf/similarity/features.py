@@ -36,6 +36,7 @@ class PairFeatures(ComparedFeatures):
 
         Without it columns are matched by the values of these pairs; see `match_columns`.
         """
+        left, right = left.leaves(), right.leaves()
         matching = matching or match_columns(left, right)
         left, right = matching.compared(left, right)
         documents = list(dict.fromkeys(_record_texts(left) + _record_texts(right)))
@@ -46,7 +47,7 @@ class PairFeatures(ComparedFeatures):
 
         Columns that are in no comparison are passed over; a record given as plain text is compared as a whole.
         """
-        left, right = (_known(side, names) for side, names in zip((left, right), self.columns, strict=True))
+        left, right = (_known(side, names).leaves() for side, names in zip((left, right), self.columns, strict=True))
         columns: list[np.ndarray] = []
         with self._lock:
             self._cache.begin()
@@ -94,7 +95,7 @@ class PairFeatures(ComparedFeatures):
 
 def _known(records: Records, names: Sequence[str]) -> Records:
     """The records with the columns that are compared; plain text stays as it is."""
-    return records if records.names == (TEXT_COLUMN,) else records.with_columns(names)
+    return records if records.is_plain else records.with_columns(names)
 
 
 def _view(kind: str, records: Records, names: Sequence[str]) -> Column:
@@ -113,7 +114,7 @@ def _view(kind: str, records: Records, names: Sequence[str]) -> Column:
 
 def _whole(records: Records, names: Sequence[str]) -> Column:
     """All known columns of each record as one text; a record given as plain text is taken as it is."""
-    if records.names == (TEXT_COLUMN,):
+    if records.is_plain:
         return records.columns[TEXT_COLUMN]
     known = records.with_columns([n for n in names if n in records.columns])
     if not known.names:

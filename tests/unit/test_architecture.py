@@ -15,7 +15,7 @@ PACKAGE = ROOT / "distiller_udf"
 
 LAYERS = [
     {"errors", "sql", "files"},
-    {"records", "settings", "warehouse"},
+    {"values", "arrays", "records", "settings", "warehouse"},
     {"project", "project_files", "dbt"},
     {"similarity", "prompts", "privacy", "budget", "database", "locks", "pointer"},
     {"encoding"},

@@ -44,7 +44,8 @@ _SIGNS = re.compile(r"\W")
 class Group:
     """Columns of the left and of the right records that belong together; one player.
 
-    `kind` is that of their comparison: `number` and `date` are read as one value, anything else as words.
+    `kind` is that of their comparison: `number` and `date` are read as one value, anything else as words; `plain` where
+    a record was given as plain text, which is compared with all columns of the other.
     """
 
     left: tuple[str, ...]
@@ -54,7 +55,7 @@ class Group:
     @property
     def label(self) -> str:
         """`name` where both sides call it so, `phone~tel` where they do not, `fax` where one side alone has it."""
-        if (TEXT_COLUMN,) in (self.left, self.right) and len(self.left + self.right) > 2:
+        if self.kind == "plain":
             return TEXT_COLUMN
         sides = dict.fromkeys("+".join(side) for side in (self.left, self.right) if side)
         return "~".join(sides)
@@ -63,8 +64,6 @@ class Group:
 def column_groups(left: Sequence[str], right: Sequence[str], comparisons: Sequence[Comparison]) -> list[Group]:
     """Every column in one group: with the column it is compared with most, else with its namesake, else alone."""
     left, right = tuple(left), tuple(right)
-    if (TEXT_COLUMN,) in (left, right):
-        return [Group(left, right)]
     kinds = {(c.left_columns, c.right_columns): c.kind for c in comparisons if c.kind not in ("record", "name")}
     namesakes = [Group((name,), (name,), kinds.get(((name,), (name,)), "text")) for name in left if name in right]
     if set(left) == set(right):

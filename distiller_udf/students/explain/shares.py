@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 
@@ -100,7 +100,7 @@ def _blanked(records: Records, times: int, present: np.ndarray, groups: Sequence
         position = next(i for i, names in enumerate(groups) if name in names)
         own = Column.from_values(column.to_list())  # the values of these rows alone
         columns[name] = Column(np.where(present[:, position], own.codes[rows], np.int32(-1)), own.values)
-    return Records(columns, len(rows))
+    return replace(records.take(rows), columns=columns)
 
 
 @dataclass(frozen=True)
@@ -245,4 +245,4 @@ def _variants(records: Records, groups: Sequence[Group], questions: Sequence[_Qu
                     -1 if t is None else index.setdefault(t, len(index)) for t in texts
                 ]
         columns[name] = Column(codes, tuple(index))
-    return Records(columns, len(pairs))
+    return replace(records.take(pairs), columns=columns)
