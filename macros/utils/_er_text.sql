@@ -16,15 +16,21 @@ end
 case
     when ({{ text }} >= '[' and {{ text }} < '\' or {{ text }} >= '{' and {{ text }} < '|') and json_valid({{ text }})
         then {{ distiller_udf._er_leaf_text(text) }}
-    else {{ text }}
+    else nullif({{ text }}, 'null')
 end
 {%- endmacro %}
 
 
-{#- SQL: the leaves of JSON with a blank between them: names, null and signs become blanks, and so does what is escaped. -#}
+{#-
+    SQL: the leaves of JSON with a blank between them: names, null and signs become blanks, and so does what is escaped;
+    numbers lose the zeros that end their decimals.
+-#}
 {% macro _er_leaf_text(json) -%}
 regexp_replace(
-    regexp_replace(json({{ json }}), '"(?:[^"\\]|\\.)*":|"((?:[^"\\]|\\.)*)"|null|[\[\]{},]', '\1 ', 'g'),
+    regexp_replace(
+        json({{ json }}),
+        '"(?:[^"\\]|\\.)*":|"((?:[^"\\]|\\.)*)"|null|(\.\d*[1-9])0*|\.0+|[\[\]{},]', '\1\2 ', 'g'
+    ),
     '\\(u[0-9A-Fa-f]{4}|.)', ' ', 'g'
 )
 {%- endmacro %}

@@ -345,3 +345,20 @@ def test_plain_text_is_compared_as_a_whole() -> None:
     features = PairFeatures.fit(left, right)
     matrix = features.transform(Records.from_texts(["glass city 5"]), right.take(np.asarray([9])))
     assert np.isfinite(column(features, matrix, "record:gram_cosine")).all()
+
+
+def test_nested_values_are_compared_by_their_leaves_in_any_order() -> None:
+    def rows(turn: int) -> Records:
+        lists = [[f"tag{i} x", f"number{i}", None] for i in range(40)]
+        return Records.from_dicts(
+            [
+                {"tags": words[turn:] + words[:turn], "place": {"street": None, "town": f"town {i % 7}"}, "none": [{}]}
+                for i, words in enumerate(lists)
+            ]
+        )
+
+    features = PairFeatures.fit(rows(0), rows(0))
+    matrix = features.transform(rows(0), rows(1))
+    np.testing.assert_array_equal(matrix, features.transform(rows(0), rows(0)))
+    assert not {"street", "town", "null", "place"} & features.rarity.tokens.keys()
+    assert not any(name.startswith("none") for name in features.names)
