@@ -11,21 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from distiller_udf.encoding.loading import DEFAULT_MODEL, torch_module
+from distiller_udf.encoding.loading import DEFAULT_MODEL, read_arrays
 from distiller_udf.encoding.maxsim import (
     LIKENESSES,
     MAX_DIMENSIONS,
     Reduction,
     Spans,
     TokenBank,
-    TokenWeights,
     likenesses,
+    token_weights,
 )
 from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, tokens_by_column
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
 from distiller_udf.similarity import ComparedFeatures, Comparison
+from distiller_udf.similarity.vectors import RARITY_STEPS
 
 MAX_LENGTH = 64
 """Tokens of a record that are read: 96 and 128 cost 30 to 40 % more time on long records and found no more matches."""
@@ -98,7 +99,7 @@ class EncoderFeatures(ComparedFeatures):
         comparisons: Sequence[Comparison],
         encoder: TokenEncoder,
         reduction: Reduction,
-        weights: TokenWeights,
+        weights: np.ndarray,
     ) -> None:
         super().__init__(comparisons, dict.fromkeys(COMPARED, LIKENESSES))
         self.encoder = encoder
@@ -135,7 +136,7 @@ class EncoderFeatures(ComparedFeatures):
         texts = _sample(left, right, layouts(comparisons), rng)
         tokens = encoder.tokenise([text.text for text in texts])
         inside = [tokens_by_column(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
-        weights = TokenWeights.fit((t.ids[own] for t, own in zip(tokens, inside, strict=True)), encoder.vocabulary)
+        weights = token_weights((t.ids[own] for t, own in zip(tokens, inside, strict=True)), encoder.vocabulary)
         some = np.sort(rng.permutation(len(texts))[:_REDUCED_RECORDS]).tolist()
         vectors = [v[inside[some[i]]] for i, v in encoder.encode([tokens[i] for i in some])]
         empty = np.zeros((0, encoder.width), dtype=np.float32)
@@ -163,8 +164,8 @@ class EncoderFeatures(ComparedFeatures):
 
         folder.mkdir(parents=True, exist_ok=True)
         self.encoder.save(folder)
-        tokens, weights = self._weights.seen
-        arrays = {"projection": self._reduction.matrix, "token_ids": tokens, "token_weights": weights}
+        seen = np.flatnonzero(self._weights != RARITY_STEPS).astype(np.int32)
+        arrays = {"projection": self._reduction.matrix, "token_ids": seen, "token_weights": self._weights[seen]}
         save_file(arrays, folder / ARRAYS_FILE)
         state = {
             "max_length": self.encoder.max_length,
@@ -185,8 +186,9 @@ class EncoderFeatures(ComparedFeatures):
         state = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         comparisons = list(map(Comparison.of, state["comparisons"]))
         encoder = TokenEncoder(str(folder), max_length=state["max_length"], precision=precision, local_only=True)
-        arrays = _read_arrays(folder / ARRAYS_FILE)
-        weights = TokenWeights.of(arrays["token_ids"], arrays["token_weights"], encoder.vocabulary)
+        arrays = read_arrays(folder / ARRAYS_FILE)
+        weights = np.full(encoder.vocabulary, RARITY_STEPS, dtype=np.int16)
+        weights[arrays["token_ids"]] = arrays["token_weights"]
         return cls(comparisons, encoder, Reduction(arrays["projection"], state["scale"]), weights)
 
     def _transformed(self, left: Records, right: Records) -> np.ndarray:
@@ -220,29 +222,17 @@ class EncoderFeatures(ComparedFeatures):
         tokens = self.encoder.tokenise([text.text for text in texts])
         for i, vectors in self.encoder.encode(tokens, self._reduction.matrix):
             inside, columns = tokens_by_column(texts[i], tokens[i])
-            weights = self._weights.weights[tokens[i].ids[inside]]
+            weights = self._weights[tokens[i].ids[inside]]
             yield texts[i].key, EncodedRecord(self._reduction.whole(vectors[inside]), weights, columns)
 
     def _bank(self, records: Sequence[EncodedRecord | None]) -> tuple[TokenBank, np.ndarray]:
         """All tokens of these records, and where each record's begin."""
-        torch = torch_module()
         empty = EncodedRecord(np.zeros((0, self._reduction.matrix.shape[1]), np.int8), np.zeros(0, np.int16), {})
         known = [empty, *(empty if record is None else record for record in records)]
         starts = np.cumsum([len(record.weights) for record in known])[:-1]
         arrays = np.concatenate([r.vectors for r in known]), np.concatenate([r.weights for r in known])
-        vectors, weights = (torch.from_numpy(array).to(self.encoder.device) for array in arrays)
+        vectors, weights = map(self.encoder.tensor, arrays)
         return TokenBank(vectors, weights, self._reduction.scale), starts
-
-
-def _read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file; raises OSError or ValueError where it cannot be read."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return dict(load_file(file))
-    except SafetensorError as error:
-        raise ValueError(f"{file.name} is damaged: {error}") from error
 
 
 def _sample(

@@ -181,3 +181,14 @@ def clean(text: str, max_length: int) -> str:
     """The part of a text that `max_length` tokens can hold, without lone surrogates, which tokenizers refuse."""
     text = text[: CHARACTERS_PER_TOKEN * max_length]
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file; raises OSError or ValueError where it cannot be read."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(file))
+    except SafetensorError as error:
+        raise ValueError(f"{file.name} is damaged: {error}") from error

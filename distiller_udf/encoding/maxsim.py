@@ -8,7 +8,7 @@ side comes first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,33 +86,13 @@ class Reduction:
         return np.asarray(whole, dtype=np.int8)
 
 
-@dataclass(frozen=True)
-class TokenWeights:
-    """How rare each token is: `weights` int16 (vocabulary,), in RARITY_STEPS; a token never seen counts as 1."""
-
-    weights: np.ndarray
-
-    @classmethod
-    def fit(cls, documents: Iterable[np.ndarray], vocabulary: int) -> TokenWeights:
-        """As `rarity_of` says, over the token ids of distinct records."""
-        frequency, count = np.zeros(vocabulary, dtype=np.int64), 0
-        for ids in documents:
-            frequency[np.unique(ids)] += 1
-            count += 1
-        return cls((RARITY_STEPS * rarity_of(frequency, count)).astype(np.int16))
-
-    @classmethod
-    def of(cls, ids: Sequence[int] | np.ndarray, weights: np.ndarray, vocabulary: int) -> TokenWeights:
-        """From the tokens that were seen and their weights."""
-        dense = np.full(vocabulary, RARITY_STEPS, dtype=np.int16)
-        dense[ids] = weights
-        return cls(dense)
-
-    @property
-    def seen(self) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens that do not count as 1, int32, and their weights."""
-        ids = np.flatnonzero(self.weights != RARITY_STEPS).astype(np.int32)
-        return ids, self.weights[ids]
+def token_weights(documents: Iterable[np.ndarray], vocabulary: int) -> np.ndarray:
+    """How rare each token is over the token ids of distinct records: int16 (vocabulary,), in RARITY_STEPS."""
+    frequency, count = np.zeros(vocabulary, dtype=np.int64), 0
+    for ids in documents:
+        frequency[np.unique(ids)] += 1
+        count += 1
+    return np.asarray((RARITY_STEPS * rarity_of(frequency, count)).astype(np.int16))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.encoding.loading import DEFAULT_MODEL, PretrainedEncoder, clean, length_batches, torch_module
+from distiller_udf.encoding.loading import (
+    DEFAULT_MODEL,
+    PretrainedEncoder,
+    clean,
+    length_batches,
+    read_arrays,
+    torch_module,
+)
 
 HEAD_FILE = "head.safetensors"
 SETTINGS_FILE = "classifier.json"
@@ -124,17 +131,12 @@ class PairClassifier(PretrainedEncoder):
         """
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         classifier = cls(str(folder), max_length=settings["max_length"], local_only=True)
-        classifier._read_head(folder / HEAD_FILE)
-        return classifier
-
-    def _read_head(self, file: Path) -> None:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
+        arrays = read_arrays(folder / HEAD_FILE)
         try:
-            self.head.load_state_dict(load_file(file))
-        except (SafetensorError, RuntimeError) as error:
-            raise ValueError(f"{file.name} is damaged: {error}") from error
+            classifier.head.load_state_dict({name: classifier.tensor(array) for name, array in arrays.items()})
+        except RuntimeError as error:
+            raise ValueError(f"{HEAD_FILE} is damaged: {error}") from error
+        return classifier
 
     def _both_orders(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         wanted = list(dict.fromkeys([*pairs, *((second, first) for first, second in pairs)]))
