@@ -140,7 +140,7 @@ def _lists(asked: Questions, p: np.ndarray) -> pa.Array:
 
 def _sum(asked: Questions, name: str) -> pa.Array:
     """The sum of a column over each question's rows, NULL where one is unknown."""
-    values = column(asked.labels, name, pa.float64()).to_numpy(zero_copy_only=False)
+    values = np.asarray(column(asked.labels, name, pa.float64()), dtype=np.float64)
     sums = np.bincount(asked.question, values, len(asked.sizes))
     unknown = np.isnan(sums)
     return pa.array(np.where(unknown, 0, sums), mask=unknown).cast(_SUMMED[name])
@@ -149,7 +149,7 @@ def _sum(asked: Questions, name: str) -> pa.Array:
 def _reasons(asked: Questions, decided: Decided, name: str) -> pa.Array:
     """The reasons, in a column, of the first teacher who agrees and gave some."""
     given = one_array(asked.labels[name])
-    rows = np.flatnonzero(asked.agree(decided.choice) & given.is_valid().to_numpy(zero_copy_only=False))
+    rows = np.flatnonzero(asked.agree(decided.choice) & np.asarray(given.is_valid()))
     questions, first = np.unique(asked.question[rows], return_index=True)
     at = np.full(len(asked.sizes), -1)
     at[questions] = rows[first]

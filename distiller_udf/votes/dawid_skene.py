@@ -85,8 +85,7 @@ def _expect(
     size = np.maximum(ballots.sizes, 1).astype(np.float64)
     k, t, units = size[ballots.unit], ballots.teacher, len(size)
     says_none = ballots.voted == 0
-    others = np.maximum(k - 1, 1)
-    wrong = np.where(k > 1, np.log((1 - q[t]) / others), 0.0)
+    wrong = np.where(k > 1, np.log((1 - q[t]) / np.maximum(k - 1, 1)), 0.0)
     right = np.where(k > 1, np.log(q)[t], 0.0)
     if_none = np.where(says_none, np.log(a)[t], np.log((1 - a[t]) / k))
     if_other = np.where(says_none, np.log(n)[t], np.log(1 - n)[t] + wrong)

@@ -116,7 +116,7 @@ def _count(
 
 def _mean_confidence(asked: Questions, choice: np.ndarray) -> np.ndarray:
     """The mean confidence of the teachers who chose what the vote chose."""
-    given = column(asked.labels, "confidence", pa.float64()).to_numpy(zero_copy_only=False)
+    given = np.asarray(column(asked.labels, "confidence", pa.float64()), dtype=np.float64)
     return _means(asked.question, np.where(asked.agree(choice), given, np.nan), len(choice))
 
 

@@ -125,7 +125,7 @@ def _rows_that_count(labels: pa.Table, names: list[str]) -> np.ndarray:
     question = _numbers(left, labels["query"], _sets(candidate, lengths))
     given = column(labels, "probabilities", _PROBABILITIES)
     has_any = np.isin(np.arange(len(labels)), pc.list_parent_indices(given).filter(given.flatten().is_valid()))
-    answered = labels["choice"].is_valid().to_numpy() | (_is_match(labels) & has_any)
+    answered = np.asarray(labels["choice"].is_valid()) | (_is_match(labels) & has_any)
     rows = last_of_each(question * len(names) + teacher, answered)
     answers = np.bincount(question[rows], answered[rows])
     counting = question[last_of_each(left, answers[question])]
@@ -152,13 +152,12 @@ def _aligned(labels: pa.Table, names: list[str]) -> Questions:
 def _teachers(labels: pa.Table, names: list[str]) -> np.ndarray:
     """The position of each row's teacher in `names`."""
     named = one_array(labels["teacher"])
-    return np.asarray(pc.index_in(named, pa.array(names, named.type)).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return np.asarray(pc.index_in(named, pa.array(names, named.type)), dtype=np.int64)
 
 
 def _is_match(labels: pa.Table) -> np.ndarray:
     """The rows whose pairs were asked by themselves."""
-    match = pc.equal(column(labels, "ask", pa.string()), "match").fill_null(False)
-    return np.asarray(match.to_numpy(zero_copy_only=False))
+    return np.asarray(pc.equal(column(labels, "ask", pa.string()), "match").fill_null(False))
 
 
 def _candidates(labels: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -166,12 +165,14 @@ def _candidates(labels: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     options = one_array(labels["options"])
     lengths = _lengths(options)
     row, number = np.repeat(np.arange(len(lengths)), lengths), _numbers(*options.flatten().flatten())
-    # A candidate that a row shows twice is another one the second time, so that rows remain lists of distinct ones.
     shown = _numbers(row, number)
-    order = np.argsort(shown, kind="stable")
-    again = np.empty_like(shown)
-    again[order] = np.arange(len(shown)) - np.searchsorted(shown[order], shown[order])
-    return lengths, row, _numbers(number, again)
+    if shown.max(initial=-1) + 1 < len(shown):
+        # What a row shows twice is another candidate the second time, so that rows remain lists of distinct ones.
+        order = np.argsort(shown, kind="stable")
+        again = np.empty_like(shown)
+        again[order] = np.arange(len(shown)) - np.searchsorted(shown[order], shown[order])
+        number = _numbers(number, again)
+    return lengths, row, number
 
 
 def _sets(members: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -184,9 +185,8 @@ def _sets(members: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 def _numbers(*columns: pa.Array | pa.ChunkedArray | np.ndarray) -> np.ndarray:
     """A number for each row, from 0 by first appearance, the same where all columns have equal values."""
-    number = np.zeros(len(columns[0]), dtype=np.int64)
-    for values in columns:
-        code = _codes(values)
+    number = _codes(columns[0])
+    for code in map(_codes, columns[1:]):
         number = _codes(number * (code.max(initial=0) + 1) + code)
     return number
 
@@ -196,8 +196,7 @@ def _codes(values: pa.Array | pa.ChunkedArray | np.ndarray) -> np.ndarray:
     plain = pa.array(values) if isinstance(values, np.ndarray) else _stored(values)
     if pa.types.is_null(plain.type):
         return np.zeros(len(plain), dtype=np.int64)
-    indices = plain.dictionary_encode(null_encoding="encode").indices
-    return np.asarray(indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+    return np.asarray(plain.dictionary_encode(null_encoding="encode").indices, dtype=np.int64)
 
 
 def _stored(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -208,14 +207,12 @@ def _stored(values: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _lengths(lists: pa.Array) -> np.ndarray:
     """How many members each list has; NULL has none."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0)
-    return np.asarray(lengths.to_numpy(zero_copy_only=False), dtype=np.int64)
+    return np.asarray(pc.list_value_length(lists).fill_null(0), dtype=np.int64)
 
 
 def _choices(labels: pa.Table, lengths: np.ndarray) -> np.ndarray:
     """Each row's choice among the candidates as it shows them."""
-    given = pc.fill_null(column(labels, "choice", pa.int64()), ABSTAINED)
-    choice: np.ndarray = given.to_numpy(zero_copy_only=False).copy()
+    choice = np.array(column(labels, "choice", pa.int64()).fill_null(ABSTAINED))
     wrong = np.flatnonzero((choice > lengths) | (choice < ABSTAINED))
     if wrong.size:
         chosen = f"candidate {choice[wrong[0]]} of {lengths[wrong[0]]}"
@@ -229,7 +226,7 @@ def _probabilities(labels: pa.Table, lengths: np.ndarray) -> np.ndarray:
     given_lengths = _lengths(given)
     fits = given_lengths == lengths
     p = np.full(int(lengths.sum()), np.nan)
-    p[np.repeat(fits, lengths)] = given.flatten().to_numpy(zero_copy_only=False)[np.repeat(fits, given_lengths)]
+    p[np.repeat(fits, lengths)] = np.asarray(given.flatten(), dtype=np.float64)[np.repeat(fits, given_lengths)]
     return np.where(np.isfinite(p), np.clip(p, 0.0, 1.0), np.nan)
 
 
