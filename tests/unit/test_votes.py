@@ -316,7 +316,7 @@ def test_the_models_are_described_with_their_columns() -> None:
 
 
 def test_wrong_input_is_one_sentence() -> None:
-    with pytest.raises(SettingsError, match="allowed: majority, dawid_skene, unanimous"):
+    with pytest.raises(SettingsError, match="Allowed: majority, dawid_skene, unanimous"):
         vote(table(), "loudest")
     with pytest.raises(LabelError, match="lack the columns options"):
         vote(table().drop_columns(["options"]))
