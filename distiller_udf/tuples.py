@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
 from distiller_udf.prompts import Answer, Asking, Question
-from distiller_udf.records import Records, one_array
+from distiller_udf.records import Records, common_columns, one_array
 
 _COLUMNS = ("left_source", "left_id", "query", "candidates")
 
@@ -23,7 +23,7 @@ class Tuples:
     """Left records with their candidates: keys as Arrow arrays, records as canonical texts.
 
     Tuple i has the candidates `offsets[i]` to `offsets[i + 1]` of `sources`, `ids` and `texts`. `columns` are the names
-    of the records' columns, None where the records were given as text.
+    of the records' columns, None where some record was given as plain text.
     """
 
     left_source: pa.Array
@@ -56,15 +56,16 @@ class Tuples:
         parts = dict(zip([field.name for field in members.type], members.flatten(), strict=True))
         if not {"source", "id", "record"} <= parts.keys():
             raise LabelError(f"candidates must have the fields source, id and record, not {', '.join(parts)}")
+        queries, records = Records.from_arrow(table["query"]), Records.from_arrow(parts["record"])
         return cls(
             left_source=one_array(table["left_source"]),
             left_id=one_array(table["left_id"]),
-            queries=Records.from_arrow(table["query"]).texts(),
+            queries=queries.texts(),
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
             sources=parts["source"],
             ids=parts["id"],
-            texts=Records.from_arrow(parts["record"]).texts(),
-            columns=common_columns(table["query"].type, parts["record"].type),
+            texts=records.texts(),
+            columns=common_columns(queries, records),
         )
 
     def pairs(self) -> pa.Table:
@@ -119,10 +120,3 @@ def label_table(
             "options": pa.ListArray.from_arrays(pa.array(tuples.offsets, pa.int32()), members),
         }
     )
-
-
-def common_columns(*kinds: pa.DataType) -> tuple[str, ...] | None:
-    """The names of all columns of records of these types; None where one of them is text."""
-    if not all(pa.types.is_struct(kind) for kind in kinds):
-        return None
-    return tuple(dict.fromkeys(field.name for kind in kinds for field in kind))

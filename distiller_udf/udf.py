@@ -23,10 +23,9 @@ import pyarrow.compute as pc
 
 from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import DistillerError, RecordError, SettingsError, StudentNotFound, TeacherError
-from distiller_udf.records import Records, one_array
+from distiller_udf.records import Records, common_columns, one_array
 from distiller_udf.scoring import comparable, score_records
 from distiller_udf.students import Student
-from distiller_udf.tuples import common_columns
 
 if TYPE_CHECKING:
     import duckdb
@@ -133,14 +132,14 @@ class Functions:
     def er_label(self, query: Array, candidates: Array) -> pa.Array:
         if self.teacher is None:
             raise TeacherError(NO_TEACHER)
+        left = Records.from_arrow(query)
         _, right, tuples = _tuple_rows(query, candidates)
         rows = np.searchsorted(tuples, np.arange(len(query) + 1))
-        options, texts = right.texts(), Records.from_arrow(query).texts()
+        options, texts = right.texts(), left.texts()
         # An empty list is a question too: it has no match, as er_select says.
-        asked = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False) & ~Records.from_arrow(query).empty
+        asked = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False) & ~left.empty
         wanted = {i: (texts[i], tuple(options[rows[i] : rows[i + 1]])) for i in np.flatnonzero(asked).tolist()}
-        columns = common_columns(one_array(query).type, one_array(candidates).type.value_type) if wanted else None
-        by_row = dict(zip(wanted, self.teacher.answer(list(wanted.values()), columns), strict=True))
+        by_row = dict(zip(wanted, self.teacher.answer(list(wanted.values()), common_columns(left, right)), strict=True))
         return pa.array(
             [self._labelled(*by_row[i]) if i in by_row else self._unlabelled() for i in range(len(query))], LABEL
         )

@@ -15,7 +15,6 @@ from distiller_udf.labelling.progress import Progress
 from distiller_udf.labels import LabelStore
 from distiller_udf.privacy import Privacy
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.records import TEXT_COLUMN, parse_text
 from distiller_udf.settings import Settings
 from distiller_udf.teachers import entries, make_teachers
 from distiller_udf.teachers.base import Learner, Prepared, Teacher
@@ -36,10 +35,10 @@ class Run:
     def answer(self, texts: Sequence[Texts], columns: Sequence[str] | None = None) -> list[tuple[Answer, str]]:
         """One answer a tuple, given as canonical texts, and who gave it; for `er_label`.
 
-        `columns` are those of the records, None where some are text; private ones must be among them, as a misspelt
-        name would hide nothing. Teachers that need to see more than a question (embedded, encoder) are left out. With
-        several teachers the answer is the majority's: how reliable they are cannot be told from a few questions, so
-        `dawid_skene` counts as that here. Raises BudgetSpent, TeacherError, LabelError, SettingsError.
+        `columns` are those of the records, None where some are plain text; private ones must be among them, as a
+        misspelt name would hide nothing. Teachers that need to see more than a question (embedded, encoder) are left
+        out. With several teachers the answer is the majority's: how reliable they are cannot be told from a few
+        questions, so `dawid_skene` counts as that here. Raises BudgetSpent, TeacherError, LabelError, SettingsError.
         """
         teachers = [teacher for teacher in self.teachers if not isinstance(teacher, (Prepared, Learner))]
         if not teachers:
@@ -53,9 +52,8 @@ class Run:
             if progress.stopped:
                 stopped.append(progress.stopped)
 
-        names = _columns_of(texts) if columns is None else columns
-        if self.privacy.hides and TEXT_COLUMN not in names:  # a text without columns is refused when it is shown
-            self.privacy.check_columns(names)
+        if self.privacy.hides and columns is not None:  # a text without columns is refused when it is shown
+            self.privacy.check_columns(columns)
         panel = Panel(texts, self.store, self.budget, self.privacy, rows=columns is not None, progress=watch)
         said = [panel.ask(teacher) for teacher in teachers]
         if stopped:
@@ -63,12 +61,6 @@ class Run:
         if len(said) == 1:
             return [(label.answer, label.teacher.name) for label in said[0]]
         return _voted(texts, said, "unanimous" if self.vote == "unanimous" else "majority")
-
-
-def _columns_of(texts: Sequence[Texts]) -> list[str]:
-    """The columns of records that were given as text."""
-    records = [parse_text(text) or {} for query, others in texts for text in (query, *others)]
-    return list(dict.fromkeys(name for record in records for name in record))
 
 
 def make_run(settings: Settings, ledger: Ledger | None = None) -> Run:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from distiller_udf.encoding.nearest import shortlists
-from distiller_udf.encoding.record_vectors import RecordEncoder
+from distiller_udf.encoding.record_vectors import RecordEncoder, shortlists
 from distiller_udf.pipeline.relations import staged
 from distiller_udf.records import Records
 from distiller_udf.settings import Settings

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from distiller_udf.records import Column, Records
-from distiller_udf.similarity.rarity import Rarity
-from distiller_udf.similarity.sparse import ValueCache
 from distiller_udf.similarity.text import parse_date, parse_number
+from distiller_udf.similarity.vectors import Rarity, ValueCache
 
 SAMPLED_VALUES = 1_000
 SAMPLED_PAIRS = 3_000
@@ -57,6 +57,39 @@ class Comparison:
         if self.kind == "record":
             return "record"
         return self.left if self.left == self.right else f"{self.left}~{self.right}"
+
+    @property
+    def state(self) -> list[Any]:
+        """The comparison as JSON holds it."""
+        return [self.kind, list(self.left_columns), list(self.right_columns)]
+
+    @classmethod
+    def of(cls, state: Sequence[Any]) -> Comparison:
+        """The comparison of a `state`. Raises ValueError or TypeError for anything else."""
+        kind, left, right = state
+        return cls(kind, tuple(left), tuple(right))
+
+
+class ComparedFeatures:
+    """Which features pairs have: those of the kinds of their comparisons, `kinds`, each with its direction.
+
+    `comparisons` say which columns are compared, `names` are the features in order (`comparison:feature`), `groups`
+    gives each feature's comparison by its position (-1: the pair as a whole), and `directions` how the probability of a
+    match may move with it (1 up, -1 down, 0 either way).
+    """
+
+    def __init__(self, comparisons: Sequence[Comparison], kinds: Mapping[str, Mapping[str, int]]) -> None:
+        self.comparisons = list(comparisons)
+        self.names: list[str] = []
+        self.directions: list[int] = []
+        self.groups: list[int] = []
+        for position, comparison in enumerate(self.comparisons):
+            self._add(comparison.label, position, kinds.get(comparison.kind, {}))
+
+    def _add(self, label: str, group: int, features: Mapping[str, int]) -> None:
+        self.names += [f"{label}:{name}" for name in features]
+        self.directions += features.values()
+        self.groups += [group] * len(features)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from distiller_udf.errors import ColumnsMismatch, StudentDamaged, StudentNotFound
-from distiller_udf.records import TEXT_COLUMN, Records
+from distiller_udf.records import Records
 
 MANIFEST = "student.json"
 FORMAT = 2
@@ -146,7 +146,7 @@ def check_columns(info: StudentInfo, left: Records, right: Records) -> tuple[Rec
 
 
 def _with_known_columns(info: StudentInfo, records: Records, known: Sequence[str], side: str) -> Records:
-    if not records.names or records.names == (TEXT_COLUMN,):
+    if not records.names or records.is_plain:
         return records
     records = _in_known_case(records, known)
     if records.as_text and any(name in records.columns for name in known):

@@ -97,7 +97,7 @@ class PairwiseStudent(ABC):
         The unit is log odds. The last label is `baseline`, the log odds without any column; a row adds up to the
         log odds of `score`, and is NaN where that is.
         """
-        left, right = check_columns(self.info, left, right)
+        left, right = self._compared(left, right)
         groups = self._groups(left, right)
         parts = explain.contributions(self.log_odds, left, right, groups)
         parts[left.empty | right.empty] = np.nan
@@ -109,7 +109,7 @@ class PairwiseStudent(ABC):
         The unit is log odds. The columns and the baseline add up to the log odds of `score`, the words of a column to
         the column's contribution.
         """
-        left, right = check_columns(self.info, left, right)
+        left, right = self._compared(left, right)
         known = np.flatnonzero(~(left.empty | right.empty))
         sides = left.take(known), right.take(known)
         found = explain.explanations(self.log_odds, *sides, self._groups(left, right), self._rarity)
@@ -128,8 +128,15 @@ class PairwiseStudent(ABC):
             for explanation in self.explanations(left, right)
         ]
 
+    def _compared(self, left: Records, right: Records) -> tuple[Records, Records]:
+        """Both sides with the student's columns, word by word."""
+        left, right = check_columns(self.info, left, right)
+        return left.leaves(), right.leaves()
+
     def _groups(self, left: Records, right: Records) -> list[Group]:
         sides = left.names or self.info.left_columns, right.names or self.info.right_columns
+        if left.is_plain or right.is_plain:
+            return [Group(*sides, kind="plain")]
         return explain.column_groups(*sides, self.similarity.comparisons)
 
     def _rarity(self, word: str) -> float:

@@ -178,21 +178,20 @@ def _distinct_pairs(left: Records, right: Records) -> tuple[Records, Records, np
 
 def _hashes(records: Records) -> np.ndarray:
     """64 bits of each record's content hash."""
-    first, inverse = records.distinct
-    texts = records.take(first).texts()
-    hashes: np.ndarray = np.array([int(content_hash(text)[:16], 16) for text in texts], dtype=np.uint64)
-    spread: np.ndarray = hashes[inverse]
-    return spread
+    texts, inverse = _distinct_texts(records)
+    hashes = np.array([int(content_hash(text)[:16], 16) for text in texts], dtype=np.uint64)
+    return np.asarray(hashes[inverse])
 
 
 def _ranked(records: Records) -> np.ndarray:
     """Each record's rank among the distinct texts."""
+    texts, inverse = _distinct_texts(records)
+    return np.asarray(np.argsort(sorted(range(len(texts)), key=texts.__getitem__))[inverse])
+
+
+def _distinct_texts(records: Records) -> tuple[list[str], np.ndarray]:
     first, inverse = records.distinct
-    texts = records.take(first).texts()
-    rank: np.ndarray = np.empty(len(first), dtype=np.int64)
-    rank[sorted(range(len(first)), key=texts.__getitem__)] = np.arange(len(first))
-    ranks: np.ndarray = rank[inverse]
-    return ranks
+    return records.take(first).texts(), inverse
 
 
 def _evidence(features: PairFeatures, left: Records, right: Records) -> Evidence:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ PACKAGE = ROOT / "distiller_udf"
 
 LAYERS = [
     {"errors", "sql", "files"},
-    {"records", "settings", "warehouse"},
+    {"values", "arrays", "records", "settings", "warehouse"},
     {"project", "project_files", "dbt"},
     {"similarity", "prompts", "privacy", "budget", "database", "locks", "pointer"},
     {"encoding"},
@@ -42,7 +43,7 @@ HEAVY = {
     "rich",
 }
 
-TORCH = {"encoding", "teachers/pair_encoder.py", "teachers/vllm.py", "students/llm"}
+TORCH = {"encoding", "teachers/vllm.py", "students/llm"}
 """Rooms and files that may import torch, transformers or safetensors."""
 
 
@@ -55,6 +56,7 @@ def room(path: Path) -> str:
     return first.removesuffix(".py")
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Dotted names that a file imports anywhere, functions included."""
     found = set()

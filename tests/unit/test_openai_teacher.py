@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from distiller_udf.labelling import answer_questions, label_tuples
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers import make_teacher
-from distiller_udf.teachers.attempts import UNUSABLE_ATTEMPTS
+from distiller_udf.teachers.bodies import read_body
+from distiller_udf.teachers.calls import UNUSABLE_ATTEMPTS
 from distiller_udf.teachers.chat import OPENAI_URL
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 from distiller_udf.teachers.prices import Price
@@ -343,16 +344,16 @@ def test_a_paid_abstention_is_kept_whatever_comes_after(server: Server, fault: R
     assert len(server.requests) == asked
 
 
-def test_what_nobody_expected_loses_no_answer(server: Server, tmp_path: Path) -> None:
-    class Careless(OpenAICompatible):
-        def read(self, body: Mapping[str, Any], question: Question) -> Answer:
-            if '"q3"' in question.query:
-                raise ValueError("never seen before")
-            time.sleep(0.2)
-            return super().read(body, question)
+def test_what_nobody_expected_loses_no_answer(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(body: Mapping[str, Any], question: Question, clean: Callable[[str], str]) -> Answer:
+        if '"q3"' in question.query:
+            raise ValueError("never seen before")
+        time.sleep(0.2)
+        return read_body(body, question, clean)
 
+    monkeypatch.setattr("distiller_udf.teachers.calls.read_body", careless)
     with LabelStore(tmp_path / "labels.sqlite") as store:
-        teacher = Careless(MODEL, base_url=server.url, api_key_env="MY_KEY", concurrency=4)
+        teacher = teacher_of(server, concurrency=4)
         with pytest.raises(ValueError, match="never seen before"):
             answer_questions(questions(100), teacher=teacher, store=store)
         assert store.export().num_rows == len(server.requests) - 1

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures, match_columns
 from distiller_udf.similarity.columns import MAX_COMPARISONS
-from distiller_udf.similarity.rarity import UNSEEN, Rarity
-from distiller_udf.similarity.sparse import ValueCache
 from distiller_udf.similarity.text import GRAM_BITS, fold, grams, parse_date, parse_number, tokens
+from distiller_udf.similarity.vectors import UNSEEN, Rarity, ValueCache
 from tests.conftest import make_people
 
 FILMS = ["the long night", "a quiet river", "red mountain", "seven doors", "glass city", "the last ferry"]
@@ -228,7 +227,7 @@ def test_a_full_cache_starts_afresh_and_answers_the_same(monkeypatch: pytest.Mon
     left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
     features = PairFeatures.fit(left, right)
     before = features.transform(left, right)
-    monkeypatch.setattr("distiller_udf.similarity.sparse.MAX_CACHED_ENTRIES", 10)
+    monkeypatch.setattr("distiller_udf.similarity.vectors.MAX_CACHED_ENTRIES", 10)
     np.testing.assert_array_equal(features.transform(left, right), before)
 
 
@@ -346,3 +345,20 @@ def test_plain_text_is_compared_as_a_whole() -> None:
     features = PairFeatures.fit(left, right)
     matrix = features.transform(Records.from_texts(["glass city 5"]), right.take(np.asarray([9])))
     assert np.isfinite(column(features, matrix, "record:gram_cosine")).all()
+
+
+def test_nested_values_are_compared_by_their_leaves_in_any_order() -> None:
+    def rows(turn: int) -> Records:
+        lists = [[f"tag{i} x", f"number{i}", None] for i in range(40)]
+        return Records.from_dicts(
+            [
+                {"tags": words[turn:] + words[:turn], "place": {"street": None, "town": f"town {i % 7}"}, "none": [{}]}
+                for i, words in enumerate(lists)
+            ]
+        )
+
+    features = PairFeatures.fit(rows(0), rows(0))
+    matrix = features.transform(rows(0), rows(1))
+    np.testing.assert_array_equal(matrix, features.transform(rows(0), rows(0)))
+    assert not {"street", "town", "null", "place"} & features.rarity.tokens.keys()
+    assert not any(name.startswith("none") for name in features.names)

@@ -8,9 +8,7 @@ nothing. A tuple's scores become probabilities by a softmax over its candidates 
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distiller_udf.encoding.loading import load_pretrained, longest_input, torch_module
-from distiller_udf.records import parse_text
+from distiller_udf.encoding.fine_tuning import parameter_groups, seeded, warmed_up
+from distiller_udf.encoding.loading import PretrainedEncoder, torch_module
+from distiller_udf.encoding.maxsim import closest, mean
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +36,8 @@ _LIKENESSES = 3
 
 
 @dataclass(frozen=True)
-class Example:
-    """A tuple as the encoder reads it: texts, and the right candidate (1-based, 0 = none of them)."""
+class Lesson:
+    """A tuple to learn from, as the encoder reads it: texts, and the right candidate (1-based, 0 = none of them)."""
 
     query: str
     candidates: tuple[str, ...]
@@ -46,53 +45,39 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Training:
-    """How the encoder is trained: `steps` of about `batch_size` pairs each, tokens after `max_length` are cut."""
+class FineTuning:
+    """How the encoder is trained: about `batch_size` pairs a step, tokens after `max_length` are cut."""
 
     seed: int = 42
-    steps: int = 60
     batch_size: int = 16
     learning_rate: float = 3e-5
     max_length: int = 128
 
 
-def readable(text: str) -> str:
-    """A canonical text as an encoder reads it: `name: Sony Turntable; price: 399.0`."""
-    return "; ".join(f"{column}: {value}" for column, value in (parse_text(text) or {}).items())
+class PairEncoder(PretrainedEncoder):
+    """An encoder and a small head over the likenesses that it sees."""
 
-
-class PairEncoder:
-    """An encoder from a local folder or by its hub id, and a small head over likenesses; on a GPU where there is one.
-
-    Raises SettingsError when torch or transformers is missing, or when there is no such model.
-    """
-
-    def __init__(self, model: str, training: Training, *, local_only: bool = False) -> None:
-        torch = torch_module()
-        self.training = training
+    def __init__(self, model: str, settings: FineTuning, *, local_only: bool = False) -> None:
+        super().__init__(model, max_length=settings.max_length, local_only=local_only)
+        self.settings = settings
         self.losses: list[float] = []
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        with self._seeded():  # weights that the folder lacks are drawn at random
-            self.tokenizer, self.model = load_pretrained(model, local_only=local_only)
-            self.head = torch.nn.Linear(_LIKENESSES, 1).to(self.device)
-        self.model.to(self.device)
-        torch.nn.init.zeros_(self.head.weight)
-        torch.nn.init.zeros_(self.head.bias)
-        self._max_length = longest_input(self.tokenizer, self.model, training.max_length)
+        self.head = self.new_head(_LIKENESSES)
 
-    def fit(self, examples: Sequence[Example]) -> None:
-        """Train on the examples: first the head alone, then all weights.
+    def fit(self, lessons: Sequence[Lesson], steps: int) -> None:
+        """Train on the lessons: first the head alone, then all weights in so many steps.
 
         A head that starts from nothing would spoil the encoder in its first steps (Kumar et al. 2022, arXiv
-        2202.10054). On a CPU, the same examples in the same order give the same weights.
+        2202.10054). On a CPU, the same lessons in the same order give the same weights.
         """
-        torch, settings = torch_module(), self.training
-        self._fit_head(examples)
-        optimizer = torch.optim.AdamW(self._groups(), lr=settings.learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
-        with self._seeded():
+        torch, settings = torch_module(), self.settings
+        self._fit_head(lessons)
+        # The head moves faster: it is new, and small.
+        parts = (self.model, settings.learning_rate, _WEIGHT_DECAY), (self.head, _HEAD_RATE, 0.0)
+        optimizer = torch.optim.AdamW(parameter_groups(*parts))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmed_up(steps, _WARM_UP))
+        with seeded(settings.seed, self.device):
             self.model.train()
-            for batch in self._batches(examples):
+            for batch in self._batches(lessons, steps):
                 loss = self._loss(self._likenesses([(e.query, e.candidates) for e in batch]), batch)
                 optimizer.zero_grad()
                 loss.backward()
@@ -100,9 +85,9 @@ class PairEncoder:
                 optimizer.step()
                 schedule.step()
                 self.losses.append(float(loss.detach()))
-                if (done := len(self.losses)) % 50 == 0 or done == settings.steps:
+                if (done := len(self.losses)) % 50 == 0 or done == steps:
                     recent = float(np.mean(self.losses[-50:]))
-                    logger.info("training the encoder: step %d of %d, loss %.3f", done, settings.steps, recent)
+                    logger.info("training the encoder: step %d of %d, loss %.3f", done, steps, recent)
         self.model.eval()
 
     def probabilities(self, tuples: Sequence[tuple[str, Sequence[str]]]) -> list[np.ndarray]:
@@ -114,26 +99,26 @@ class PairEncoder:
                 torch.softmax(self._with_none(part), 0)[1:].double().cpu().numpy() for part in self._likenesses(tuples)
             ]
 
-    def _fit_head(self, examples: Sequence[Example]) -> None:
+    def _fit_head(self, lessons: Sequence[Lesson]) -> None:
         torch = torch_module()
         self.model.eval()
         with torch.no_grad():
-            likenesses = self._likenesses([(e.query, e.candidates) for e in examples])
+            likenesses = self._likenesses([(e.query, e.candidates) for e in lessons])
         optimizer = torch.optim.LBFGS(self.head.parameters(), max_iter=_HEAD_ROUNDS, line_search_fn="strong_wolfe")
 
         def closure() -> Any:
             optimizer.zero_grad()
-            loss = self._loss(likenesses, examples) + _HEAD_DECAY * self.head.weight.square().sum()
+            loss = self._loss(likenesses, lessons) + _HEAD_DECAY * self.head.weight.square().sum()
             loss.backward()
             return loss
 
         optimizer.step(closure)
 
-    def _loss(self, likenesses: Sequence[torch.Tensor], examples: Sequence[Example]) -> Any:
+    def _loss(self, likenesses: Sequence[torch.Tensor], lessons: Sequence[Lesson]) -> Any:
         """Minus the log-probability of the right choice, averaged over the tuples."""
         torch = torch_module()
         wrong = [
-            -torch.log_softmax(self._with_none(part), 0)[e.choice] for part, e in zip(likenesses, examples, strict=True)
+            -torch.log_softmax(self._with_none(part), 0)[e.choice] for part, e in zip(likenesses, lessons, strict=True)
         ]
         return torch.stack(wrong).mean()
 
@@ -161,7 +146,7 @@ class PairEncoder:
         for start in range(0, len(ordered), _TEXTS_AT_ONCE):
             some = ordered[start : start + _TEXTS_AT_ONCE]
             inputs = self.tokenizer(
-                some, truncation=True, max_length=self._max_length, padding=True, return_tensors="pt"
+                some, truncation=True, max_length=self.max_length, padding=True, return_tensors="pt"
             ).to(self.device)
             hidden = torch.nn.functional.normalize(self.model(**inputs).last_hidden_state, dim=2)
             for text, vectors, mask in zip(some, hidden, inputs["attention_mask"].bool(), strict=True):
@@ -170,41 +155,15 @@ class PairEncoder:
                 found[text] = own[1:-1] if len(own) > 2 else own
         return found
 
-    def _batches(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
+    def _batches(self, lessons: Sequence[Lesson], steps: int) -> Iterator[list[Lesson]]:
         """Whole tuples in a new order each time around, about `batch_size` pairs at once, until all steps are done."""
-        rng, size, steps = random.Random(self.training.seed), 0, 0
-        batch: list[Example] = []
-        while steps < self.training.steps:
-            for example in rng.sample(list(examples), len(examples)):
-                batch.append(example)
-                size += len(example.candidates)
-                if size >= self.training.batch_size and steps < self.training.steps:
+        rng, batch = random.Random(self.settings.seed), []
+        while steps:
+            for lesson in rng.sample(list(lessons), len(lessons)):
+                batch.append(lesson)
+                if steps and sum(len(e.candidates) for e in batch) >= self.settings.batch_size:
                     yield batch
-                    batch, size, steps = [], 0, steps + 1
-
-    def _groups(self) -> list[dict[str, Any]]:
-        """Weight decay is for matrices; it would only pull biases and norms towards 0. The head moves faster."""
-        parameters = list(self.model.parameters())
-        return [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": _WEIGHT_DECAY},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-            {"params": list(self.head.parameters()), "weight_decay": 0.0, "lr": _HEAD_RATE},
-        ]
-
-    def _rate(self, step: int) -> float:
-        """Up in a straight line over the first tenth of the steps, then down to 0."""
-        steps = self.training.steps
-        warm = max(1, math.ceil(_WARM_UP * steps))
-        return (step + 1) / warm if step < warm else max(0.0, (steps - step) / max(1, steps - warm))
-
-    @contextlib.contextmanager
-    def _seeded(self) -> Iterator[None]:
-        """torch's random numbers from our seed, and the caller's own afterwards as if nothing had happened."""
-        torch = torch_module()
-        devices = [torch.cuda.current_device()] if self.device == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.training.seed)
-            yield
+                    batch, steps = [], steps - 1
 
 
 def _compared(queries: Sequence[torch.Tensor], candidates: Sequence[torch.Tensor]) -> Any:
@@ -214,8 +173,6 @@ def _compared(queries: Sequence[torch.Tensor], candidates: Sequence[torch.Tensor
     left, right = pad(list(queries), batch_first=True), pad(list(candidates), batch_first=True)
     # A padded token is all zeros, and its product with anything says nothing.
     here, there = (vectors.detach().abs().sum(2) > 0 for vectors in (left, right))
-    tokens = (left @ right.transpose(1, 2)).masked_fill(~(here[:, :, None] & there[:, None, :]), -1.0)
-    met = (tokens.max(2).values * here).sum(1) / here.sum(1)
-    meets = (tokens.max(1).values * there).sum(1) / there.sum(1)
+    met = [mean(best, real) for best, real in zip(closest(left, right, (here, there)), (here, there), strict=True)]
     cosine = torch.nn.functional.cosine_similarity(left.sum(1), right.sum(1), dim=1)
-    return torch.stack([met, meets, cosine], 1)
+    return torch.stack([*met, cosine], 1)

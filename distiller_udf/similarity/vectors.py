@@ -1,22 +1,93 @@
-"""The value cache: every distinct text is folded, split and weighed once, then kept as a row of sparse matrices."""
+"""Texts as sparse vectors of tokens and 3-grams, which weigh the more the rarer they are among the records.
+
+Every distinct text is folded, split and weighed once, then kept as a row of sparse matrices.
+"""
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from distiller_udf.similarity.rarity import Rarity
-from distiller_udf.similarity.text import GRAM_BITS, codes, fold, grams, tokens
+from distiller_udf.similarity.text import DIGIT, GRAM_BITS, codes, fold, grams, tokens
+
+TOKENS_FILE = "tokens.parquet"
+GRAMS_FILE = "grams.parquet"
+
+RARITY_STEPS = 4_096
+
+UNSEEN = 1.0
+"""The weight of what never occurred, that of the rarest."""
+
+_DOCUMENTS_AT_ONCE = 1_000
+
+FLOOR = 0.01
+"""Keeps a word that every record has from vanishing: a lone shared word is better than nothing."""
 
 MAX_CACHED_ENTRIES = 8_000_000
 """Sparse entries kept across batches (about 12 bytes each) before the cache starts afresh."""
 
 
-_DIGIT = re.compile(r"\d")
+@dataclass(frozen=True)
+class Rarity:
+    """How rare every token is over distinct texts, and every bucket of 3-grams (by position)."""
+
+    tokens: dict[str, float]
+    grams: np.ndarray
+
+    @classmethod
+    def fit(cls, documents: Sequence[str]) -> Rarity:
+        """Count in which of the documents each token and each 3-gram occurs."""
+        counts: Counter[str] = Counter()
+        buckets = np.zeros(1 << GRAM_BITS, dtype=np.int64)
+        for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+            folded = [fold(document) for document in documents[start : start + _DOCUMENTS_AT_ONCE]]
+            for text in folded:
+                counts.update(tokens(text))
+            buckets += np.bincount(grams(folded)[0], minlength=len(buckets))
+        known = rarity_of(np.fromiter(counts.values(), dtype=np.int64, count=len(counts)), len(documents))
+        weighed = rarity_of(buckets, len(documents)).astype(np.float32)
+        return cls(dict(zip(counts, known.tolist(), strict=True)), weighed)
+
+    def of(self, token: str) -> float:
+        """The weight of a folded token."""
+        return self.tokens.get(token, UNSEEN)
+
+    def save(self, folder: Path) -> None:
+        """Write both tables; what has the weight of the unseen is left out of that of the 3-grams."""
+        named = sorted(self.tokens.items())
+        table = pa.table({"token": [t for t, _ in named], "weight": pa.array([w for _, w in named], pa.float64())})
+        pq.write_table(table, folder / TOKENS_FILE, compression="zstd")
+        known = np.flatnonzero(self.grams != UNSEEN)
+        table = pa.table({"bucket": pa.array(known, pa.int32()), "weight": pa.array(self.grams[known], pa.float32())})
+        pq.write_table(table, folder / GRAMS_FILE, compression="zstd")
+
+    @classmethod
+    def load(cls, folder: Path) -> Rarity:
+        """Read what `save` wrote."""
+        table = pq.read_table(folder / TOKENS_FILE)
+        known = dict(zip(table["token"].to_pylist(), table["weight"].to_pylist(), strict=True))
+        table = pq.read_table(folder / GRAMS_FILE)
+        weighed = np.full(1 << GRAM_BITS, UNSEEN, dtype=np.float32)
+        weighed[table["bucket"].to_numpy()] = table["weight"].to_numpy()
+        return cls(known, weighed)
+
+
+def rarity_of(counts: np.ndarray, documents: int) -> np.ndarray:
+    """The weight of what occurs in `counts` of so many documents, in (0, 1], in steps of 1 / RARITY_STEPS.
+
+    It is log((n + 2) / (df + 1)) / log(n + 2), an inverse document frequency: corpora of any size have the same scale.
+    The steps make sums of squares exact, so that the order in which texts were seen changes no digit.
+    """
+    weights = np.log((2 + documents) / (1 + counts)) / np.log(2 + documents)
+    return np.asarray(np.round(RARITY_STEPS * np.clip(weights, FLOOR, UNSEEN)) / RARITY_STEPS)
 
 
 class Buffer:
@@ -145,7 +216,7 @@ class ValueCache:
             ids.append(row)
         fresh = list(islice(known, before, None))
         self._weights.extend(np.asarray([self._rarity.of(token) for token in fresh], dtype=np.float64))
-        self._has_digit.extend(np.asarray([bool(_DIGIT.search(token)) for token in fresh], dtype=np.float64))
+        self._has_digit.extend(np.asarray([bool(DIGIT.search(token)) for token in fresh], dtype=np.float64))
         return ids
 
     def gram_overlap(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,14 +1,28 @@
-"""Request bodies: what a question asks of a chat server, and what is left out for a server that refuses it."""
+"""The bodies of chat requests and of their responses: what a question asks, what it may cost, and what comes back."""
 
 from __future__ import annotations
 
+import json
+import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from distiller_udf.budget import Limits
+from distiller_udf.budget import Cost, Limits
 from distiller_udf.errors import SettingsError
-from distiller_udf.prompts import Question, Reply, messages, reply_schema, token_labels
+from distiller_udf.prompts import (
+    Answer,
+    Question,
+    Reply,
+    messages,
+    read_reply,
+    read_token,
+    reply_schema,
+    token_labels,
+)
+from distiller_udf.teachers.chat import Passing
+from distiller_udf.teachers.prices import Price, call_cost, most_prompt_tokens, prompt_tokens
 
 DEFAULT_PARAMETERS: Mapping[str, Any] = {"temperature": 0, "max_tokens": 400}
 
@@ -20,6 +34,9 @@ TYPICAL_TOKENS: Mapping[Reply, int] = {"explanation": 60, "confidence": 15, "ans
 
 TOP_LOGPROBS = 20
 """More log-probabilities a token are given by neither OpenAI nor vLLM."""
+
+CUT_OFF = "abstained: the reply was cut off at max_tokens; allow more tokens"
+WITHHELD = "abstained: the server's content filter withheld the reply"
 
 Shape = frozenset[str]
 """The parts of a request that are left out, or sent under their newer name (`max_tokens`)."""
@@ -38,14 +55,16 @@ _ABOUT_THE_QUESTION = ("context length", "context window", "maximum context", "t
 class Requests:
     """The bodies of all requests to one server, for the model `model` and the user's `parameters`. Thread-safe.
 
-    What the server refuses is left out once a request without it has been accepted: before that, the question itself
-    may be what it does not like.
+    The parameters lie over `DEFAULT_PARAMETERS` (None removes one); `price` None means unknown. What the server refuses
+    is left out once a request without it has been accepted: before that, the question itself may be what it does not
+    like.
     """
 
-    def __init__(self, model: str, parameters: Mapping[str, Any] | None) -> None:
+    def __init__(self, model: str, parameters: Mapping[str, Any] | None, price: Price | None) -> None:
         given = dict(parameters or {})
         merged = {**DEFAULT_PARAMETERS, **given}
         self.parameters: dict[str, Any] = {name: value for name, value in merged.items() if value is not None}
+        self.price = price
         self._model = model
         self._own_limit = bool({"max_tokens", "max_completion_tokens"} & given.keys())
         self._lock = threading.Lock()
@@ -74,11 +93,27 @@ class Requests:
         given = limits.get("max_completion_tokens", limits.get("max_tokens"))
         return given if isinstance(given, int) else None
 
-    def output_tokens(self, question: Question) -> int:
-        """How many tokens a call may make at most, several replies together; without a limit, a long one's."""
-        limit = self.reply_limit(question)
-        copies = self.parameters.get("n")
-        return (MAX_TOKENS["explanation"] if limit is None else limit) * (copies if isinstance(copies, int) else 1)
+    def expect(self, question: Question) -> Cost:
+        """About what asking this question costs, attempts that fail not counted."""
+        return call_cost(self.price, prompt_tokens(messages(question)), TYPICAL_TOKENS[question.reply])
+
+    def most(self, question: Question, body: Mapping[str, Any]) -> Cost:
+        """The most that a call with this body may cost; without a limit to its reply, that of a long one."""
+        texts = [message["content"] for message in body["messages"]]
+        if "response_format" in body:
+            texts.append(json.dumps(body["response_format"]))  # some servers write the schema into the prompt
+        limit, copies = self.reply_limit(question), self.parameters.get("n")
+        replies = (MAX_TOKENS["explanation"] if limit is None else limit) * (copies if isinstance(copies, int) else 1)
+        return call_cost(self.price, most_prompt_tokens(texts), replies)
+
+    def used(self, body: Mapping[str, Any]) -> Cost | None:
+        """What a response body says that its call has used; None where it does not say."""
+        usage = body.get("usage")
+        used = usage if isinstance(usage, dict) else {}
+        given, made = used.get("prompt_tokens"), used.get("completion_tokens")
+        if not isinstance(given, int) or not isinstance(made, int) or min(given, made) < 0:
+            return None
+        return call_cost(self.price, given, made)
 
     def check_limited(self, limits: Limits, questions: Iterable[Question]) -> None:
         """Raise SettingsError where tokens or dollars are limited and a reply is not: nobody knows its cost at most."""
@@ -140,3 +175,71 @@ class Requests:
 def top_logprobs(question: Question) -> int:
     """How many log-probabilities are asked for: one a label, and some for other writings of them."""
     return min(TOP_LOGPROBS, len(token_labels(question)) + _SPARE_LOGPROBS)
+
+
+def read_body(body: Mapping[str, Any], question: Question, clean: Callable[[str], str]) -> Answer:
+    """The answer in a response body, its texts cleaned by `clean`; raises Passing when the body holds no reply."""
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise Passing("the reply has no choices")
+    message = choices[0].get("message")
+    text = message.get("content") if isinstance(message, dict) else None
+    finish = choices[0].get("finish_reason")
+    return read_text(text if isinstance(text, str) else None, _logprobs(choices[0]), question, finish, clean)
+
+
+def read_text(
+    text: str | None,
+    logprobs: Mapping[str, float] | None,
+    question: Question,
+    finish: object,
+    clean: Callable[[str], str] = str,
+) -> Answer:
+    """A reply's text as an answer; `finish` is why the reply ended, `clean` takes out what nobody may read.
+
+    `logprobs`: the log-probabilities of the first token, by its text. A server that echoes the request would carry the
+    key into the label store.
+    """
+
+    def read(text: str | None) -> Answer:
+        if question.reply == "token" and question.ask != "justify":
+            return read_token(text, logprobs, question)
+        return read_reply(text, question)
+
+    answer = read(text)
+    if text is not None and clean(text) != text:
+        # What was chosen is read from the reply as it came; only its words come from the cleaned one.
+        words = read(clean(text))
+        error = None if answer.choice is not None else clean(words.error or "abstained: the reply is unusable")
+        answer = replace(answer, explanation=words.explanation and clean(words.explanation), error=error)
+    if answer.abstained and finish == "length" and question.reply != "token":  # a token always ends at its limit
+        answer = replace(answer, error=CUT_OFF)
+    if answer.abstained and finish == "content_filter":
+        answer = replace(answer, error=WITHHELD)
+    return answer
+
+
+def summed(tokens: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Log-probabilities by text; tokens of the same text are one, and what is no number is left out."""
+    found: dict[str, float] = {}
+    for text, logprob in tokens:
+        if math.isfinite(logprob):
+            known = found.get(text)
+            high, low = (logprob, -math.inf) if known is None else (max(known, logprob), min(known, logprob))
+            found[text] = high + math.log1p(math.exp(low - high))
+    return found
+
+
+def _logprobs(choice: Mapping[str, Any]) -> dict[str, float] | None:
+    """The log-probabilities of a choice's first token, by its text; None where there are none."""
+    logprobs = choice.get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    first = content[0] if isinstance(content, list) and content else None
+    listed = first.get("top_logprobs") if isinstance(first, dict) else None
+    if not isinstance(listed, list) or not isinstance(first, dict):
+        return None
+    tokens = [(e.get("token"), e.get("logprob")) for e in listed if isinstance(e, dict)]
+    if first.get("token") not in {token for token, _ in tokens}:
+        tokens.append((first.get("token"), first.get("logprob")))
+    good = [(t, float(p)) for t, p in tokens if isinstance(t, str) and isinstance(p, (int, float)) and abs(p) < 1e6]
+    return summed(good) or None

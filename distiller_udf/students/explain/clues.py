@@ -1,4 +1,7 @@
-"""The words of two values as clues: those that both sides have, those that are alike, those that one side lacks."""
+"""What two records say: columns that belong together, and the clues in them.
+
+A clue is a word that both sides have, words that are alike, one that a side lacks, or two whole values.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from distiller_udf.records import TEXT_COLUMN
+from distiller_udf.similarity import Comparison
 from distiller_udf.similarity.text import MAX_COMPARED_CHARACTERS, fold
-from distiller_udf.students.explain.columns import Group
 
 MAX_CLUES = 6
 """The rarest shared words, and the rarest that either side lacks, are looked at by themselves: six of each."""
@@ -22,7 +26,7 @@ ALIKE = 70
 MAX_ALIKE_CHARACTERS = 100
 """As much of two words is looked at to see whether they are alike."""
 
-Rarity = Callable[[str], float]
+WordRarity = Callable[[str], float]
 """The weight of a folded word: the rarer, the larger."""
 
 Row = Mapping[str, "str | None"]
@@ -34,6 +38,46 @@ _Found = tuple["Clue", set[str]]
 # What the similarities call a word, on a value as it was written: accents and signs that folding removes are within.
 _WORD = re.compile(r"(?:\w|[^\x00-\x7f\s])+(?:[-/.](?:\w|[^\x00-\x7f\s])+)*")
 _SIGNS = re.compile(r"\W")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns of the left and of the right records that belong together; one player.
+
+    `kind` is that of their comparison: `number` and `date` are read as one value, anything else as words; `plain` where
+    a record was given as plain text, which is compared with all columns of the other.
+    """
+
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    kind: str = "text"
+
+    @property
+    def label(self) -> str:
+        """`name` where both sides call it so, `phone~tel` where they do not, `fax` where one side alone has it."""
+        if self.kind == "plain":
+            return TEXT_COLUMN
+        sides = dict.fromkeys("+".join(side) for side in (self.left, self.right) if side)
+        return "~".join(sides)
+
+
+def column_groups(left: Sequence[str], right: Sequence[str], comparisons: Sequence[Comparison]) -> list[Group]:
+    """Every column in one group: with the column it is compared with most, else with its namesake, else alone."""
+    left, right = tuple(left), tuple(right)
+    kinds = {(c.left_columns, c.right_columns): c.kind for c in comparisons if c.kind not in ("record", "name")}
+    namesakes = [Group((name,), (name,), kinds.get(((name,), (name,)), "text")) for name in left if name in right]
+    if set(left) == set(right):
+        return namesakes
+    matched = [Group(c.left_columns, c.right_columns, c.kind) for c in comparisons if c.kind != "record"]
+    alone = [*(Group((name,), ()) for name in left), *(Group((), (name,)) for name in right)]
+    groups: list[Group] = []
+    free = set(left), set(right)
+    for group in (*matched, *namesakes, *alone):
+        if free[0].issuperset(group.left) and free[1].issuperset(group.right):
+            groups.append(group)
+            free[0].difference_update(group.left)
+            free[1].difference_update(group.right)
+    return groups
 
 
 @dataclass(frozen=True)
@@ -81,7 +125,7 @@ class _Split:
     written: Mapping[str, str]
 
 
-def find_clues(left: Row, right: Row, group: Group, rarity: Rarity) -> Clues:
+def find_clues(left: Row, right: Row, group: Group, rarity: WordRarity) -> Clues:
     """What a group of columns has to say about a pair. Swapping the sides changes nothing but the sides of `pieces`."""
     sides = _splits(left, group.left), _splits(right, group.right)
     if all(sides) and (group.kind in ("number", "date") or all(_words(side) <= 1 for side in sides)):
@@ -161,7 +205,7 @@ def _ordered(left: str, right: str, group: Group) -> tuple[str, str]:
     return (left, right) if group.left != group.right else (min(left, right), max(left, right))
 
 
-def _rarest(keys: Iterable[str], rarity: Rarity) -> list[str]:
+def _rarest(keys: Iterable[str], rarity: WordRarity) -> list[str]:
     return sorted(keys, key=lambda key: (-rarity(key), key))[:MAX_CLUES]
 
 
