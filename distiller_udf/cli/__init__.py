@@ -18,6 +18,7 @@ COMMANDS = {
     "retrain": "Train a student from new labels; promote it only where it is not worse.",
     "drift": "Ask the teacher about a sample of today's decisions; is the student still right?",
     "evaluate": "Measure matches against known pairs: precision, recall, F1.",
+    "explain": "Say why two records are a match or not.",
     "score": "Score pairs of records: Parquet in, Parquet out.",
     "students": "List, show, promote and roll back trained students.",
     "doctor": "Say what is missing, and the command that fixes it.",

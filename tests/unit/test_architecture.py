@@ -23,7 +23,7 @@ LAYERS = [
     {"labels", "registry", "students", "teachers", "votes", "selection"},
     {"scoring", "labelling"},
     {"current", "comparison"},
-    {"udf", "parquet", "pipeline", "metrics"},
+    {"udf", "parquet", "pipeline", "metrics", "inquiry"},
     {"plugin", "cli"},
 ]
 """A module may import its own layer and those above this line of the list, never one below it."""

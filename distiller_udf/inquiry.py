@@ -1,0 +1,234 @@
+"""One pair of a warehouse, asked about: who the records are, why they are a match or not, and what blocking says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from distiller_udf.errors import RecordError
+from distiller_udf.records import Records
+from distiller_udf.settings import Settings
+from distiller_udf.students import Student
+from distiller_udf.students.verdict import verdict
+from distiller_udf.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import duckdb
+
+NEIGHBOURS = {"tokens": "words", "qgrams": "q-grams", "embeddings": "embeddings"}
+"""What records may be near each other by, in words."""
+
+NO_CANDIDATE = "Not matched: blocking does not propose this pair, so nobody has judged it."
+DROPPED = "; what both lists have is dropped again where it is far below the best of either, or over er_max_candidates"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of er_records: `values` by column, those that it has; `n` is its number in er_blocking_records."""
+
+    source: str
+    id: str
+    values: dict[str, str]
+    n: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}:{self.id}"
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What is known of a pair.
+
+    `decision` is its row of er_decisions, None where it is no candidate; then `blocking` has a sentence for each way.
+    `verdict` is what holds, `evidence` what speaks for and against it.
+    """
+
+    left: Record
+    right: Record
+    decision: dict[str, Any] | None
+    same_entity: bool | None
+    blocking: tuple[str, ...]
+    verdict: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a warehouse, on one connection."""
+
+    connection: duckdb.DuckDBPyConnection
+    warehouse: Warehouse
+
+    def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
+        """The rows of a query that has models' names in braces. Raises RecordError where one has not been built."""
+        import duckdb
+
+        try:
+            result = self.connection.execute(query.format_map(_Relations(self.warehouse)), list(values))
+        except duckdb.CatalogException as error:
+            missing = str(error).splitlines()[0]
+            raise RecordError(f"{self.warehouse.path}: {missing} Run `dbt build` first") from error
+        names = [column[0] for column in result.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def has(self, name: str) -> bool:
+        """Whether a model has been built and has any row."""
+        try:
+            return bool(self.rows(f"select 1 from {{{name}}} limit 1"))  # noqa: S608
+        except RecordError:
+            return False
+
+
+class _Relations(dict[str, str]):
+    """How SQL names models."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        super().__init__()
+        self.warehouse = warehouse
+
+    def __missing__(self, name: str) -> str:
+        return str(self.warehouse.relation(name))
+
+
+def inquire(tables: Tables, student: Student, settings: Settings, left: str, right: str) -> Inquiry:
+    """Ask about two records, given as `source:id` or by the id alone.
+
+    An id that several sources have means the first of them as `left` and the last one as `right`, as in er_must_links.
+    Raises RecordError for a record that is not there, and where er_decisions has not been built.
+    """
+    one, other = _record(tables, settings, left, 0), _record(tables, settings, right, -1)
+    if one.name == other.name:
+        raise RecordError(f"{left} and {right} are the same record; name two")
+    decision = _decision(tables, one, other)
+    if decision is None and (turned := _decision(tables, other, one)):
+        one, other, decision = other, one, turned
+    sides = Records.from_dicts([one.values]), Records.from_dicts([other.values])
+    said = verdict(student.info, float(student.score(*sides)[0]), decision)
+    (evidence,) = student.explain(*sides, [said.is_match])
+    same = _same_entity(tables, one, other)
+    if decision is not None:
+        return Inquiry(one, other, decision, same, (), said.text, evidence)
+    together = " Its records are in one entity all the same, through others." if same else ""
+    text = f"{NO_CANDIDATE}{together} If it were one: {said.text}"
+    return Inquiry(one, other, None, same, tuple(_why_no_candidate(tables, settings, one, other)), text, evidence)
+
+
+def _record(tables: Tables, settings: Settings, given: str, place: int) -> Record:
+    source, colon, own = given.partition(":")
+    names = settings.source_names
+    wanted = (own, [source]) if colon and source in names else (given, names)
+    found = tables.rows(
+        "select * from {er_records} where cast(id as varchar) = ? and list_contains(?, source)", *wanted
+    )
+    if not found:
+        known = (names or ["crm"])[0]
+        raise RecordError(f"er_records has no record {given}; give an id, or source:id, as in {known}:7")
+    row = sorted(found, key=lambda row: names.index(row["source"]))[place]
+    values = {name: value for name, value in row.items() if name not in ("source", "id", "fingerprint")}
+    texts = Records.from_dicts([values]).to_dicts()[0]
+    source, own = str(row["source"]), str(row["id"])
+    n = None
+    if tables.has("er_blocking_records"):
+        query = "select n from {er_blocking_records} where source = ? and cast(id as varchar) = ?"
+        n = next((number["n"] for number in tables.rows(query, source, own)), None)
+    return Record(source, own, {name: text for name, text in texts.items() if text is not None}, n)
+
+
+def _decision(tables: Tables, left: Record, right: Record) -> dict[str, Any] | None:
+    """The pair's row of er_decisions."""
+    query = """
+        select * from {er_decisions}
+        where left_source = ? and cast(left_id as varchar) = ? and right_source = ? and cast(right_id as varchar) = ?
+    """
+    return next(iter(tables.rows(query, left.source, left.id, right.source, right.id)), None)
+
+
+def _same_entity(tables: Tables, left: Record, right: Record) -> bool | None:
+    """Whether both are in one entity; None before entities were made."""
+    if not tables.has("er_entities"):
+        return None
+    query = "select entity_id from {er_entities} where source = ? and cast(id as varchar) = ?"
+    found = [tables.rows(query, one.source, one.id) for one in (left, right)]
+    return found[0] == found[1]
+
+
+def _why_no_candidate(tables: Tables, settings: Settings, left: Record, right: Record) -> Iterator[str]:
+    """What each way of blocking has to say of a pair that none of them has left a candidate."""
+    within = left.source == right.source
+    if settings.resolved_task == ("link" if within else "dedupe"):
+        which = "of one source" if within else "of two sources"
+        yield f"er_task is {settings.resolved_task}, so records {which} are never compared."
+        return
+    if left.n is not None and right.n is not None:
+        yield from _by_keys(tables, settings, left, right)
+        for kind in NEIGHBOURS:
+            if tables.has(f"er_neighbours_by_{kind}"):
+                yield _by_neighbours(tables, kind, left, right)
+
+
+def _by_keys(tables: Tables, settings: Settings, left: Record, right: Record) -> Iterator[str]:
+    """Of each expression that records are looked up by, whether both have the same value."""
+    for number, (kind, expression) in enumerate(keyed_ways(settings), 1):
+        query = f"""
+            select l.key_{number} as l, r.key_{number} as r,
+                (select count(*) from {{er_blocking_records}} where key_{number} = l.key_{number}) as shared
+            from {{er_blocking_records}} as l, {{er_blocking_records}} as r
+            where l.n = ? and r.n = ?
+        """  # noqa: S608
+        (found,) = tables.rows(query, left.n, right.n)
+        if found["l"] is None or found["r"] is None:
+            said = "a record has no value"
+        elif found["l"] != found["r"]:
+            said = "their values differ"
+        else:
+            said = f"their value is the same, and {found['shared']:,} records have it: too many to be compared"
+        yield f"By {kind} {expression}: {said}."
+
+
+def keyed_ways(settings: Settings) -> list[tuple[str, str]]:
+    """The kinds and expressions of the ways that look records up by a value: the columns key_1, key_2 and so on.
+
+    In the order of the macro `_er_ways`: as er_blocking lists them, those within an intersection too, then the rules.
+    """
+
+    def leaves(ways: Sequence[Any]) -> Iterator[tuple[str, str]]:
+        for way in ways:
+            if isinstance(way, dict) and way.get("all") is not None:
+                yield from leaves(way["all"])
+            elif isinstance(way, dict):
+                (kind, options), *_ = way.items()
+                if kind in ("equal", "sorted"):
+                    yield kind, options if isinstance(options, str) else options["expression"]
+
+    given = settings.blocking if isinstance(settings.blocking, list) else [settings.blocking]
+    rules = [rule if isinstance(rule, str) else rule.expression for rule in settings.blocking_rules or ()]
+    return [*leaves(given), *(("equal", rule) for rule in rules)]
+
+
+def _by_neighbours(tables: Tables, kind: str, left: Record, right: Record) -> str:
+    """What a search for the nearest records has to say: the terms in common, and who is how near to whom."""
+    places = [_place(tables, kind, one, other) for one, other in ((left, right), (right, left))]
+    told = [
+        f"{other.name} is {f'number {place} of those' if place else 'not among those'} nearest to {one.name}"
+        for place, one, other in zip(places, (left, right), (right, left), strict=True)
+    ]
+    if tables.has(f"er_{kind}") and kind != "embeddings":
+        terms = f"select term from {{er_{kind}}} where n = ?"  # noqa: S608
+        shared = len(tables.rows(f"{terms} intersect {terms}", left.n, right.n))
+        told.insert(0, f"{shared:,} in common")
+    return f"By {NEIGHBOURS[kind]}: {', '.join(told)}{DROPPED if all(places) else ''}."
+
+
+def _place(tables: Tables, kind: str, record: Record, other: Record) -> int | None:
+    """At which place of a record's shortlist another one is, among those of its source; None where it is not."""
+    query = f"""
+        select listed.n as n
+        from (select unnest(shortlist) as listed from {{er_neighbours_by_{kind}}} where n = ?)
+        inner join {{er_blocking_records}} as mates on listed.n = mates.n
+        where mates.source = ?
+        order by listed.score desc, listed.n
+    """  # noqa: S608
+    ranked = [row["n"] for row in tables.rows(query, record.n, other.source)]
+    return ranked.index(other.n) + 1 if other.n in ranked else None
