@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distiller_udf.errors import RecordError
+from distiller_udf.pipeline.labels import PACKED
 from distiller_udf.records import Records
 from distiller_udf.settings import Settings
 from distiller_udf.students import Student
@@ -15,6 +16,7 @@ from distiller_udf.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 NEIGHBOURS = {"tokens": "words", "qgrams": "q-grams", "embeddings": "embeddings"}
 """What records may be near each other by, in words."""
@@ -63,15 +65,17 @@ class Tables:
 
     def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
         """The rows of a query that has models' names in braces. Raises RecordError where one has not been built."""
+        return list(self.table(query, *values).to_pylist())
+
+    def table(self, query: str, *values: object) -> pa.Table:
+        """The same as an Arrow table."""
         import duckdb
 
         try:
-            result = self.connection.execute(query.format_map(_Relations(self.warehouse)), list(values))
+            return self.connection.sql(query.format_map(_Relations(self.warehouse)), params=values).to_arrow_table()
         except duckdb.CatalogException as error:
             missing = str(error).splitlines()[0]
             raise RecordError(f"{self.warehouse.path}: {missing} Run `dbt build` first") from error
-        names = [column[0] for column in result.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     def has(self, name: str) -> bool:
         """Whether a model has been built and has any row."""
@@ -104,14 +108,15 @@ def inquire(tables: Tables, student: Student, settings: Settings, left: str, rig
     decision = _decision(tables, one, other)
     if decision is None and (turned := _decision(tables, other, one)):
         one, other, decision = other, one, turned
-    sides = Records.from_dicts([one.values]), Records.from_dicts([other.values])
-    said = verdict(student.info, float(student.score(*sides)[0]), decision)
-    (evidence,) = student.explain(*sides, [said.is_match])
+    first = Records.from_dicts([one.values]).with_columns(student.info.left_columns)
+    second = Records.from_dicts([other.values]).with_columns(student.info.right_columns)
+    said = verdict(student.info, float(student.score(first, second)[0]), decision)
+    (evidence,) = student.explain(first, second, [said.is_match])
     same = _same_entity(tables, one, other)
     if decision is not None:
         return Inquiry(one, other, decision, same, (), said.text, evidence)
     together = " Its records are in one entity all the same, through others." if same else ""
-    text = f"{NO_CANDIDATE}{together} If it were one: {said.text}"
+    text = f"{NO_CANDIDATE}{together} Judged now: {said.text}"
     return Inquiry(one, other, None, same, tuple(_why_no_candidate(tables, settings, one, other)), text, evidence)
 
 
@@ -119,21 +124,18 @@ def _record(tables: Tables, settings: Settings, given: str, place: int) -> Recor
     source, colon, own = given.partition(":")
     names = settings.source_names
     wanted = (own, [source]) if colon and source in names else (given, names)
-    found = tables.rows(
-        "select * from {er_records} where cast(id as varchar) = ? and list_contains(?, source)", *wanted
-    )
-    if not found:
-        known = (names or ["crm"])[0]
-        raise RecordError(f"er_records has no record {given}; give an id, or source:id, as in {known}:7")
-    row = sorted(found, key=lambda row: names.index(row["source"]))[place]
-    values = {name: value for name, value in row.items() if name not in ("source", "id", "fingerprint")}
-    texts = Records.from_dicts([values]).to_dicts()[0]
-    source, own = str(row["source"]), str(row["id"])
-    n = None
-    if tables.has("er_blocking_records"):
-        query = "select n from {er_blocking_records} where source = ? and cast(id as varchar) = ?"
-        n = next((number["n"] for number in tables.rows(query, source, own)), None)
-    return Record(source, own, {name: text for name, text in texts.items() if text is not None}, n)
+    query = f"select source, id::varchar as id, {PACKED} as record from {{er_records}} where id::varchar = ? "  # noqa: S608
+    found = tables.table(query + "and list_contains(?, source) order by list_position(?, source)", *wanted, names)
+    if not found.num_rows:
+        raise RecordError(
+            f"er_records has no record {given}; give an id, or source:id, as in {(names or ['crm'])[0]}:7"
+        )
+    row = found.slice(range(found.num_rows)[place], 1)
+    (values,) = Records.from_arrow(row["record"]).to_dicts()
+    source, own = row["source"][0].as_py(), row["id"][0].as_py()
+    numbers = "select n from {er_blocking_records} where source = ? and id::varchar = ?"
+    n = next((number["n"] for number in tables.rows(numbers, source, own)), None)
+    return Record(source, own, {name: text for name, text in values.items() if text is not None}, n)
 
 
 def _decision(tables: Tables, left: Record, right: Record) -> dict[str, Any] | None:
@@ -210,10 +212,12 @@ def keyed_ways(settings: Settings) -> list[tuple[str, str]]:
 def _by_neighbours(tables: Tables, kind: str, left: Record, right: Record) -> str:
     """What a search for the nearest records has to say: the terms in common, and who is how near to whom."""
     places = [_place(tables, kind, one, other) for one, other in ((left, right), (right, left))]
-    told = [
-        f"{other.name} is {f'number {place} of those' if place else 'not among those'} nearest to {one.name}"
-        for place, one, other in zip(places, (left, right), (right, left), strict=True)
-    ]
+    told = ["neither is among those nearest to the other"]
+    if any(places):
+        told = [
+            f"{other.name} is {f'number {place} of those' if place else 'not among those'} nearest to {one.name}"
+            for place, one, other in zip(places, (left, right), (right, left), strict=True)
+        ]
     if tables.has(f"er_{kind}") and kind != "embeddings":
         terms = f"select term from {{er_{kind}}} where n = ?"  # noqa: S608
         shared = len(tables.rows(f"{terms} intersect {terms}", left.n, right.n))

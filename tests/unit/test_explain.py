@@ -149,8 +149,8 @@ def test_columns_are_grouped_by_what_they_are_compared_with() -> None:
         Comparison("number", ("paid",), ("price",)),
     ]
     groups = column_groups(comparisons[0].left_columns, comparisons[0].right_columns, comparisons)
-    assert [g.label for g in groups] == ["title~name", "phone~tel", "paid~price", "id", "fax"]
-    assert [g.kind for g in groups] == ["name", "text", "number", "text", "text"]
+    assert [g.label for g in groups] == ["title~name", "phone+fax~tel", "paid~price", "id"]
+    assert [g.kind for g in groups] == ["name", "text", "number", "text"]
     same = column_groups("ab", "ba", [Comparison("record", ("a", "b"), ("a", "b")), Comparison("date", ("b",), ("b",))])
     assert [(g.label, g.kind) for g in same] == [("a", "text"), ("b", "date")]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -62,7 +62,10 @@ class Group:
 
 
 def column_groups(left: Sequence[str], right: Sequence[str], comparisons: Sequence[Comparison]) -> list[Group]:
-    """Every column in one group: with the column it is compared with most, else with its namesake, else alone."""
+    """Every column in one group: with the column it is compared with most, else with its namesake, else alone.
+
+    Where that column is in a group already, as a full name is beside the last name, a first name joins the two.
+    """
     left, right = tuple(left), tuple(right)
     kinds = {(c.left_columns, c.right_columns): c.kind for c in comparisons if c.kind not in ("record", "name")}
     namesakes = [Group((name,), (name,), kinds.get(((name,), (name,)), "text")) for name in left if name in right]
@@ -75,9 +78,24 @@ def column_groups(left: Sequence[str], right: Sequence[str], comparisons: Sequen
     for group in (*matched, *namesakes, *alone):
         if free[0].issuperset(group.left) and free[1].issuperset(group.right):
             groups.append(group)
-            free[0].difference_update(group.left)
-            free[1].difference_update(group.right)
+        elif (known := next((g for g in groups if _is_split(group, g, free)), None)) is not None:
+            if group.right == known.right:
+                group = replace(known, left=(*known.left, *group.left))
+            else:
+                group = replace(known, right=(*known.right, *group.right))
+            groups[groups.index(known)] = group
+        else:
+            continue
+        free[0].difference_update(group.left)
+        free[1].difference_update(group.right)
     return groups
+
+
+def _is_split(group: Group, known: Group, free: tuple[set[str], set[str]]) -> bool:
+    """Whether a group has one side in common with a known one, of texts, and its other side is free."""
+    of_texts = {group.kind, known.kind} <= {"text", "long", "name"} and bool(group.left and group.right)
+    by_left = group.left == known.left and free[1].issuperset(group.right)
+    return of_texts and (by_left or (group.right == known.right and free[0].issuperset(group.left)))
 
 
 @dataclass(frozen=True)
