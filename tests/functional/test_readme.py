@@ -98,7 +98,7 @@ def test_the_demo_reaches_what_it_promises(demo: Path) -> None:
 
 def test_python_blocks_run(demo: Path) -> None:
     code = [*blocks("python"), *blocks("python", SQL), *(f'connection.sql("""{q}""")' for q in blocks("sql", SQL))]
-    assert len(code) == 3
+    assert len(code) == 5
     assert "rec-" in run([sys.executable, "-c", "\n".join(code)], demo)
 
 
