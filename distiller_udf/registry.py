@@ -20,8 +20,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from distiller_udf.errors import DistillerError, SettingsError, StudentDamaged, StudentError, StudentNotFound
+from distiller_udf.files import sync
 from distiller_udf.locks import FOREVER, locked
-from distiller_udf.pointer import VERSION, Pointer, Promotion, promoted, sync
+from distiller_udf.pointer import VERSION, Pointer, Promotion, promoted
+from distiller_udf.settings import Settings
 from distiller_udf.students import KINDS
 from distiller_udf.students.base import StudentInfo
 
@@ -43,6 +45,11 @@ class Registry:
 
     root: Path
     name: str = "default"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Registry:
+        """The registry that the settings name."""
+        return cls(Path(settings.students_path), settings.student_name)
 
     def __post_init__(self) -> None:
         if not VERSION.fullmatch(self.name):

@@ -8,13 +8,12 @@ def model(dbt, session):
         unique_key=["left_source", "left_id"],
     )
     from distiller_udf import pipeline
-    from distiller_udf.plugin import project_folder
+    from distiller_udf.plugin import running
     from distiller_udf.students.llm import serving_of
 
     return pipeline.score(
         session,
         pairs=dbt.ref("er_pairs"),
-        students=dbt.ref("er_student"),
+        student=pipeline.current_student(dbt.ref("er_student"), serving_of(running().settings)),
         scored=session.query(f"select * from {dbt.this}") if dbt.is_incremental else None,
-        serving=serving_of(dbt.config.meta_get("er"), project_folder()),
     )

@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distiller_udf.cli.console import err, json_option, out, print_json, print_table, say
+from distiller_udf.cli.options import STORE, with_project
 from distiller_udf.errors import LabelError
+from distiller_udf.project import Project
 
 if TYPE_CHECKING:
     from distiller_udf.labels import Deleted, LabelStore
-
-store_option = click.option(
-    "--store",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("distiller/labels.sqlite"),
-    show_default=True,
-    help="The label store.",
-)
 
 
 @click.group()
@@ -33,9 +27,9 @@ def labels() -> None:
 @labels.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--skip-bad-rows", is_flag=True, help="Import the good rows although others are bad.")
-@store_option
+@with_project(STORE)
 @json_option
-def import_file(file: Path, skip_bad_rows: bool, store: Path, as_json: bool) -> None:
+def import_file(project: Project, file: Path, skip_bad_rows: bool, as_json: bool) -> None:
     """Import labels from FILE (.parquet, .csv, .json, .jsonl).
 
     Columns: left_id, options (the candidates' ids in the order shown), answer (1-based, 0 = none) or right_id
@@ -45,6 +39,7 @@ def import_file(file: Path, skip_bad_rows: bool, store: Path, as_json: bool) -> 
     from distiller_udf.imported import read_label_file
     from distiller_udf.labels import LabelStore
 
+    store = Path(project.settings.label_store)
     table = read_label_file(file)
     with err.status(f"importing {table.num_rows:,} labels"), LabelStore(store) as target:
         result = target.import_labels(table, skip_bad_rows=skip_bad_rows)
@@ -64,14 +59,14 @@ def import_file(file: Path, skip_bad_rows: bool, store: Path, as_json: bool) -> 
 @labels.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--imported", is_flag=True, help="Instead: the imported labels, in the shape that import takes.")
-@store_option
+@with_project(STORE)
 @json_option
-def export(file: Path, imported: bool, store: Path, as_json: bool) -> None:
+def export(project: Project, file: Path, imported: bool, as_json: bool) -> None:
     """Export every answer of the store to FILE (.parquet, .csv, .json, .jsonl)."""
     from distiller_udf.cli.files import check_suffix, write_table
 
     check_suffix(file)
-    with _existing(store) as source:
+    with _existing(Path(project.settings.label_store)) as source:
         table = source.export_imported() if imported else source.export()
     write_table(table, file)
     if as_json:
@@ -82,10 +77,11 @@ def export(file: Path, imported: bool, store: Path, as_json: bool) -> None:
 
 @labels.command()
 @click.option("--limit", type=click.IntRange(0), default=10, show_default=True, help="How many of the newest answers.")
-@store_option
+@with_project(STORE)
 @json_option
-def show(limit: int, store: Path, as_json: bool) -> None:
+def show(project: Project, limit: int, as_json: bool) -> None:
     """Show what the store holds, by teacher and kind of question, and the newest answers."""
+    store = Path(project.settings.label_store)
     with _existing(store) as source:
         teachers = [asdict(summary) for summary in source.summary()]
         newest = source.newest(limit).to_pylist()
@@ -108,16 +104,16 @@ def show(limit: int, store: Path, as_json: bool) -> None:
 @click.option("--containing", metavar="TEXT", help="Delete all in which this text stands, capitals or not.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Only say how many there are.")
-@store_option
+@with_project(STORE)
 @json_option
 def delete(
+    project: Project,
     record_id: str | None,
     source: str | None,
     text: str | None,
     containing: str | None,
     yes: bool,
     dry_run: bool,
-    store: Path,
     as_json: bool,
 ) -> None:
     """Delete what teachers were asked and said about a record, as a person may request of you.
@@ -136,6 +132,7 @@ def delete(
         raise click.UsageError("give one of --id, --text and --containing")
     if source is not None and record_id is None:
         raise click.UsageError("--source goes with --id")
+    store = Path(project.settings.label_store)
     with _existing(store) as target:
         erase = _eraser(target, record_id, source, text, containing)
         found, unmentioned = erase(dry_run=True), target.unmentioned() if record_id is not None else 0

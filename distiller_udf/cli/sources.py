@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,39 +10,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distiller_udf.cli.console import with_options
-from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, require_columns, schema_option
-from distiller_udf.votes import METHODS
-from distiller_udf.votes import vote as voted
+from distiller_udf.cli.options import FILE
+from distiller_udf.dbt import warehouse_of
+from distiller_udf.errors import LabelError, RecordError
+from distiller_udf.project import Project
+from distiller_udf.votes import vote
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
 RECORD_COLUMNS = ("left_record", "right_record")
-existing = click.Path(exists=True, dir_okay=False, path_type=Path)
-
 source_options = with_options(
-    database_option,
-    schema_option,
-    click.option(
-        "--labels", type=existing, help="Instead of --database: labels as Parquet, in the shape of er_labels."
-    ),
-    click.option(
-        "--vote",
-        type=click.Choice(METHODS),
-        default="majority",
-        show_default=True,
-        help="With --labels: how several teachers' labels become one.",
-    ),
-    click.option(
-        "--pairs", type=existing, help="With --labels: unlabelled pairs (left_record, right_record) as Parquet."
-    ),
+    click.option("--labels", type=FILE, help="Instead of the warehouse: labels as Parquet, in the shape of er_labels."),
+    click.option("--pairs", type=FILE, help="With --labels: unlabelled pairs (left_record, right_record) as Parquet."),
     click.option(
         "--evaluation-share",
         type=click.FloatRange(0, 0.9),
-        default=0.0,
-        help="Never learn from this share of the labelled records, as `distiller retrain` does (er_evaluation_share), "
-        "so that it can weigh the student.  [default: learn from all]",
+        help="Never learn from this share of the labelled records, so that `distiller retrain` can weigh the student.  "
+        "[default: er_evaluation_share where er_training is schedule, else 0]",
     ),
 )
 
@@ -57,16 +43,12 @@ class Source:
 
 
 def read_labels(
-    database: Path | None,
-    schema: str,
-    labels: Path | None,
-    pairs: Path | None,
-    vote: str | None,
-    evaluation_share: float = 0.0,
+    project: Project, labels: Path | None, pairs: Path | None, share: float | None, voted: bool = True
 ) -> Source:
-    """Read labels and pairs; the labels as several teachers gave them where `vote` is None.
+    """The labels to learn from, and all pairs: files, or the er_* tables of the project's warehouse.
 
-    The labels of `evaluation_share` of the left records are left out: those by which students are compared.
+    The labels of a `share` of the left records are left out, those by which students are compared; None: as many as
+    `dbt build` leaves out. `voted`: one label a tuple, otherwise as several teachers gave them.
 
     Raises RecordError when a file or a column is missing, LabelError for labels of another shape.
     """
@@ -74,10 +56,13 @@ def read_labels(
     from distiller_udf.training.er_student import shuffled
     from distiller_udf.training.schedule.evaluation_set import split
 
-    label_source, found = read_sources(database, schema, labels, pairs, "er_votes" if vote else "er_labels")
+    label_source, found = read_sources(project, labels, pairs, "er_votes" if voted else "er_labels")
     table = label_source.to_arrow_table()
     check_shape(table)
-    to_learn, _ = split(voted(table, vote) if labels and vote else table, evaluation_share)
+    settings = project.settings
+    if share is None:
+        share = settings.evaluation_share if settings.training == "schedule" else 0.0
+    to_learn, _ = split(vote(table, settings.vote) if labels and voted else table, share)
     return Source(
         to_learn,
         None if found is None else lambda: shuffled(found).to_arrow_reader(BATCH_ROWS),
@@ -86,7 +71,7 @@ def read_labels(
 
 
 def read_sources(
-    database: Path | None, schema: str, labels: Path | None, pairs: Path | None, table: str = "er_votes"
+    project: Project, labels: Path | None, pairs: Path | None, table: str = "er_votes"
 ) -> tuple[duckdb.DuckDBPyRelation, duckdb.DuckDBPyRelation | None]:
     """The labels, and the unlabelled pairs where there are any.
 
@@ -94,13 +79,29 @@ def read_sources(
     """
     if labels:
         label_source, found = read_parquet(labels), read_parquet(pairs) if pairs else None
-    elif database:
-        label_source, found = (read_table(database, schema, name) for name in (table, "er_pairs"))
     else:
-        raise click.UsageError("give --database, or --labels and --pairs")
+        warehouse = warehouse_of(project)
+        label_source, found = warehouse.table(table), warehouse.table("er_pairs")
     if found is not None:
         require_columns("the pairs", found, RECORD_COLUMNS)
     return label_source, found
+
+
+def read_parquet(path: Path) -> duckdb.DuckDBPyRelation:
+    """A Parquet file as a relation. Raises RecordError when it cannot be read."""
+    import duckdb
+
+    try:
+        return duckdb.connect().read_parquet(str(path))
+    except duckdb.Error as error:
+        raise RecordError(f"{path} cannot be read as Parquet: {error}") from error
+
+
+def require_columns(what: str, relation: duckdb.DuckDBPyRelation, needed: Sequence[str]) -> None:
+    """Raise RecordError, with the columns that are there, when one of the needed ones is not."""
+    missing = [name for name in needed if name not in relation.columns]
+    if missing:
+        raise RecordError(f"{what} lack the column {', '.join(missing)}; they have {', '.join(relation.columns)}")
 
 
 def described(pairs: duckdb.DuckDBPyRelation, whole: bool) -> str:
@@ -120,8 +121,6 @@ def described(pairs: duckdb.DuckDBPyRelation, whole: bool) -> str:
 def check_shape(labels: pa.Table) -> None:
     """Raise LabelError, with the column, where labels are not of the types of er_labels."""
     import pyarrow as pa
-
-    from distiller_udf.errors import LabelError
 
     def fits(name: str, kind: Any) -> bool:
         if name == "choice":

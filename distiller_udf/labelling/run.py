@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from distiller_udf.budget import Budget, Ledger, Limits
-from distiller_udf.errors import BudgetSpent, SettingsError, TeacherError, one_of
+from distiller_udf.errors import BudgetSpent, SettingsError, TeacherError
 from distiller_udf.labelling.panel import Labelled, Panel, Texts
 from distiller_udf.labelling.progress import Progress
 from distiller_udf.labels import LabelStore
 from distiller_udf.privacy import Privacy
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.teachers import IMPORTED, check_settings, check_text, entries, make_teachers
-from distiller_udf.teachers import SETTINGS as TEACHER_SETTINGS
+from distiller_udf.settings import Settings
+from distiller_udf.teachers import entries, make_teachers
 from distiller_udf.teachers.base import Learner, Prepared, Teacher
 from distiller_udf.tuples import Tuples, label_table
-from distiller_udf.votes import METHODS, vote
-
-SETTINGS: Mapping[str, Any] = {
-    **TEACHER_SETTINGS,
-    "teachers": None,
-    "vote": "majority",
-    "label_store": "distiller/labels.sqlite",
-    "budget_calls": None,
-    "budget_tokens": None,
-    "budget_usd": None,
-    "private_columns": (),
-    "masked_columns": (),
-}
-"""Every setting of a run, with its default. Paths are relative to the dbt project."""
+from distiller_udf.votes import vote
 
 
 @dataclass(frozen=True)
@@ -78,48 +63,24 @@ class Run:
         return _voted(texts, said, "unanimous" if self.vote == "unanimous" else "majority")
 
 
-def make_run(settings: Mapping[str, Any], folder: Path, ledger: Ledger | None = None) -> Run:
-    """The run that `settings` describe (names of `SETTINGS`; others are ignored, None means the default).
+def make_run(settings: Settings, ledger: Ledger | None = None) -> Run:
+    """The run that `settings` describe; runs with the same `ledger` spend from one purse.
 
-    Relative paths start at `folder`; runs with the same `ledger` spend from one purse. Raises SettingsError,
-    LabelError.
+    Raises SettingsError, LabelError.
     """
-    check_run_settings(settings)
-    whole = {name: default if settings.get(name) is None else settings[name] for name, default in SETTINGS.items()}
-    teachers = make_teachers(whole, folder)
-    if limits(whole).usd is not None:
-        _check_prices(teachers)
-    store = LabelStore(folder / whole["label_store"])
-    private, masked = tuple(whole["private_columns"]), tuple(whole["masked_columns"])
-    privacy = Privacy(private, masked, store.secret() if masked else b"")
-    return Run(teachers, store, Budget(limits(whole), ledger), privacy, whole["vote"])
-
-
-def check_run_settings(settings: Mapping[str, Any]) -> None:
-    """Raise SettingsError for a setting whose value can never be right; None means the default."""
-    listed = entries(settings)
-    for entry in listed:
-        check_settings({**entry, "teacher": None} if entry.get("teacher") == IMPORTED else entry)
-    one_of("vote", settings.get("vote") or "majority", METHODS)
-    if settings.get("vote") == "unanimous" and [entry.get("teacher") for entry in listed] == ["encoder"]:
+    listed = [entry.settings.teacher for entry in entries(settings)]
+    if settings.vote == "unanimous" and listed == ["encoder"]:
         raise SettingsError(
             "an encoder and its base answer different questions, so they cannot be unanimous; use majority"
         )
-    check_text("label_store", settings.get("label_store"))
-    for name in ("private_columns", "masked_columns"):
-        columns = settings.get(name)
-        if columns is not None and (isinstance(columns, str) or not all(isinstance(c, str) for c in columns)):
-            raise SettingsError(f"{name} is {columns!r}; it must be a list of column names")
-    limits(settings)
-
-
-def limits(settings: Mapping[str, Any]) -> Limits:
-    """The limits that `settings` set. Raises SettingsError for one that is no number."""
-    values = {name: settings.get(f"budget_{name}") for name in ("calls", "tokens", "usd")}
-    for name, value in values.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise SettingsError(f"budget_{name} is {value!r}; it must be a number, or null for no limit")
-    return Limits(**values)
+    teachers = make_teachers(settings)
+    limits = Limits(settings.budget_calls, settings.budget_tokens, settings.budget_usd)
+    if limits.usd is not None:
+        _check_prices(teachers)
+    store = LabelStore(settings.label_store)
+    private, masked = tuple(settings.private_columns), tuple(settings.masked_columns)
+    privacy = Privacy(private, masked, store.secret() if masked else b"")
+    return Run(teachers, store, Budget(limits, ledger), privacy, settings.vote)
 
 
 def _check_prices(teachers: Sequence[Teacher]) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from distiller_udf.pipeline.constraint import constraint
 from distiller_udf.pipeline.relations import PAIR_KEYS, is_empty
 from distiller_udf.pipeline.scores import current_student_path
 from distiller_udf.students.base import StudentInfo
@@ -32,16 +30,16 @@ def choices(
     scores: duckdb.DuckDBPyRelation,
     records: duckdb.DuckDBPyRelation,
     students: duckdb.DuckDBPyRelation,
-    settings: Mapping[str, Any],
+    constraint: str,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_choices`: those of `er_scores`, `choice_probability` having seen the rivals of both records.
 
     Only under the constraint one_to_one do records compete from both sides; otherwise, and where the scores are not the
-    current student's, they stay as they are. `records` has the `fingerprint` of each record. `settings` are
-    er_constraint, er_task and er_sources. Raises StudentNotFound, StudentDamaged.
+    current student's, they stay as they are. `records` has the `fingerprint` of each record. Raises StudentNotFound,
+    StudentDamaged.
     """
     columns = f"{', '.join(PAIR_KEYS)}, probability, choice_probability, student"
-    if constraint(settings) != "one_to_one" or is_empty(scores):
+    if constraint != "one_to_one" or is_empty(scores):
         return scores.select(columns)
     info = StudentInfo.read(current_student_path(students))
     if info.version not in {name for (name,) in scores.select("student").distinct().fetchall()}:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from distiller_udf.pipeline.relations import TUPLE_KEYS, with_id_type
+from distiller_udf.settings import Settings
 from distiller_udf.teachers import IMPORTED, entries, make_teachers, voices
 from distiller_udf.teachers.base import Learner
 
@@ -22,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 PACKED = "struct_pack(*columns(* exclude (source, id, fingerprint)))"
 
-Settings = Mapping[str, Any]
-
 
 def label(
     session: duckdb.DuckDBPyConnection,
@@ -31,13 +28,12 @@ def label(
     pairs: duckdb.DuckDBPyRelation,
     records: duckdb.DuckDBPyRelation,
     settings: Settings,
-    folder: Path,
     invocation: str | None = None,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_labels`: the teachers' answers to these tuples, and imported labels on these records.
 
-    `settings` are the model's er_* variables, `folder` is the dbt project that their paths are relative to. What the
-    run will ask is logged before anything is spent; all that is asked in one `invocation` of dbt shares a budget.
+    What the run will ask is logged before anything is spent; all that is asked in one `invocation` of dbt shares a
+    budget.
 
     What the label store knows is not asked again; where a student is given, nothing is asked at all. A spent budget
     ends the asking, not the run. Raises SettingsError, LabelError, TeacherError.
@@ -48,11 +44,11 @@ def label(
     def all_pairs() -> pa.Table:
         return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
 
-    run = make_run(settings, folder, ledger_of(invocation) if invocation else None)
+    run = make_run(settings, ledger_of(invocation) if invocation else None)
     with run.store as store:
         tables = [_imported(store, records, model, settings) for model in imported_models(settings)]
         if run.teachers:
-            questions = (tuples.limit(0) if settings["student_path"] else tuples).to_arrow_table()
+            questions = (tuples.limit(0) if settings.student_path else tuples).to_arrow_table()
             paid = [teacher for teacher in run.teachers if not teacher.free or isinstance(teacher, Learner)]
             for expected in estimate(questions, teachers=paid, store=store, privacy=run.privacy, pairs=all_pairs):
                 logger.info("%s", expected)
@@ -78,7 +74,8 @@ def named_teachers(settings: Settings) -> set[str]:
 
 def imported_models(settings: Settings) -> list[str | None]:
     """The teachers whose imported labels are wanted; None stands for all of them."""
-    return [entry.get("teacher_model") for entry in entries(settings) if entry["teacher"] == IMPORTED]
+    listed = (entry.settings for entry in entries(settings))
+    return [entry.teacher_model for entry in listed if entry.teacher == IMPORTED]
 
 
 def _imported(store: LabelStore, records: duckdb.DuckDBPyRelation, teacher: str | None, settings: Settings) -> pa.Table:
@@ -86,8 +83,7 @@ def _imported(store: LabelStore, records: duckdb.DuckDBPyRelation, teacher: str 
     from distiller_udf.labelling import imported_labels
 
     packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()
-    sources = [str(source["name"]) for source in settings["sources"]]
-    table, report = imported_labels(store, packed, teacher=teacher, sources=sources)
+    table, report = imported_labels(store, packed, teacher=teacher, sources=settings.source_names)
     if report.total == 0:
         logger.warning("no labels of %s have been imported", teacher or "anyone")
     for example in report.examples:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from distiller_udf.records import Column
-from distiller_udf.similarity.sparse import ValueCache
 from distiller_udf.similarity.text import parse_date, parse_number
+from distiller_udf.similarity.vectors import ValueCache
 
 MAX_EDIT_CHARACTERS = 120
 """Edit distances look at this much of a text: they cost length times length."""

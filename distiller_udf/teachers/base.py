@@ -10,6 +10,9 @@ import pyarrow as pa
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.prompts import Answer, Asking, Question
 
+FAILURES_IN_A_ROW = 10
+"""So many questions that fail one after the other end a run."""
+
 
 class Teacher(Protocol):
     """Answers questions; `name` and `parameters` go into every label's key, so they never hold a secret.

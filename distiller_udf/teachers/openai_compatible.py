@@ -8,18 +8,16 @@ ends the run at once with one sentence.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.prompts import Answer, Asking, Question, messages
+from distiller_udf.prompts import Answer, Asking, Question
+from distiller_udf.teachers.bodies import Requests
 from distiller_udf.teachers.calls import Calls, Slots
 from distiller_udf.teachers.chat import ChatEndpoint
-from distiller_udf.teachers.prices import Price, call_cost, most_prompt_tokens, prompt_tokens
-from distiller_udf.teachers.requests import TYPICAL_TOKENS, Requests
-from distiller_udf.teachers.responses import read_body, used_tokens
+from distiller_udf.teachers.prices import Price
 
 
 class OpenAICompatible:
@@ -54,23 +52,21 @@ class OpenAICompatible:
     ) -> None:
         self.name = name or model
         self.asking = asking or Asking()
-        self.requests = Requests(model, parameters)
+        self._requests = Requests(model, parameters, price)
         # Under a name of its own, the model still tells its labels from those of another one of that name.
-        self.parameters = {**self.requests.parameters, **({} if self.name == model else {"model": model})}
-        self.concurrency = concurrency
-        self.first_wait = first_wait
+        self.parameters = {**self._requests.parameters, **({} if self.name == model else {"model": model})}
+        self._first_wait = first_wait
         self.endpoint = ChatEndpoint(
             base_url, api_key_env, timeout, http_client, connections=concurrency, local_only=local_only
         )
-        self.slots = Slots(concurrency)
-        self._price = price
+        self._slots = Slots(concurrency)
 
     def __repr__(self) -> str:
         return f"OpenAICompatible({self.name!r}, {self.endpoint!r})"
 
     def expect(self, question: Question) -> Cost:
         """About what asking this question costs, attempts that fail not counted."""
-        return call_cost(self._price, prompt_tokens(messages(question)), TYPICAL_TOKENS[question.reply])
+        return self._requests.expect(question)
 
     def answer(self, questions: Sequence[Question], budget: Budget | None = None) -> Iterator[tuple[Question, Answer]]:
         """Answer every question, in order of completion; see `Teacher.answer`.
@@ -86,22 +82,7 @@ class OpenAICompatible:
     ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
         """As `answer`, with those answers together that arrived since the last: so that they can be stored together."""
         budget = budget or Budget()
-        self.requests.check_limited(budget.limits, questions)
+        self._requests.check_limited(budget.limits, questions)
         self.endpoint.open()
-        yield from Calls(self, budget).answers(questions)
-
-    def most(self, question: Question, body: Mapping[str, Any]) -> Cost:
-        """The most that a call with this body may cost."""
-        texts = [message["content"] for message in body["messages"]]
-        if "response_format" in body:
-            texts.append(json.dumps(body["response_format"]))  # some servers write the schema into the prompt
-        return call_cost(self._price, most_prompt_tokens(texts), self.requests.output_tokens(question))
-
-    def used(self, body: Mapping[str, Any]) -> Cost | None:
-        """What a response body says that its call has used; None where it does not say."""
-        tokens = used_tokens(body)
-        return None if tokens is None else call_cost(self._price, *tokens)
-
-    def read(self, body: Mapping[str, Any], question: Question) -> Answer:
-        """The answer in a response body; raises Passing when it holds none."""
-        return read_body(body, question, self.endpoint.without_key)
+        calls = Calls(self._requests, self.endpoint, self._slots, budget, self._first_wait)
+        yield from calls.answers(questions)

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pytest
 
 import distiller_udf
-from distiller_udf.encoding.pair_classifier import PairClassifier, readable
+from distiller_udf.encoding.pair_classifier import PairClassifier
+from distiller_udf.encoding.texts import readable
 from distiller_udf.errors import SettingsError, StudentDamaged, TrainingError
 from distiller_udf.records import Records, record_text
 from distiller_udf.registry import Registry
@@ -323,7 +324,7 @@ def test_a_tokenizer_with_a_format_for_pairs_keeps_it(school: School, tmp_path: 
     assert classifier.tokenizer.convert_ids_to_tokens(tokens.ids.tolist()) == ["[CLS]", "a", "[SEP]", "b", "[SEP]"]
     assert tokens.types is not None
     assert tokens.types.tolist() == [0, 0, 0, 1, 1]
-    with_types, without = classifier._padded([tokens], 8), classifier._padded([type(tokens)(tokens.ids, None)], 8)
+    with_types, without = classifier._inputs([tokens], 8), classifier._inputs([type(tokens)(tokens.ids, None)], 8)
     assert with_types["token_type_ids"].sum() == 2
     assert without["token_type_ids"].sum() == 0
 

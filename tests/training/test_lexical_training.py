@@ -191,3 +191,19 @@ def test_one_to_one_uses_each_record_once() -> None:
     chosen = one_to_one(["a", "a", "b", "c"], [1, 2, 1, 3], np.asarray([0.9, 0.5, 0.8, 0.1]), 0.3)
     assert chosen == [0]
     assert one_to_one(["a", "b"], [1, 2], np.asarray([0.9, np.nan]), 0.3) == [0]
+
+
+def test_a_student_knows_only_columns_that_have_a_partner(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What one side alone has is in no feature and in no explanation, and its words change no probability."""
+    made = make_people(60)
+    left = [{**row, "fax": f"q{i * 7919 % 997}x"} for i, row in enumerate(made.left)]
+    right = [{"called": row["name"], "town": row["town"], "born": row["born"]} for row in made.right]
+    people = People(left, right)  # type: ignore[arg-type]
+    info = train("lexical", label_table(people), tmp_path / "student", [candidates(people)], FAST)
+    assert (info.left_columns, info.right_columns) == (("name", "town", "born"), ("called", "town", "born"))
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == ["nobody compares left: fax"]
+    student = load_student(tmp_path / "student")
+    pair = Records.from_dicts(left[:1]), Records.from_dicts(right[:1])
+    assert student.score(*pair) == student.score(Records.from_dicts([{**left[0], "fax": right[0]["called"]}]), pair[1])
+    assert student.score(*pair) == student.score(Records.from_dicts(made.left[:1]), pair[1]), "it may be left out"
+    assert "fax" not in student.explain(*pair)[0]

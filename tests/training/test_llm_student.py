@@ -21,6 +21,7 @@ from distiller_udf.pipeline.scores import score
 from distiller_udf.records import Records
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import score_records
+from distiller_udf.settings import Settings
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import LLMStudent, Serving, serving_of
@@ -243,7 +244,7 @@ def test_a_base_model_that_moved_is_found_where_the_serving_says(home: Path, tmp
     info.write(moved)
     with pytest.raises(StudentError, match="which is not there; set er_llm_model"):
         load_student(moved).score(records("a"), records("b"))
-    again = load_student(moved, serving_of({"llm_model": "base"}, home))
+    again = load_student(moved, serving_of(Settings.of({"llm_model": "base"}).placed(home)))
     assert np.isfinite(again.score(records("a"), records("b"))).all()
     save_small_llm(tmp_path / "other", width=32, layers=1)
     with pytest.raises(StudentError, match=r"the weights in .* are others"):
@@ -271,14 +272,14 @@ def test_no_file_is_a_pickle(home: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"llm_engine": "cloud"}, "llm_engine is 'cloud'; allowed: transformers, vllm, server"),
+        ({"llm_engine": "cloud"}, 'llm_engine is "cloud". Allowed: transformers, vllm, server'),
         ({"llm_orders": 0}, "llm_orders is 0"),
         ({"llm_engine": "server"}, "needs llm_base_url"),
     ],
 )
 def test_a_serving_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        serving_of(settings, Path())
+        serving_of(Settings.of(settings))
 
 
 def test_a_reason_has_room_where_prompts_are_short(student: LLMStudent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from conftest import People
 
 from distiller_udf.cli import COMMANDS, main
 from distiller_udf.registry import Registry
+from distiller_udf.settings.written import common
 from tests.tiny_encoder import needs_encoder, save_tiny_encoder
 
 
@@ -192,8 +193,9 @@ def test_train_from_the_warehouse(labels: pa.Table, tmp_path: Path) -> None:
     assert "has no table other.er_votes" in run("train", *database, "--schema", "other", code=1).stderr
 
 
-def test_train_without_input_says_what_to_give() -> None:
-    assert "--database" in run("train", code=2).stderr
+def test_train_without_input_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "there is no dbt project here; give --project-dir, or --database" in run("train", code=1).stderr
     assert "there is no database at gone.duckdb" in run("train", "--database", "gone.duckdb", code=1).stderr
 
 
@@ -227,7 +229,7 @@ def test_train_says_what_was_learned_and_what_to_expect(labels: pa.Table, tmp_pa
         threshold = given["threshold" if kind == "pair" else "choice_threshold"]
         figures = [threshold, *(metrics[f"{kind}_{name}"] for name in ("precision", "recall", "f1"))]
         assert f"{decision} {' '.join(f'{figure:.4g}' for figure in figures)}" in said
-    several = run(*arguments, "--multi", "--target-precision", ".95").stdout
+    several = run(*arguments, "--constraint", "none", "--target-precision", ".95").stdout
     assert "thresholds       │ the lowest that keep a precision of 0.95" in several
     assert "a pair: er_match and er_matches" in several
     assert "among its rivals" not in several
@@ -343,6 +345,8 @@ def test_init_adds_what_is_missing_and_keeps_the_rest(project: Path) -> None:
     assert "# ours" in text
     assert "keep: 1" in text
     assert "stg_a" in text
+    for name in common():
+        assert name == "sources" or f"# er_{name}: " in text
     assert (project / "profiles.yml").read_text().count("distiller_udf.plugin") == 1
     before = {path.name: path.read_text() for path in project.glob("*.yml")}
     second = run_json(*arguments)

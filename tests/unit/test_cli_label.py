@@ -126,10 +126,10 @@ def test_answers_are_kept_and_never_asked_for_twice(
 def test_dbt_finds_the_answers(server: FakeLLM, project: Path, database: list[object]) -> None:
     """What `models/er_labels.py` calls, with the variables as dbt reads them, has nothing left to ask."""
     run("label", *database)
-    settings = {name.removeprefix("er_"): value for name, value in Project(project).variables().items()}
+    settings = Project.of(project).settings
     with duckdb.connect(str(project / "data" / "warehouse.duckdb")) as session:
         tuples, pairs = session.table("er_tuples"), session.table("er_pairs")
-        labels = pipeline.label(session, tuples, pairs, session.sql("select 1"), settings, project).fetchall()
+        labels = pipeline.label(session, tuples, pairs, session.sql("select 1"), settings).fetchall()
     assert len(labels) == 6
     assert len(server.asked) == 6
 
@@ -274,8 +274,11 @@ def test_the_embedded_teacher_looks_at_all_pairs(server: FakeLLM, project: Path,
     assert "left_source" in run("label", *database, code=1).stderr
 
 
-def test_what_is_missing_is_named(server: FakeLLM, project: Path, database: list[object], tmp_path: Path) -> None:
-    assert "--tuples" in run("label", code=2).stderr
+def test_what_is_missing_is_named(
+    server: FakeLLM, project: Path, database: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "--database" in run("label", code=1).stderr
     assert "there is no database" in run("label", "--database", tmp_path / "gone.duckdb", code=1).stderr
     assert "has no table x.er_tuples" in run("label", *database, "--schema", "x", code=1).stderr
     assert "ends in .parquet" in run("label", *database, "-o", tmp_path / "labels.xlsx", code=1).stderr

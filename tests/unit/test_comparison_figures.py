@@ -7,8 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from distiller_udf.comparison import Judged, difference, figures
-from distiller_udf.comparison.figures import calibration_error, counts, log_loss, measures, resampled
+from distiller_udf.comparison.figures import (
+    Judged,
+    calibration_error,
+    counts,
+    difference,
+    figures,
+    log_loss,
+    measures,
+    resampled,
+)
 
 
 def judged(rows: list[tuple[int, float, bool, float]], weights: list[float] | None = None) -> Judged:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from distiller_udf.records import Records
-from distiller_udf.similarity import PairFeatures
-from distiller_udf.similarity.rarity import UNSEEN, Rarity
-from distiller_udf.similarity.sparse import ValueCache
+from distiller_udf.similarity import PairFeatures, match_columns
+from distiller_udf.similarity.columns import MAX_COMPARISONS
 from distiller_udf.similarity.text import GRAM_BITS, fold, grams, parse_date, parse_number, tokens
+from distiller_udf.similarity.vectors import UNSEEN, Rarity, ValueCache
 from tests.conftest import make_people
 
 FILMS = ["the long night", "a quiet river", "red mountain", "seven doors", "glass city", "the last ferry"]
@@ -224,7 +227,7 @@ def test_a_full_cache_starts_afresh_and_answers_the_same(monkeypatch: pytest.Mon
     left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
     features = PairFeatures.fit(left, right)
     before = features.transform(left, right)
-    monkeypatch.setattr("distiller_udf.similarity.sparse.MAX_CACHED_ENTRIES", 10)
+    monkeypatch.setattr("distiller_udf.similarity.vectors.MAX_CACHED_ENTRIES", 10)
     np.testing.assert_array_equal(features.transform(left, right), before)
 
 
@@ -264,6 +267,70 @@ def test_sides_without_comparable_columns_are_compared_as_a_whole() -> None:
     features = PairFeatures.fit(left, right)
     assert features.comparisons[0].kind == "record"
     assert features.transform(left, right).shape[0] == 30
+
+
+def shops(count: int = 120) -> tuple[list[dict[str, str | None]], list[dict[str, str | None]]]:
+    """People in two tables of other columns: a name in two, a telephone that one side writes as a number."""
+    people, rng = make_people(count), random.Random(5)
+    left, right = [], []
+    for i, (one, other) in enumerate(zip(people.left, people.right, strict=True)):
+        first, last = str(one["name"]).split(" ")
+        phone = f"{rng.randint(20_000_000, 99_999_999)}"
+        left.append({"first": first, "last": last, "born": one["born"], "phone": f"+49 30 {phone[:4]}-{phone[4:]}"})
+        right.append({"full_name": other["name"], "birthday": other["born"], "tel": phone})
+        if i % 3 == 0:  # a candidate that is no match
+            right[-1] |= {"birthday": str(rng.randint(1940, 2000)), "tel": f"{rng.randint(20_000_000, 99_999_999)}"}
+    return left, right
+
+
+def test_a_value_that_is_split_or_of_another_kind_has_a_partner() -> None:
+    matching = match_columns(*map(Records.from_dicts, shops()))
+    assert matching.alone == ((), ())
+    assert matching.warning() is None
+    compared = {(c.left, c.right) for c in matching.comparisons}
+    assert {("first", "full_name"), ("last", "full_name"), ("phone", "tel")} <= compared
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), kinds=st.lists(st.sampled_from(["word", "number", "text"]), min_size=1, max_size=3))
+def test_columns_without_a_partner_are_in_no_feature(seed: int, kinds: list[str]) -> None:
+    rng = random.Random(seed)
+
+    def drawn(kind: str) -> str | None:
+        if rng.random() < 0.1:
+            return None
+        letters = ["".join(rng.choices("qxyzvwk", k=rng.randint(4, 9))) for _ in range(12 if kind == "text" else 1)]
+        return str(rng.randint(1, 10**6)) if kind == "number" else " ".join(letters)
+
+    left, right = shops()
+    before = PairFeatures.fit(Records.from_dicts(left), Records.from_dicts(right))
+    wider = [row | {f"own{i}": drawn(kind) for i, kind in enumerate(kinds)} for row in left]
+    sides = Records.from_dicts(wider), Records.from_dicts(right)
+    after = PairFeatures.fit(*sides)
+    assert after.comparisons == before.comparisons
+    np.testing.assert_array_equal(
+        after.transform(*sides), before.transform(Records.from_dicts(left), Records.from_dicts(right))
+    )
+    assert match_columns(*sides).alone == (tuple(f"own{i}" for i in range(len(kinds))), ())
+
+
+def test_what_nobody_compares_is_named_with_what_it_might_go_with() -> None:
+    left, right = shops()
+    left = [row | {"fax": f"f{i * 7919 % 1000}q", "remarks": f"day {i}: {i * 7} pieces"} for i, row in enumerate(left)]
+    right = [row | {"remark": f"{chr(97 + i % 26)}{i * 31 % 100}z"} for i, row in enumerate(right)]
+    matching = match_columns(Records.from_dicts(left), Records.from_dicts(right))
+    said = "nobody compares left: fax, remarks; right: remark (remarks might go with remark)"
+    assert matching.warning() == said
+
+
+def test_comparisons_for_which_there_is_no_room_are_named() -> None:
+    rows = [{f"c{n:02}": f"value {i * n}" for n in range(1, MAX_COMPARISONS + 4)} for i in range(20)]
+    records = Records.from_dicts(rows)
+    matching = match_columns(records, records)
+    assert len(matching.crowded) == 2
+    assert matching.warning() == "compared as a part of the whole record alone: " + ", ".join(
+        c.label for c in matching.crowded
+    )
 
 
 def test_no_rows_give_no_rows() -> None:
