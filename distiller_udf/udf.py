@@ -23,17 +23,17 @@ import pyarrow.compute as pc
 
 from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import DistillerError, RecordError, SettingsError, StudentNotFound, TeacherError
+from distiller_udf.labels import common_columns
 from distiller_udf.records import Records, one_array
 from distiller_udf.scoring import comparable, score_records
 from distiller_udf.students import Student
-from distiller_udf.tuples import common_columns
 
 if TYPE_CHECKING:
     import duckdb
 
     from distiller_udf.budget import Budget
-    from distiller_udf.labelling.run import Run
     from distiller_udf.labels import LabelStore
+    from distiller_udf.labels.run import Run
     from distiller_udf.privacy import Privacy
     from distiller_udf.prompts import Answer
     from distiller_udf.students.llm import Serving
@@ -228,8 +228,8 @@ def register(
 
     def ask() -> Run:
         from distiller_udf.budget import Budget
-        from distiller_udf.labelling.run import Run
         from distiller_udf.labels import LabelStore
+        from distiller_udf.labels.run import Run
         from distiller_udf.privacy import Privacy
 
         if teacher is None or store is None:

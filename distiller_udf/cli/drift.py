@@ -85,7 +85,7 @@ def measured(settings: Settings, warehouse: Warehouse, draw: int | None = None) 
 def asked(tuples: pa.Table, snapshot: Snapshot, settings: Settings) -> Asked:
     """The teachers' answers as one label a tuple, and why the asking ended early, if it did."""
     from distiller_udf.cli.label_view import watching
-    from distiller_udf.labelling import label_tuples, make_run
+    from distiller_udf.labels import label_tuples, make_run
     from distiller_udf.votes import vote
 
     run = make_run(settings)

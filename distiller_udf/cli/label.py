@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distiller_udf.cli.console import json_option, print_json, say
-from distiller_udf.cli.files import check_suffix, write_table
 from distiller_udf.cli.options import BUDGET, FILE, STORE, with_project
 from distiller_udf.cli.sources import read_parquet
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project
 from distiller_udf.settings import Settings
+from distiller_udf.tables import check_suffix, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.labelling import Estimate, Progress, Run
+    from distiller_udf.labels import Estimate, Progress, Run
 
 FAILED, BUDGET_REACHED, INTERRUPTED = 1, 3, 130
 PAIR_COLUMNS = "left_source, left_id, right_source, left_record, right_record"
@@ -125,7 +125,7 @@ class Report:
 def ask(source: Source, settings: Settings, dry_run: bool, output: Path | None, as_json: bool) -> int:
     """Estimate, ask, report; the exit code. Raises SettingsError, LabelError, TeacherError."""
     from distiller_udf.cli.label_view import print_estimates
-    from distiller_udf.labelling import estimate, make_run
+    from distiller_udf.labels import estimate, make_run
 
     run = make_run(settings)
     if not run.teachers:
@@ -146,7 +146,7 @@ def ask(source: Source, settings: Settings, dry_run: bool, output: Path | None, 
 def _label(run: Run, source: Source, output: Path | None, report: Report, as_json: bool) -> int:
     """Ask, show it, and write what came; the exit code."""
     from distiller_udf.cli.label_view import print_outcome, watching
-    from distiller_udf.labelling import label_tuples
+    from distiller_udf.labels import label_tuples
 
     code, rows = 0, None
     with watching() as watch:

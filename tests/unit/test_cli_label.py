@@ -21,8 +21,7 @@ from rich.console import Console
 
 from distiller_udf import pipeline
 from distiller_udf.cli import label_view
-from distiller_udf.labelling import Progress
-from distiller_udf.labels import Deleted, LabelStore
+from distiller_udf.labels import Deleted, LabelStore, Progress
 from distiller_udf.project import Project
 
 TUPLES = 6

@@ -9,8 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from distiller_udf.labelling import imported_labels
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, imported_labels
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
-"""Tuples and labels as tables: rows of `er_tuples` are read, rows of `er_labels` are written."""
+"""Rows of `er_tuples`, as questions are made of them."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
-from distiller_udf.prompts import Answer, Asking, Question
+from distiller_udf.prompts import Question
 from distiller_udf.records import Records, one_array
 
 _COLUMNS = ("left_source", "left_id", "query", "candidates")
@@ -78,47 +77,6 @@ class Tuples:
                 "right_record": pa.array(self.texts, pa.string()),
             }
         )
-
-
-def label_table(
-    tuples: Tuples,
-    keys: Sequence[str],
-    answers: Sequence[Answer],
-    teachers: Sequence[str],
-    askings: Sequence[Asking | None] | None = None,
-) -> pa.Table:
-    """Tuples and their answers in the shape of `er_labels`, row for row; `askings` is None where nobody was asked."""
-    asked = list(askings) if askings is not None else [None] * len(keys)
-    chosen = pa.array(
-        [a + answer.choice - 1 if answer.choice else None for a, answer in zip(tuples.offsets, answers, strict=False)],
-        pa.int32(),
-    )
-    texts = pa.array(tuples.texts, pa.string())
-    members = pa.StructArray.from_arrays([tuples.sources, tuples.ids, texts], names=["source", "id", "record"])
-    return pa.table(
-        {
-            "label_key": pa.array(keys, pa.string()),
-            "left_source": tuples.left_source,
-            "left_id": tuples.left_id,
-            "teacher": pa.array(teachers, pa.string()),
-            "ask": pa.array([a.ask if a else "select" for a in asked], pa.string()),
-            "orders": pa.array([a.orders if a else 1 for a in asked], pa.int32()),
-            "seed": pa.array([a.seed if a else None for a in asked], pa.int64()),
-            "choice": pa.array([answer.choice for answer in answers], pa.int32()),
-            "right_source": tuples.sources.take(chosen),
-            "right_id": tuples.ids.take(chosen),
-            "confidence": pa.array([answer.confidence for answer in answers], pa.float64()),
-            "probabilities": pa.array([answer.probabilities for answer in answers], pa.list_(pa.float64())),
-            "explanation": pa.array([answer.explanation for answer in answers], pa.string()),
-            "explanations": pa.array([answer.explanations for answer in answers], pa.list_(pa.string())),
-            "input_tokens": pa.array([answer.input_tokens for answer in answers], pa.int64()),
-            "output_tokens": pa.array([answer.output_tokens for answer in answers], pa.int64()),
-            "cost_usd": pa.array([answer.cost_usd for answer in answers], pa.float64()),
-            "error": pa.array([answer.error for answer in answers], pa.string()),
-            "query": pa.array(tuples.queries, pa.string()),
-            "options": pa.ListArray.from_arrays(pa.array(tuples.offsets, pa.int32()), members),
-        }
-    )
 
 
 def common_columns(*kinds: pa.DataType) -> tuple[str, ...] | None:
