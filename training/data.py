@@ -116,9 +116,7 @@ def _judgement(answer: Mapping[str, Any], copies: np.ndarray, multi: bool) -> tu
     given = believed(answer.get("probabilities"), chosen, choice)
     soft = chosen.astype(np.float64) if given is None else given
     heard = np.isfinite(soft)
-    if by_pair:
-        heard &= given is not None or choice == 0 or chosen
-    elif choice and not multi:
+    if choice and not multi and not (by_pair and given is not None):
         sources = np.asarray([str(option.get("source")) for option in answer["options"]])
         heard &= sources == sources[choice - 1]
     labels = np.minimum(np.bincount(copies, np.where(heard, soft, 0.0)), 1.0)

@@ -185,12 +185,13 @@ def has_answer(labels: pa.Table) -> pa.Array:
     if not {"ask", "probabilities"} <= set(labels.column_names):
         return pc.and_(chosen, shown)
     given = one_array(labels["probabilities"])
-    match = pc.fill_null(pc.equal(labels["ask"], "match"), False)
     if pa.types.is_null(given.type):
         return pc.and_(chosen, shown)
+    lengths = pc.fill_null(pc.list_value_length(given), 0).to_numpy(zero_copy_only=False)
     known = np.zeros(len(given), dtype=bool)
-    known[pc.list_parent_indices(given).filter(given.flatten().is_valid()).to_numpy()] = True
-    return pc.and_(shown, pc.or_(chosen, pc.and_(one_array(match), pa.array(known))))
+    known[np.repeat(np.arange(len(given)), lengths)[given.flatten().is_valid().to_numpy(zero_copy_only=False)]] = True
+    by_pair = one_array(pc.fill_null(pc.equal(labels["ask"], "match"), False))
+    return pc.and_(shown, pc.or_(chosen, pc.and_(by_pair, pa.array(known))))
 
 
 def table_of(labels: Iterable[Label]) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -65,14 +65,13 @@ class _Union:
         found: list[Row] = []
         for left in sorted(teachers, key=self.place):
             known = sorted(teachers[left])
-            alone = [self._as_it_is(who, left) for who in known]
-            if None not in alone:
-                found += [row for row in alone if row is not None]
-                continue
-            # All teachers' rows about a record have the same options, so that every judgement is a vote.
-            options = {option for who in known for option in self._options(who, left)}
-            ordered = tuple(sorted(options, key=self.place))
-            found += [self._by_pair(who, left, ordered) for who in known]
+            own = [self._as_it_is(who, left) or self._by_pair(who, left, self._options(who, left)) for who in known]
+            shown = {frozenset(row.options) for row in own}
+            if len(shown) > 1 and any(row.ask == "match" for row in own):
+                # With the same options for all teachers, every judgement is a vote.
+                options = frozenset(option for who in known for option in self._options(who, left))
+                own = [self._by_pair(who, left, options) for who in known]
+            found += own
         return found + self._abstentions({(row.teacher, row.left) for row in found})
 
     @cached_property
@@ -153,14 +152,19 @@ class _Union:
         answer = Answer(label.choice, label.confidence, label.probabilities, label.explanation)
         return Row(who, left, each.options, replace(answer, explanations=label.explanations), "select")
 
-    def _options(self, who: str, left: Record) -> Iterator[Record]:
+    def _options(self, who: str, left: Record) -> frozenset[Record]:
         """The options of which something is known, and those that were shown beside a match."""
-        yield from self.pairs.get((who, left), ())
-        for each in self.tuples.get((who, left), ()):
-            yield from (option for option in each.options if each.chosen is not None or _name(each, option) in self.p)
+        shown = (
+            option
+            for each in self.tuples.get((who, left), ())
+            for option in each.options
+            if each.chosen is not None or _name(each, option) in self.p
+        )
+        return frozenset((*self.pairs.get((who, left), ()), *shown))
 
-    def _by_pair(self, who: str, left: Record, options: tuple[Record, ...]) -> Row:
+    def _by_pair(self, who: str, left: Record, shown: frozenset[Record]) -> Row:
         """The row of a record with a probability an option."""
+        options = tuple(sorted(shown, key=self.place))
         p = tuple(self.p.get((who, _pair(left, option))) for option in options)
         reasons = tuple(self._reasons.get((who, _pair(left, option))) for option in options)
         likeliest = max((known for known in p if known is not None), default=EVEN)
