@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from distiller_udf.errors import RecordError
+from distiller_udf.ids import id_sql
 
 IDS = ("left_id", "right_id")
 SOURCES = ("left_source", "right_source")
@@ -30,7 +31,7 @@ def pair_metrics(
     Raises RecordError when an id column is missing, there are no known pairs, or sources are not named that differ.
     """
     if "is_match" in matches.columns:
-        matches = matches.filter("is_match")
+        matches = matches.filter("cast(is_match as boolean)")
     given = {"the known pairs": gold, "the matches": matches}
     if candidates is not None:
         given["the candidates"] = candidates
@@ -72,7 +73,7 @@ def _common_sides(given: dict[str, duckdb.DuckDBPyRelation]) -> Sides:
     named: set[Sides] = set()
     for relation in given.values():
         if _names_sources(relation):
-            named |= set(relation.select(_as_text(SOURCES)).distinct().fetchall())
+            named |= set(relation.select(_as_text(relation, SOURCES)).distinct().fetchall())
     if len(named) > 1:
         raise RecordError(f"{silent[0]} need left_source and right_source: the other pairs are of several sources")
     return named.pop() if named else (None, None)
@@ -81,9 +82,9 @@ def _common_sides(given: dict[str, duckdb.DuckDBPyRelation]) -> Sides:
 def _pairs(relation: duckdb.DuckDBPyRelation, sides: Sides) -> set[Pair]:
     """The distinct pairs of two records; in one order where it is known of which table the records are."""
     if _names_sources(relation):
-        rows = relation.select(_as_text((*SOURCES, *IDS))).distinct().fetchall()
+        rows = relation.select(_as_text(relation, (*SOURCES, *IDS))).distinct().fetchall()
     else:
-        rows = [(*sides, *ids) for ids in relation.select(_as_text(IDS)).distinct().fetchall()]
+        rows = [(*sides, *ids) for ids in relation.select(_as_text(relation, IDS)).distinct().fetchall()]
     pairs: set[Pair] = set()
     for left_source, right_source, left_id, right_id in rows:
         left, right = (left_source, left_id), (right_source, right_id)
@@ -96,5 +97,6 @@ def _pairs(relation: duckdb.DuckDBPyRelation, sides: Sides) -> set[Pair]:
     return pairs
 
 
-def _as_text(columns: Sequence[str]) -> str:
-    return ", ".join(f"cast({column} as varchar)" for column in columns)
+def _as_text(relation: duckdb.DuckDBPyRelation, columns: Sequence[str]) -> str:
+    kinds = dict(zip(relation.columns, relation.types, strict=True))
+    return ", ".join(id_sql(column, kinds[column]) for column in columns)

@@ -7,7 +7,6 @@ in JSON stays the text that it is.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from distiller_udf.errors import TableError
-from distiller_udf.records import one_array
+from distiller_udf.ids import id_text
 from distiller_udf.sql import quoted
 
 if TYPE_CHECKING:
@@ -109,39 +108,6 @@ def write_table(rows: pa.Table | duckdb.DuckDBPyRelation, path: Path) -> None:
         raise TableError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         staged.unlink(missing_ok=True)
-
-
-def id_text(value: Any) -> str | None:
-    """An id of any type as text, None for NULL; a whole number is the same id whether stored as 12 or as 12.0."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return str(value)
-
-
-def id_texts(values: pa.Array | pa.ChunkedArray) -> list[str | None]:
-    """Ids of any type as text: as DuckDB writes them, but whole numbers without decimals."""
-    import duckdb
-
-    ids = one_array(values)
-    kind = ids.type
-    if (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_null(kind)
-    ):
-        return [None if value is None else str(value) for value in ids.to_pylist()]
-    if pa.types.is_floating(kind):
-        return [id_text(value) for value in ids.to_pylist()]
-    with duckdb.connect() as connection:
-        connection.register("ids", pa.table({"id": ids}))
-        return [text for (text,) in connection.execute("select cast(id as varchar) from ids").fetchall()]
 
 
 def _read_parquet(file: Path) -> pa.Table:

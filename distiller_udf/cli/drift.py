@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from distiller_udf.cli.ask import PAIR_COLUMNS
 from distiller_udf.cli.console import json_option, print_json, print_table, say
-from distiller_udf.cli.label import PAIR_COLUMNS
 from distiller_udf.cli.options import BUDGET, REGISTRY, with_project
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import SettingsError
@@ -84,7 +84,7 @@ def measured(settings: Settings, warehouse: Warehouse, draw: int | None = None) 
 
 def asked(tuples: pa.Table, snapshot: Snapshot, settings: Settings) -> Asked:
     """The teachers' answers as one label a tuple, and why the asking ended early, if it did."""
-    from distiller_udf.cli.label_view import watching
+    from distiller_udf.cli.ask_view import watching
     from distiller_udf.labels import label_tuples, make_run
     from distiller_udf.votes import vote
 

@@ -51,7 +51,9 @@ def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool,
     store = Path(project.settings.label_store)
     table = read_table(file)
     with err.status(f"importing {table.num_rows:,} labels"), LabelStore(store) as target:
-        result = target.import_labels(table, teacher=teacher, skip_bad_rows=skip_bad_rows)
+        result = target.import_labels(
+            table, teacher=teacher, sources=project.settings.source_names, skip_bad_rows=skip_bad_rows
+        )
     if as_json:
         print_json({**asdict(result), "store": str(store)})
         return

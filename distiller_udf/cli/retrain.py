@@ -12,7 +12,7 @@ import click
 
 from distiller_udf.cli.console import json_option, print_json, progress, say, with_options
 from distiller_udf.cli.options import FILE, REGISTRY, with_project
-from distiller_udf.cli.sources import check_shape, described
+from distiller_udf.cli.sources import LABELS, Files, described, labels_of_file, with_files
 from distiller_udf.comparison import Archive, Margins
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import RecordError, SettingsError
@@ -33,9 +33,10 @@ EXITS = {"promoted": 0, "nothing new": 10, "rejected": 20}
 
 
 WEIGHED = with_options(
-    click.option("--labels", type=FILE, help="Instead of the warehouse: labels as Parquet, in the shape of er_labels."),
-    click.option("--pairs", type=FILE, help="With --labels: all pairs as Parquet, in the shape of er_pairs."),
-    click.option("--gold", type=FILE, help="Known matches as Parquet (left_id, right_id), instead of er_gold."),
+    LABELS,
+    with_files(pairs=False),
+    click.option("--pairs", type=FILE, help="With --labels: all pairs, in the shape of er_pairs."),
+    click.option("--gold", type=FILE, help="Known matches (left_id, right_id), instead of er_gold."),
 )
 """The options of every command that weighs students: what they decide, and what judges them."""
 
@@ -64,6 +65,7 @@ def retrain(
     /,
     project: Project,
     labels: Path | None,
+    files: Files,
     pairs: Path | None,
     gold: Path | None,
     challenger: str | None,
@@ -90,12 +92,13 @@ def retrain(
         raise SettingsError("er_student_path names a given student, so there is none to retrain; unset it first")
     registry = Registry.of(settings)
     warehouse = None if labels else warehouse_of(project)
+    table = labels_of_file(labels, files, settings) if labels else None
     if if_drift and labels:
         raise click.UsageError("--if-drift looks at today's decisions in the warehouse; leave --labels out")
     with registry.lock():
         outcome = unmoved(registry, settings, warehouse) if if_drift and warehouse else None
         if outcome is None:
-            with opened(settings, warehouse, labels, pairs, gold) as snapshot:
+            with opened(settings, warehouse, table, pairs, gold) as snapshot:
                 recipe, scales, training = prepared(snapshot, settings, whole=labels is not None)
                 version = registry.find(challenger) if challenger else None
                 if dry_run:
@@ -126,7 +129,7 @@ def unmoved(registry: Registry, settings: Settings, warehouse: Warehouse) -> Ret
 
 @contextmanager
 def opened(
-    settings: Settings, warehouse: Warehouse | None, labels: Path | None, pairs: Path | None, gold: Path | None
+    settings: Settings, warehouse: Warehouse | None, labels: pa.Table | None, pairs: Path | None, gold: Path | None
 ) -> Iterator[Snapshot]:
     """What is read: copies of a warehouse's tables, or of files where there is none. Raises RecordError."""
     from distiller_udf.pipeline.snapshot import LINKS, add_file, of_files, of_warehouse
@@ -161,7 +164,6 @@ def prepared(snapshot: Snapshot, settings: Settings, whole: bool) -> tuple[Recip
     # A server is asked for each version by its own name, whatever the current one is served as.
     serving = serving_of(settings.but({"llm_served_as": None}))
     labels = snapshot.table("er_votes").to_arrow_table()
-    check_shape(labels)
     training, held_out = split(vote(labels, settings.vote) if whole else labels, settings.evaluation_share)
     pairs = snapshot.table("er_pairs") if "er_pairs" in snapshot else None
     recipe = Recipe(

@@ -10,6 +10,7 @@ from distiller_udf.cli.comparison_view import print_comparison
 from distiller_udf.cli.console import json_option, print_json, progress
 from distiller_udf.cli.options import REGISTRY, with_project
 from distiller_udf.cli.retrain import WEIGHED, opened, prepared
+from distiller_udf.cli.sources import Files, labels_of_file
 from distiller_udf.comparison import Archive, Comparison
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import StudentNotFound
@@ -29,6 +30,7 @@ def compare(
     version: str,
     other: str | None,
     labels: Path | None,
+    files: Files,
     pairs: Path | None,
     gold: Path | None,
     now: bool,
@@ -46,7 +48,8 @@ def compare(
     if now or project.database or labels:
         from distiller_udf.training.schedule.weigh import weigh
 
-        with opened(settings, None if labels else warehouse_of(project), labels, pairs, gold) as snapshot:
+        table = labels_of_file(labels, files, settings) if labels else None
+        with opened(settings, None if labels else warehouse_of(project), table, pairs, gold) as snapshot:
             _, scales, _ = prepared(snapshot, settings, whole=labels is not None)
             found = weigh(registry.path(new), registry.path(old), scales, steps=progress)
     else:

@@ -11,7 +11,14 @@ from distiller_udf.labels.reading import good_labels, read_labels
 from distiller_udf.labels.run import Run, make_run
 from distiller_udf.labels.schema import SCHEMA_VERSION
 from distiller_udf.labels.store import LabelStore, TeacherSummary
-from distiller_udf.labels.table import EXPORT_SCHEMA, Label, has_answer, label_schema
+from distiller_udf.labels.table import (
+    EXPORT_SCHEMA,
+    Label,
+    has_answer,
+    label_id_columns,
+    label_schema,
+    without_label_columns,
+)
 from distiller_udf.labels.tuples import Tuples, common_columns
 
 __all__ = [
@@ -36,10 +43,12 @@ __all__ = [
     "estimate",
     "good_labels",
     "has_answer",
+    "label_id_columns",
     "label_schema",
     "label_tuples",
     "labels_on_records",
     "labels_with_records",
     "make_run",
     "read_labels",
+    "without_label_columns",
 ]

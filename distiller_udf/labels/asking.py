@@ -8,13 +8,13 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from distiller_udf.budget import Budget
+from distiller_udf.ids import id_texts
 from distiller_udf.labels.panel import Estimate, Labelled, Panel
 from distiller_udf.labels.progress import OnProgress, unseen
 from distiller_udf.labels.store import LabelStore
 from distiller_udf.labels.table import Key, label_schema, label_table
 from distiller_udf.labels.tuples import Tuples
 from distiller_udf.privacy import Privacy
-from distiller_udf.tables import id_texts
 from distiller_udf.teachers.base import Teacher
 
 Pairs: TypeAlias = "pa.Table | Callable[[], pa.Table] | None"

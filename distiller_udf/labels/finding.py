@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
+from distiller_udf.ids import id_text, id_texts, whole
 from distiller_udf.labels.judgements import Contradiction, Found
 from distiller_udf.labels.reading import good_labels
 from distiller_udf.labels.table import Key, Label, Provenance, label_table
 from distiller_udf.labels.tuples import Tuples
 from distiller_udf.labels.uniting import Row, united
 from distiller_udf.records import Records, content_hash, one_array
-from distiller_udf.tables import id_text, id_texts
 
 _EXAMPLES = 5
 
@@ -237,7 +236,7 @@ class _Finder:
         source, value = key[0] or self._default.get(left, ""), key[1]
         if value is None:
             return None
-        for text in dict.fromkeys((value, _whole(value)) if self._numbers else (value,)):
+        for text in dict.fromkeys((value, whole(value)) if self._numbers else (value,)):
             if source and (source, text) in self._by_key:
                 return self._by_key[source, text]
             same_id = self._by_id.get(text, {})
@@ -256,7 +255,7 @@ class _Finder:
             texts = one_array(records["id_text"]).to_pylist()
             yield texts
             if self._numbers:
-                yield [None if text is None else _whole(text) for text in texts]
+                yield [None if text is None else whole(text) for text in texts]
         try:
             yield [id_text(value) for value in self.ids.to_pylist()]
         except (ValueError, ImportError, pa.ArrowException):
@@ -302,8 +301,3 @@ def _rows_table(rows: Sequence[Row], records: _Finder | _Carried) -> pa.Table:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-def _whole(text: str) -> str:
-    """A number without decimals that say nothing: 12.0 is 12."""
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", text)

@@ -84,12 +84,22 @@ class Changes:
         rows.put_brought(connection, self.brought)
 
 
-def changes_of(labels: Sequence[Label], problems: Sequence[str], held: Held, now: str) -> tuple[Changes, ImportResult]:
-    """What is to be written of the labels of one file, which come `now`, and what that comes to."""
+def changes_of(
+    labels: Sequence[Label], problems: Sequence[str], held: Held, now: str, sources: Sequence[str] = ()
+) -> tuple[Changes, ImportResult]:
+    """What is to be written of the labels of one file, which come `now`, and what that comes to.
+
+    A label that names no source is about the first of one or two `sources` on its left, about the last on its right.
+    """
     answers, brought, passed_over = _sorted_out(labels, held, now)
     changes, counts = Changes(), Counter[str]()
     contradictions = list(_answers(answers, held, now, changes, counts))
-    contradictions += _brought(brought, held, now, changes, counts)
+    first, last = (sources[0], sources[-1]) if 1 <= len(sources) <= 2 else ("", "")
+    found = [
+        Found(label, _named(label.left, first), tuple(_named(option, last) for option in label.options))
+        for label in brought
+    ]
+    contradictions += _brought(found, held, now, changes, counts)
     result = ImportResult(
         counts["added"],
         counts["updated"],
@@ -158,12 +168,11 @@ def _answers(labels: Sequence[Label], held: Held, now: str, changes: Changes, co
             counts["updated"] += 1
 
 
-def _brought(labels: Sequence[Label], held: Held, now: str, changes: Changes, counts: Counter[str]) -> Iterator[str]:
+def _brought(labels: Sequence[Found], held: Held, now: str, changes: Changes, counts: Counter[str]) -> Iterator[str]:
     """Take in labels by ids. Yields contradictions."""
-    found = [Found(label, label.left, label.options) for label in labels]
-    kept, contradictions = undisputed(found, _pair)
+    kept, contradictions = undisputed(labels, _pair)
     unique: dict[Question, Label] = {}
-    for label in sorted(kept, key=lambda label: (label.stored_at, label.confidence or 0.0, label.explanation or "")):
+    for label in sorted(kept, key=_weight):
         counts["repeated"] += label.question in unique
         unique[label.question] = label
     for label in (unique[question] for question in dict.fromkeys(label.question for label in kept)):
@@ -177,6 +186,21 @@ def _brought(labels: Sequence[Label], held: Held, now: str, changes: Changes, co
             changes.brought.append((number, replace(_corrected(label, stored), stored_at=now)))
             counts["updated"] += 1
     yield from map(str, contradictions)
+
+
+def _weight(label: Label) -> tuple[Any, ...]:
+    """Of several labels of one question, and of one answer, the last in this order is kept: whatever order they had."""
+    return (
+        label.stored_at or "",
+        label.choice is not None,
+        label.confidence or 0.0,
+        label.explanation or "",
+        str(label.options),
+    )
+
+
+def _named(key: Key, source: str) -> Key:
+    return key[0] or source, key[1]
 
 
 def _pair(left: Key, option: Key) -> Hashable:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from distiller_udf.database import Database
 from distiller_udf.errors import LabelError
+from distiller_udf.ids import id_text
 from distiller_udf.labels import erasure, rows
 from distiller_udf.labels.claims import Claims
 from distiller_udf.labels.erasure import Deleted
@@ -26,7 +27,6 @@ from distiller_udf.labels.reading import PEOPLE, listed, read_labels
 from distiller_udf.labels.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from distiller_udf.labels.table import Key, Label, table_of
 from distiller_udf.prompts import Answer, Asked, Question
-from distiller_udf.tables import id_text
 
 _KEYS_A_QUERY = 500
 _QUESTIONS_A_COMMIT = 5_000
@@ -138,13 +138,16 @@ class LabelStore:
                     found = connection.execute(wanted).fetchone()  # another process may have been faster
         return bytes(found[0])
 
-    def import_labels(self, table: pa.Table, *, teacher: str = PEOPLE, skip_bad_rows: bool = False) -> ImportResult:
+    def import_labels(
+        self, table: pa.Table, *, teacher: str = PEOPLE, sources: Sequence[str] = (), skip_bad_rows: bool = False
+    ) -> ImportResult:
         """Take over labels from a table of any shape that `reading.py` describes: all of them or none.
 
         What `export` gave comes back as it was; an answer that was edited is corrected. Other labels go by their
         records' ids: another answer to the same question, or of the same pair, takes the place of the one before.
         Answers that contradict each other within the table are not used and are named in the result. `teacher` is who
-        gave the labels that name nobody. With `skip_bad_rows` rows that cannot be used are left out and named, too.
+        gave the labels that name nobody, `sources` are those of the project: a label that names none means the first on
+        its left and the last on its right. With `skip_bad_rows` rows that cannot be used are left out and named, too.
         Raises LabelError naming the rows that are wrong.
         """
         names = {name.strip().lower(): name for name in table.column_names}
@@ -160,7 +163,7 @@ class LabelStore:
         with self._database.using(), self._database.writing() as connection:
             times = "select (select max(stored_at) from brought), (select max(created_at) from labels)"
             now = later_than(*connection.execute(times).fetchone())
-            changes, result = changes_of(labels, problems, held, now)
+            changes, result = changes_of(labels, problems, held, now, sources)
             changes.write(connection)
         return result
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distiller_udf.ids import id_columns, id_texts, without_columns
 from distiller_udf.labels.tuples import Tuples
 from distiller_udf.prompts import Answer
-from distiller_udf.records import one_array
+from distiller_udf.records import Records, one_array
 
 Key = tuple[str, str | None]
 """A record's source and its id as text: the id is None where it is unknown, the source empty where none is named."""
@@ -197,6 +198,31 @@ def has_answer(labels: pa.Table) -> pa.Array:
 def table_of(labels: Iterable[Label]) -> pa.Table:
     """Labels as rows of `EXPORT_SCHEMA`."""
     return pa.Table.from_pylist([_row(label) for label in labels], schema=EXPORT_SCHEMA)
+
+
+def label_id_columns(labels: pa.Table, named: Sequence[str | None]) -> list[set[str]]:
+    """The columns of the left records, and of the options, that are their ids; `named` are called so."""
+    _, keys, records = one_array(labels["options"]).flatten().flatten()
+    left = id_columns(Records.from_arrow(labels["query"]), id_texts(labels["left_id"]), named[0])
+    return [left, id_columns(Records.from_arrow(records), id_texts(keys), named[1])]
+
+
+def without_label_columns(labels: pa.Table, columns: Sequence[set[str]]) -> pa.Table:
+    """Labels whose left records, and whose options, lack these columns."""
+    if not any(columns):
+        return labels
+    lists = one_array(labels["options"])
+    source, key, record = lists.flatten().flatten()
+    members = pa.StructArray.from_arrays([source, key, without_columns(record, columns[1])], ["source", "id", "record"])
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths.to_numpy())]).astype(np.int32))
+    changed = {
+        "query": without_columns(labels["query"], columns[0]),
+        "options": pa.ListArray.from_arrays(offsets, members),
+    }
+    for name, column in changed.items():
+        labels = labels.set_column(labels.column_names.index(name), name, column)
+    return labels
 
 
 def label_table(

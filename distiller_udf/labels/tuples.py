@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
+from distiller_udf.ids import id_text
 from distiller_udf.prompts import Question
 from distiller_udf.records import Records, one_array
+from distiller_udf.tables import read_json
 
 _COLUMNS = ("left_source", "left_id", "query", "candidates")
 
@@ -46,10 +50,7 @@ class Tuples:
         missing = [name for name in _COLUMNS if name not in table.column_names]
         if missing:
             raise LabelError(f"the tuples lack the columns {', '.join(missing)}; they come from er_tuples")
-        candidates = one_array(table["candidates"])
-        kind = candidates.type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
-            raise LabelError(f"candidates must be a list of STRUCT(source, id, record), not {kind}")
+        candidates = _candidates(one_array(table["candidates"]))
         lengths = pc.fill_null(pc.list_value_length(candidates), 0).to_numpy(zero_copy_only=False)
         members = candidates.flatten()
         parts = dict(zip([field.name for field in members.type], members.flatten(), strict=True))
@@ -77,6 +78,29 @@ class Tuples:
                 "right_record": pa.array(self.texts, pa.string()),
             }
         )
+
+
+def _candidates(column: pa.Array) -> pa.Array:
+    """The candidates as lists of structs; in a file without lists they are JSON. Raises LabelError for another type."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        member = pa.struct([(name, pa.string()) for name in ("source", "id", "record")])
+        try:
+            lists = [
+                None if text is None else [_member(each) for each in read_json(text)] for text in column.to_pylist()
+            ]
+            return pa.array(lists, pa.list_(member))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise LabelError(f"candidates must be JSON lists of objects with source, id and record: {error}") from error
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
+        raise LabelError(f"candidates must be a list of STRUCT(source, id, record), not {kind}")
+    return column
+
+
+def _member(given: dict[str, Any]) -> dict[str, str | None]:
+    record = given.get("record")
+    text = json.dumps(record, ensure_ascii=False) if isinstance(record, dict) else id_text(record)
+    return {"source": id_text(given.get("source")), "id": id_text(given.get("id")), "record": text}
 
 
 def common_columns(*kinds: pa.DataType) -> tuple[str, ...] | None:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from distiller_udf.errors import RecordError
 from distiller_udf.sql import quoted
+from distiller_udf.tables import open_table
 from distiller_udf.warehouse import Relation, Warehouse
 
 if TYPE_CHECKING:
@@ -71,25 +74,23 @@ def of_warehouse(
 
 
 @contextmanager
-def of_files(files: Mapping[str, Path | None]) -> Iterator[Snapshot]:
-    """Parquet files under the names of tables. Raises RecordError when one cannot be read."""
+def of_files(files: Mapping[str, Path | pa.Table | None]) -> Iterator[Snapshot]:
+    """Files, or rows that were read of them, under the names of tables. Raises TableError when one cannot be read."""
     import duckdb
 
     with duckdb.connect() as connection:
-        given = {name: path for name, path in files.items() if path is not None}
-        for name, path in given.items():
-            add_file(connection, name, path)
+        given = {name: rows for name, rows in files.items() if rows is not None}
+        for name, rows in given.items():
+            add_file(connection, name, rows)
         yield Snapshot(connection, frozenset(given))
 
 
-def add_file(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
-    """Copy a Parquet file. Raises RecordError when it cannot be read."""
-    import duckdb
-
-    try:
-        connection.execute(f"create or replace table {quoted(name)} as from read_parquet(?)", [str(path)])
-    except duckdb.Error as error:
-        raise RecordError(f"{path} cannot be read as Parquet: {error}") from error
+def add_file(connection: duckdb.DuckDBPyConnection, name: str, rows: Path | pa.Table) -> None:
+    """Copy a file's rows. Raises TableError when it cannot be read."""
+    relation = open_table(rows, connection) if isinstance(rows, Path) else connection.from_arrow(rows)
+    relation.create_view("er_file_rows", replace=True)
+    connection.execute(f"create or replace table {quoted(name)} as from er_file_rows")
+    connection.execute("drop view er_file_rows")
 
 
 def _literal(text: str) -> str:

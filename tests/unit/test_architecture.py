@@ -15,13 +15,14 @@ PACKAGE = ROOT / "distiller_udf"
 LAYERS = [
     {"errors", "sql"},
     {"records", "settings", "warehouse"},
-    {"project", "project_files", "dbt", "tables"},
+    {"project", "project_files", "dbt", "ids"},
+    {"tables"},
     {"similarity", "prompts", "privacy", "budget", "database", "locks", "pointer"},
     {"encoding"},
     {"registry", "students", "teachers", "votes", "selection"},
     {"scoring", "labels"},
     {"current", "comparison"},
-    {"udf", "parquet", "pipeline", "metrics"},
+    {"udf", "pairs", "pipeline", "metrics"},
     {"plugin", "cli"},
 ]
 """A module may import its own layer and those above this line of the list, never one below it."""

@@ -325,10 +325,14 @@ def test_what_is_no_contradiction(store: LabelStore, rows: list[dict[str, object
 
 
 pairs = st.fixed_dictionaries(
-    {"left_id": st.sampled_from("12"), "right_id": st.sampled_from("34"), "is_match": st.booleans()}
+    {"left_id": st.sampled_from("12"), "right_id": st.sampled_from("34"), "is_match": st.none() | st.booleans()}
 )
 tuples = st.fixed_dictionaries(
-    {"left_id": st.sampled_from("12"), "options": st.permutations("345").map(list), "choice": st.integers(0, 3)}
+    {
+        "left_id": st.sampled_from("12"),
+        "options": st.permutations("345").map(list),
+        "choice": st.none() | st.integers(0, 3),
+    }
 )
 
 

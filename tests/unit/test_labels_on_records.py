@@ -308,9 +308,13 @@ def test_reasons_stay_with_their_pairs() -> None:
     assert (rows[0]["explanation"], rows[0]["explanations"]) == ("same phone", ["same phone", "another street"])
 
 
-pair = st.fixed_dictionaries({"left_id": st.integers(1, 4), "right_id": st.integers(1, 4), "choice": st.integers(0, 1)})
+pair = st.fixed_dictionaries(
+    {"left_id": st.integers(1, 4), "right_id": st.integers(1, 4), "choice": st.none() | st.integers(0, 1)}
+)
 shown = st.lists(st.integers(1, 4), min_size=2, max_size=3, unique=True)
-tuple_of = st.fixed_dictionaries({"left_id": st.integers(1, 4), "options": shown, "choice": st.integers(0, 2)})
+tuple_of = st.fixed_dictionaries(
+    {"left_id": st.integers(1, 4), "options": shown, "choice": st.none() | st.integers(0, 2)}
+)
 judged = st.tuples(pair | tuple_of, st.sampled_from(["a", "b"]), st.integers(1, 2)).map(
     lambda drawn: {**at(drawn[2], drawn[0])[0], "teacher": drawn[1]}
 )
