@@ -78,7 +78,7 @@ def export(project: Project, file: Path, as_json: bool) -> None:
     """Export all answers and imported labels of the store to FILE (.parquet, .csv, .json, .jsonl).
 
     It is the shape of er_labels: `import` reads it back, and `distiller train --labels` learns from it. To correct an
-    answer, change its choice (and right_id, which says the same) and import the file.
+    answer, change its choice (the position in options, 0 for none) and import the file.
     """
     from distiller_udf.tables import check_suffix, write_table
 

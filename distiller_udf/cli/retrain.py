@@ -12,13 +12,14 @@ import click
 
 from distiller_udf.cli.console import json_option, print_json, progress, say, with_options
 from distiller_udf.cli.options import FILE, REGISTRY, with_project
-from distiller_udf.cli.sources import LABELS, Files, described, labels_of_file, with_files
+from distiller_udf.cli.sources import LABELS, Files, described, labels_of_file, pairs_of_file, with_files
 from distiller_udf.comparison import Archive, Margins
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import RecordError, SettingsError
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 from distiller_udf.settings import Settings
+from distiller_udf.tables import open_table
 from distiller_udf.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -92,13 +93,13 @@ def retrain(
         raise SettingsError("er_student_path names a given student, so there is none to retrain; unset it first")
     registry = Registry.of(settings)
     warehouse = None if labels else warehouse_of(project)
-    table = labels_of_file(labels, files, settings) if labels else None
+    rows, shown = of_files(labels, files, pairs, settings)
     if if_drift and labels:
         raise click.UsageError("--if-drift looks at today's decisions in the warehouse; leave --labels out")
     with registry.lock():
         outcome = unmoved(registry, settings, warehouse) if if_drift and warehouse else None
         if outcome is None:
-            with opened(settings, warehouse, table, pairs, gold) as snapshot:
+            with opened(settings, warehouse, rows, shown, gold) as snapshot:
                 recipe, scales, training = prepared(snapshot, settings, whole=labels is not None)
                 version = registry.find(challenger) if challenger else None
                 if dry_run:
@@ -127,15 +128,29 @@ def unmoved(registry: Registry, settings: Settings, warehouse: Warehouse) -> Ret
     return None if found.drifted else Retrained(NOTHING_NEW, "no drift, so nothing was trained", current, 0)
 
 
+def of_files(
+    labels: Path | None, files: Files, pairs: Path | None, settings: Settings
+) -> tuple[pa.Table | None, Path | pa.Table | None]:
+    """The labels and the pairs that are in files, their records without ids."""
+    if labels is None:
+        return None, None
+    table, ids = labels_of_file(labels, files, settings, open_table(pairs) if pairs else None)
+    return table, pairs_of_file(pairs, ids) if pairs else None
+
+
 @contextmanager
 def opened(
-    settings: Settings, warehouse: Warehouse | None, labels: pa.Table | None, pairs: Path | None, gold: Path | None
+    settings: Settings,
+    warehouse: Warehouse | None,
+    labels: pa.Table | None,
+    pairs: Path | pa.Table | None,
+    gold: Path | None,
 ) -> Iterator[Snapshot]:
     """What is read: copies of a warehouse's tables, or of files where there is none. Raises RecordError."""
-    from distiller_udf.pipeline.snapshot import LINKS, add_file, of_files, of_warehouse
+    from distiller_udf.pipeline.snapshot import LINKS, add_file, of_rows, of_warehouse
 
     if warehouse is None:
-        with of_files({"er_votes": labels, "er_pairs": pairs, "er_gold": gold}) as snapshot:
+        with of_rows({"er_votes": labels, "er_pairs": pairs, "er_gold": gold}) as snapshot:
             yield snapshot
         return
     known = settings.model_dump()

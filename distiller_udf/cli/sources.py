@@ -16,13 +16,14 @@ from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import RecordError
 from distiller_udf.project import Project
 from distiller_udf.settings import Settings
-from distiller_udf.tables import read_table
+from distiller_udf.tables import open_table, read_table
 from distiller_udf.votes import vote
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from distiller_udf.labels import FoundReport
     from distiller_udf.pairs import PairSource, RecordFile
 
 RECORD_COLUMNS = ("left_record", "right_record")
@@ -105,9 +106,11 @@ class Files:
         return None if sides is None else records_from_tables(dict(zip(self.sources, sides, strict=True)))
 
     def settings(self, project: Project) -> Settings:
-        """The project's settings; without a project, records of one file are deduplicated."""
-        one = self.left is not None and self.right is None
-        return project.settings.but({"task": "dedupe"}) if one and not project.exists else project.settings
+        """The project's settings; of the task, where that is not set, what the files are: one table or two."""
+        settings = project.settings
+        if self.left is None or settings.task != "auto":
+            return settings
+        return settings.but({"task": "link" if self.right else "dedupe"})
 
 
 def with_files(pairs: bool = True) -> Callable[..., Any]:
@@ -144,7 +147,7 @@ def read_sources(
 
     Raises RecordError, TableError and LabelError for what cannot be read as pairs and labels.
     """
-    from distiller_udf.pairs import without_ids as without_ids_of_pairs
+    from distiller_udf.pairs import without_ids
     from distiller_udf.scoring import BATCH_ROWS
     from distiller_udf.training.er_student import shuffled
     from distiller_udf.training.schedule.evaluation_set import split
@@ -152,12 +155,9 @@ def read_sources(
     settings = files.settings(project)
     ids: list[set[str]] = []
     if labels:
-        table = labels_of_file(labels, files, settings)
         given = files.pairs()
         pairs = None if given is None else given.relation
-        if pairs is not None:
-            require_columns("the pairs", pairs, RECORD_COLUMNS)
-        table, ids = without_ids(table, pairs, files)
+        table, ids = labels_of_file(labels, files, settings, pairs)
         table = vote(table, settings.vote) if voted else table
     else:
         warehouse = warehouse_of(project)
@@ -172,17 +172,28 @@ def read_sources(
 
     def candidates() -> Iterable[pa.RecordBatch]:
         batches = shuffled(pairs).to_arrow_reader(BATCH_ROWS)
-        return without_ids_of_pairs(batches, ids) if any(ids) else batches
+        return without_ids(batches, ids) if any(ids) else batches
 
     return Source(to_learn, candidates, described(pairs, labels is not None))
 
 
-def labels_of_file(path: Path, files: Files, settings: Settings) -> pa.Table:
+def labels_of_file(
+    path: Path, files: Files, settings: Settings, pairs: duckdb.DuckDBPyRelation | None = None
+) -> tuple[pa.Table, list[set[str]]]:
     """The labels of a file in the shape of `er_labels`: on the records of `files`, or else on those that they carry.
 
-    Says which labels cannot be used. Raises LabelError where none can, TableError for a file that cannot be read.
+    Their records lack the columns that are ids, in the labels or the `pairs`; these come along, of left and of right
+    records: an id says nothing of what a record is, and no new record has one that was learned. Says what is not used.
+    Raises LabelError where nothing can be used, TableError for a file that cannot be read.
     """
-    from distiller_udf.labels import good_labels, labels_on_records, labels_with_records
+    from distiller_udf.labels import (
+        good_labels,
+        label_id_columns,
+        labels_on_records,
+        labels_with_records,
+        without_label_columns,
+    )
+    from distiller_udf.pairs import pair_id_columns
 
     labels, records = good_labels(read_table(path)), files.records()
     constraint = settings.resolved_constraint
@@ -192,33 +203,36 @@ def labels_of_file(path: Path, files: Files, settings: Settings) -> pa.Table:
         table, report = labels_on_records(
             [label for label in labels if label.ask != "justify"], records, sources=files.sources, constraint=constraint
         )
+    _say_unused(report)
+    named = files.id_column, files.right_id_column or files.id_column
+    ids = label_id_columns(table, named)
+    if pairs is not None:
+        ids = [one | other for one, other in zip(ids, pair_id_columns(pairs, named), strict=True)]
+    for side, columns in zip(("left", "right"), ids, strict=True):
+        for column in sorted(columns):
+            say(f"the column {column} of the {side} records is their id, so nothing is learned from it")
+    return without_label_columns(table, ids), ids
+
+
+def _say_unused(report: FoundReport) -> None:
     for example in report.examples:
         say(f"label not used: {example}")
     if report.used < report.total:
         say(f"{report.total - report.used:,} of {report.total:,} labels name records that are not there")
     for contradiction in report.contradictions:
         say(f"{contradiction}; neither is used")
-    return table
 
 
-def without_ids(
-    labels: pa.Table, pairs: duckdb.DuckDBPyRelation | None, files: Files
-) -> tuple[pa.Table, list[set[str]]]:
-    """Labels whose records lack their ids, and which columns these are in left and in right records; says so.
+def pairs_of_file(path: Path, ids: list[set[str]]) -> Path | pa.Table:
+    """The pairs of a file without these columns of their records; the file itself where there are none."""
+    import pyarrow as pa
 
-    An id says nothing of what a record is, and no new record has one that was learned.
-    """
-    from distiller_udf.labels import label_id_columns, without_label_columns
-    from distiller_udf.pairs import pair_id_columns
+    from distiller_udf.pairs import without_ids
+    from distiller_udf.scoring import BATCH_ROWS
 
-    named = files.id_column, files.right_id_column or files.id_column
-    found = label_id_columns(labels, named)
-    if pairs is not None:
-        found = [one | other for one, other in zip(found, pair_id_columns(pairs, named), strict=True)]
-    for side, columns in zip(("left", "right"), found, strict=True):
-        for column in sorted(columns):
-            say(f"the column {column} of the {side} records is their id, so nothing is learned from it")
-    return without_label_columns(labels, found), found
+    if not any(ids):
+        return path
+    return pa.Table.from_batches(list(without_ids(open_table(path).to_arrow_reader(BATCH_ROWS), ids)))
 
 
 def require_columns(what: str, relation: duckdb.DuckDBPyRelation, needed: Sequence[str]) -> None:

@@ -9,8 +9,8 @@ import click
 from distiller_udf.cli.comparison_view import print_comparison
 from distiller_udf.cli.console import json_option, print_json, progress
 from distiller_udf.cli.options import REGISTRY, with_project
-from distiller_udf.cli.retrain import WEIGHED, opened, prepared
-from distiller_udf.cli.sources import Files, labels_of_file
+from distiller_udf.cli.retrain import WEIGHED, of_files, opened, prepared
+from distiller_udf.cli.sources import Files
 from distiller_udf.comparison import Archive, Comparison
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import StudentNotFound
@@ -48,8 +48,8 @@ def compare(
     if now or project.database or labels:
         from distiller_udf.training.schedule.weigh import weigh
 
-        table = labels_of_file(labels, files, settings) if labels else None
-        with opened(settings, None if labels else warehouse_of(project), table, pairs, gold) as snapshot:
+        rows, shown = of_files(labels, files, pairs, settings)
+        with opened(settings, None if labels else warehouse_of(project), rows, shown, gold) as snapshot:
             _, scales, _ = prepared(snapshot, settings, whole=labels is not None)
             found = weigh(registry.path(new), registry.path(old), scales, steps=progress)
     else:

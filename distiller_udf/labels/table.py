@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from distiller_udf.ids import id_columns, id_texts, without_columns
 from distiller_udf.labels.tuples import Tuples
 from distiller_udf.prompts import Answer
-from distiller_udf.records import Records, one_array
+from distiller_udf.records import Records, content_hash, one_array
 
 Key = tuple[str, str | None]
 """A record's source and its id as text: the id is None where it is unknown, the source empty where none is named."""
@@ -210,7 +210,7 @@ def label_id_columns(labels: pa.Table, named: Sequence[str | None]) -> list[set[
 def without_label_columns(labels: pa.Table, columns: Sequence[set[str]]) -> pa.Table:
     """Labels whose left records, and whose options, lack these columns."""
     if not any(columns):
-        return labels
+        return with_left_ids(labels)
     lists = one_array(labels["options"])
     source, key, record = lists.flatten().flatten()
     members = pa.StructArray.from_arrays([source, key, without_columns(record, columns[1])], ["source", "id", "record"])
@@ -222,7 +222,17 @@ def without_label_columns(labels: pa.Table, columns: Sequence[set[str]]) -> pa.T
     }
     for name, column in changed.items():
         labels = labels.set_column(labels.column_names.index(name), name, column)
-    return labels
+    return with_left_ids(labels)
+
+
+def with_left_ids(labels: pa.Table) -> pa.Table:
+    """Labels of which each left record has an id: where none is known, a hash of what it holds (ids are text then)."""
+    ids = one_array(labels["left_id"])
+    if not ids.null_count:
+        return labels
+    told = zip(id_texts(ids), labels["query"].to_pylist(), strict=True)
+    known = pa.array([content_hash(query or "") if key is None else key for key, query in told], pa.string())
+    return labels.set_column(labels.column_names.index("left_id"), "left_id", known)
 
 
 def label_table(

@@ -74,7 +74,7 @@ def of_warehouse(
 
 
 @contextmanager
-def of_files(files: Mapping[str, Path | pa.Table | None]) -> Iterator[Snapshot]:
+def of_rows(files: Mapping[str, Path | pa.Table | None]) -> Iterator[Snapshot]:
     """Files, or rows that were read of them, under the names of tables. Raises TableError when one cannot be read."""
     import duckdb
 

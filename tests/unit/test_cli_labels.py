@@ -73,7 +73,9 @@ def test_pairs_a_line_and_who_gave_them(tmp_path: Path) -> None:
 
 
 def test_a_project_says_of_which_sources_the_pairs_are(tmp_path: Path) -> None:
-    (tmp_path / "pairs.jsonl").write_text('{"left_id": 9, "right_id": 3, "match": 1}\n{"left_id": 3, "right_id": 9, "match": 0}\n')
+    (tmp_path / "pairs.jsonl").write_text(
+        '{"left_id": 9, "right_id": 3, "match": 1}\n{"left_id": 3, "right_id": 9, "match": 0}\n'
+    )
     (tmp_path / "dbt_project.yml").write_text("name: x\nvars: {er_sources: [{name: people, model: people, id: id}]}\n")
     arguments = ["labels", "import", tmp_path / "pairs.jsonl", "--store", tmp_path / "labels.sqlite"]
     assert run_json(*arguments)["contradictions"] == []

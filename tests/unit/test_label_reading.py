@@ -40,6 +40,8 @@ def read(columns: Mapping[str, object]) -> list[tuple[str | None, tuple[str | No
         ({"answer": [2.0, 0.0]}, [2, 0]),
         ({"answer": ["2", "0"]}, [2, 0]),
         ({"choice": ["2", "0"]}, [2, 0]),
+        ({"choice": [1, 0], "right_id": [11, 12]}, [1, 0]),
+        ({"choice": [None, 0], "right_id": [11, None]}, [2, 0]),
         ({"Choice": [2, 0], "LEFT_ID": [1, 2]}, [2, 0]),
         ({"answer": [2, 0], "right_id": [11, None]}, [2, 0]),
         ({"answer": [None, None], "right_id": [11, None]}, [2, None]),
