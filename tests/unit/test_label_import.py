@@ -101,7 +101,7 @@ def brought(draw: st.DrawFn) -> dict[str, object]:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(answers=st.lists(asked(), max_size=4), rows=st.lists(brought(), max_size=4))
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 def test_export_import_export_is_the_identity(
     tmp_path: Path, suffix: str, answers: list[Any], rows: list[dict[str, object]]
 ) -> None:
@@ -337,7 +337,7 @@ tuples = st.fixed_dictionaries(
 
 
 @given(rows=st.lists(pairs | tuples, max_size=7), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_the_order_of_rows_does_not_matter(tmp_path: Path, rows: list[dict[str, object]], seed: int) -> None:
     shuffled = random.Random(seed).sample(rows, len(rows))
     found = []

@@ -325,7 +325,7 @@ judged = st.tuples(pair | tuple_of, st.sampled_from(["a", "b"]), st.integers(1, 
     seed=st.integers(0, 99),
     constraint=st.sampled_from(["none", "one_to_one", "many_to_one"]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_order_of_labels_does_not_matter_and_every_judgement_has_its_place(
     rows: list[dict[str, Any]], seed: int, constraint: str
 ) -> None:

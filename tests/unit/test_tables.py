@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distiller_udf.errors import TableError
-from distiller_udf.tables import check_suffix, id_texts, open_table, read_json, read_table, write_table
+from distiller_udf.ids import id_texts
+from distiller_udf.tables import check_suffix, open_table, read_json, read_table, write_table
 
 SUFFIXES = [".parquet", ".csv", ".json", ".jsonl"]
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
@@ -43,7 +44,7 @@ rows = st.lists(st.tuples(st.none() | texts, st.lists(st.none() | texts, max_siz
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(rows=rows)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_comes_back_from_every_kind_of_file(
     tmp_path: Path, suffix: str, rows: list[tuple[str | None, list[str | None]]]
 ) -> None:

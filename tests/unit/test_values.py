@@ -257,9 +257,7 @@ def check(connection: duckdb.DuckDBPyConnection, folder: Path, rows: str, in_fil
         )
 
 
-MANY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @MANY
