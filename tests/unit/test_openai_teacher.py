@@ -19,8 +19,7 @@ from chat_server import MODEL, Reply, Server, completion, error, said, serving
 
 from distiller_udf.budget import Budget, Limits
 from distiller_udf.errors import SettingsError, TeacherError, TeacherRefused, TeacherUnreachable
-from distiller_udf.labelling import answer_questions, label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, answer_questions, label_tuples
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers import make_teacher
 from distiller_udf.teachers.bodies import read_body

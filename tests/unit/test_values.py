@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from distiller_udf import register
 from distiller_udf.errors import RecordError
-from distiller_udf.parquet import pairs_from_file, write_scores
+from distiller_udf.pairs import pairs_from_file, write_scores
 from distiller_udf.records import Column, Records, content_hash, one_array
 from distiller_udf.scoring import score_batch
 from distiller_udf.students import Student, load_student
