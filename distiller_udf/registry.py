@@ -53,6 +53,7 @@ class Registry:
 
     @property
     def folder(self) -> Path:
+        """The folder of the versions, which need not exist."""
         return self.root / self.name
 
     def path(self, version: str) -> Path:
