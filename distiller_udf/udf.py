@@ -26,6 +26,7 @@ from distiller_udf.errors import DistillerError, RecordError, SettingsError, Stu
 from distiller_udf.records import Records, common_columns, one_array
 from distiller_udf.scoring import comparable, score_records
 from distiller_udf.students import Student
+from distiller_udf.students.verdict import DECIDED, verdict
 
 if TYPE_CHECKING:
     import duckdb
@@ -118,15 +119,21 @@ class Functions:
             CHOICE,
         )
 
-    def er_explain(self, a: Array, b: Array) -> pa.Array:
+    def er_explain(self, *columns: Array) -> pa.Array:
+        if len(columns) not in (2, 3):
+            raise RecordError("er_explain takes two records and, if you like, the pair's row of er_decisions")
         student = self.current.get()
-        left, right = Records.from_arrow(a), Records.from_arrow(b)
+        left, right = Records.from_arrow(columns[0]), Records.from_arrow(columns[1])
+        decided = _decisions(columns[2]) if len(columns) == 3 else [None] * len(left)
         self._check_empty(left, right)
         sentences: list[str | None] = [None] * len(left)
         with self.current.lock:
-            for rows, *pair in comparable(student.info, left, right):
-                for row, sentence in zip(rows, student.explain(*pair), strict=True):
-                    sentences[row] = sentence
+            for rows, first, second in comparable(student.info, left, right):
+                probabilities = student.score(first, second)
+                found = [verdict(student.info, p, decided[row]) for row, p in zip(rows, probabilities, strict=True)]
+                told = student.explain(first, second, [one.is_match for one in found])
+                for row, one, evidence in zip(rows, found, told, strict=True):
+                    sentences[row] = " ".join(filter(None, (one.text, evidence)))
         return pa.array(sentences, pa.string())
 
     def er_label(self, query: Array, candidates: Array) -> pa.Array:
@@ -282,18 +289,35 @@ def _sql_type(kind: pa.DataType) -> str:
     return {"bool": "BOOLEAN", "int32": "INTEGER", "double": "DOUBLE", "string": "VARCHAR"}[str(kind)]
 
 
-def _clear_errors(name: str, body: Callable[[Array, Array], pa.Array]) -> Callable[[Array, Array], pa.Array]:
+def _clear_errors(name: str, body: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
     """DuckDB keeps only a message of whatever is raised, so ours go out as they are and others get the name."""
 
-    def function(a: Array, b: Array) -> pa.Array:
+    def of_any(*columns: Array) -> pa.Array:
         try:
-            return body(a, b)
+            return body(*columns)
         except DistillerError:
             raise
         except Exception as error:
             raise RuntimeError(f"{name} failed: {type(error).__name__}: {error}") from error
 
-    return function
+    def of_two(a: Array, b: Array) -> pa.Array:
+        return of_any(a, b)
+
+    # DuckDB knows a function by its parameters; it has neither defaults nor overloads.
+    return of_any if name == "er_explain" else of_two
+
+
+def _decisions(rows: Array) -> list[dict[str, Any] | None]:
+    """What is known of how each pair was decided. Raises RecordError for what are no rows of decisions."""
+    rows = one_array(rows)
+    if pa.types.is_null(rows.type):
+        return [None] * len(rows)
+    if not pa.types.is_struct(rows.type) or DECIDED not in {field.name for field in rows.type}:
+        raise RecordError(
+            f"the third argument of er_explain is a row of er_decisions, er_matches or er_choices, with its {DECIDED}, "
+            f"not {rows.type}"
+        )
+    return list(rows.to_pylist())
 
 
 def _tuple_rows(query: Array, candidates: Array) -> tuple[Records, Records, np.ndarray]:

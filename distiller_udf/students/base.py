@@ -15,6 +15,7 @@ from distiller_udf.errors import ColumnsMismatch, StudentDamaged, StudentNotFoun
 from distiller_udf.records import Records
 
 MANIFEST = "student.json"
+EMPTY = "A record is empty, so there is nothing to compare."
 FORMAT = 2
 
 
@@ -128,8 +129,8 @@ class Student(Protocol):
         """
         ...
 
-    def explain(self, left: Records, right: Records) -> list[str]:
-        """One sentence a pair that names what spoke for and against."""
+    def explain(self, left: Records, right: Records, matches: Sequence[bool]) -> list[str]:
+        """What spoke for and against each pair; `matches` says of which the reader is told that they are matches."""
         ...
 
 

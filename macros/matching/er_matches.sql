@@ -60,12 +60,12 @@ accepted as (
     {% if threshold is none -%}
     left join students on scores.student = students.student
     {% endif -%}
-    where {{ 'scores.probability' if constraint == 'none' else 'coalesce(scores.choice_probability, scores.probability)' }}
+    where {{ distiller_udf._er_decisive('scores', constraint) }}
         >= {% if threshold is not none -%}
         {{ threshold }}
         {%- else -%}
         coalesce(
-            {{ 'students.threshold' if constraint == 'none' else 'students.choice_threshold' }},
+            {{ distiller_udf._er_threshold('students', constraint) }},
             error(format(
                 'er_matches: er_student does not know the student {} of er_scores; set er_threshold for scores of your own',
                 scores.student
@@ -202,3 +202,19 @@ matches as (
 
 select * from matches
 {% endmacro %}
+
+
+{#- SQL: the probability that decides: what a pair has among its rivals, where there are any. -#}
+{% macro _er_decisive(scores, constraint) -%}
+{%- if constraint == 'none' -%}
+{{ scores }}.probability
+{%- else -%}
+coalesce({{ scores }}.choice_probability, {{ scores }}.probability)
+{%- endif -%}
+{%- endmacro %}
+
+
+{#- SQL: the student's threshold on it. -#}
+{% macro _er_threshold(students, constraint) -%}
+{{ students }}.{{ 'threshold' if constraint == 'none' else 'choice_threshold' }}
+{%- endmacro %}

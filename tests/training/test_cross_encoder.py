@@ -380,7 +380,7 @@ def test_odd_records_have_a_probability_and_empty_ones_none(student: CrossEncode
         scores = student.score(*sides)
         assert np.isnan(scores).tolist() == [False, False, False, True]
         assert np.isnan(student.choose(*sides, np.zeros(4, dtype=int), scores)).tolist() == [False, False, False, True]
-    assert student.explain(left, right)[3] == "A record is empty, so there is nothing to compare."
+    assert student.explain(left, right, [True] * len(left))[3] == "A record is empty, so there is nothing to compare."
     none = Records.from_dicts([])
     assert student.score(none, none).shape == (0,)
     texts = Records.from_texts(["anna adler bonn", "paul peters jena"])
@@ -397,7 +397,7 @@ def test_explanations_add_up_to_the_score(student: CrossEncoderStudent, people: 
         assert explanation is not None
         total = explanation.baseline + sum(column.value for column in explanation.columns)
         assert total == pytest.approx(score, abs=1e-4)
-        assert f"(probability {sigmoid(score):.4f})" in explanation.sentence()
+        assert f"together {score:+.1f}." in explanation.sentence(True)
 
 
 # --- Its folder ------------------------------------------------------------------------------------------------------

@@ -206,4 +206,4 @@ def test_a_student_knows_only_columns_that_have_a_partner(tmp_path: Path, caplog
     pair = Records.from_dicts(left[:1]), Records.from_dicts(right[:1])
     assert student.score(*pair) == student.score(Records.from_dicts([{**left[0], "fax": right[0]["called"]}]), pair[1])
     assert student.score(*pair) == student.score(Records.from_dicts(made.left[:1]), pair[1]), "it may be left out"
-    assert "fax" not in student.explain(*pair)[0]
+    assert "fax" not in student.explain(*pair, [True])[0]

@@ -173,7 +173,8 @@ def test_the_sql_functions_work_unchanged(home: Path) -> None:
     assert row[1] is (row[0] >= info.threshold)
     assert row[2] == info.version
     assert sum(p for p in row[3]["probabilities"]) <= 1
-    assert row[4].startswith("Match (probability" if row[1] else "No match (probability")
+    assert row[4].startswith(("A match", "No match"))
+    assert " Reason: " in row[4]
 
 
 def test_er_scores_has_whole_tuples(home: Path) -> None:
@@ -212,9 +213,8 @@ def test_an_explanation_is_written_only_when_asked(student: LLMStudent, monkeypa
     monkeypatch.setattr(engine, "write", lambda *_: pytest.fail("nobody asked for a reason"))
     student.score_tuples(records("a"), records("x"), np.zeros(1, int))
     monkeypatch.undo()
-    (sentence, empty) = student.explain(records("a", None), records("x", "y"))
-    assert sentence.startswith("Match (probability")
-    assert sentence.endswith(": it is the same name")
+    (sentence, empty) = student.explain(records("a", None), records("x", "y"), [True, True])
+    assert sentence == "Reason: it is the same name"
     assert empty == "A record is empty, so there is nothing to compare."
 
 
@@ -222,8 +222,8 @@ def test_a_student_without_explanations_says_so(home: Path) -> None:
     (version,) = Registry(home / "students", "many").names()
     student = load_student(Registry(home / "students", "many").path(version))
     fake(student, lambda text, labels: [0.0, -20.0])  # type: ignore[arg-type]
-    (sentence,) = student.explain(records("a"), records("x"))
-    assert sentence.startswith("No match (probability 0.000): this student was not trained with explanations")
+    (sentence,) = student.explain(records("a"), records("x"), [False])
+    assert sentence.startswith("Reason: this student was not trained with explanations")
 
 
 def test_a_hundred_candidates_are_decided(student: LLMStudent) -> None:
@@ -294,6 +294,6 @@ def test_a_reason_has_room_where_prompts_are_short(student: LLMStudent, monkeypa
 
     monkeypatch.setattr(engine, "write", write)
     long = Records.from_texts([json.dumps({"name": " ".join(NAMES * 20)})])
-    assert "alike" in short.explain(long, long)[0]
+    assert "alike" in short.explain(long, long, [True])[0]
     assert short.prompter.explanation_tokens == 64
     assert room[0] <= 256
