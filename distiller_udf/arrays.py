@@ -104,14 +104,14 @@ def _texts(array: pa.Array) -> Trees:
 
 
 def _unsettled(array: pa.Array) -> np.ndarray:
-    """Boolean mask of the texts that reading may change; see `text_tree`."""
+    """Boolean mask of the texts that reading may change, seen in their bytes; see `text_tree`."""
+    if not len(array):
+        return np.zeros(0, dtype=bool)
     _, offsets, data = array.buffers()
-    ends = (
-        np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-        if len(array)
-        else np.zeros(1, int)
-    )
-    text = np.append(np.frombuffer(data, np.uint8)[: ends[-1]] if data else np.zeros(0, np.uint8), np.uint8(0))
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    text = np.zeros(int(ends[-1]) + 1, dtype=np.uint8)  # one sign more, for texts that begin behind the last one
+    if data is not None:
+        text[:-1] = np.frombuffer(data, np.uint8)[: ends[-1]]
     starts, lengths, last = ends[:-1], np.diff(ends), len(text) - 1
     odd = (text < 32) | (text > 126)
     odd[1:] |= (text[1:] == 32) & (text[:-1] == 32)
@@ -119,8 +119,8 @@ def _unsettled(array: pa.Array) -> np.ndarray:
     odd[last] = False
     first, special = text[starts], np.frombuffer(SPECIAL_STARTS.encode(), np.uint8)
     moments = (text[np.minimum(starts + 4, last)] == ord("-")) & (text[np.minimum(starts + 10, last)] == 32)
-    mask = (lengths == 0) | np.logical_or.reduceat(odd, starts) if len(starts) else np.zeros(0, dtype=bool)
-    mask |= (lengths > MAX_VALUE_CHARACTERS) | np.isin(first, special) | (text[ends[1:] - 1] == 32)
+    mask = (lengths == 0) | (lengths > MAX_VALUE_CHARACTERS) | np.logical_or.reduceat(odd, starts)
+    mask |= np.isin(first, special) | (text[ends[1:] - 1] == 32)
     mask |= ((lengths == 4) & (first == ord("n"))) | ((lengths >= 22) & moments)
     return np.asarray(mask)
 

@@ -3,6 +3,7 @@
 DistillerError
 ├── SettingsError          a setting is unknown or has a value that is not allowed
 ├── RecordError            the input rows cannot be read as records
+├── TableError             a file of rows cannot be read or written
 ├── StudentError           a student cannot be used
 │   ├── StudentNotFound        no student has been trained or the pointer leads nowhere
 │   ├── StudentDamaged         the folder is incomplete, altered or of a foreign kind
@@ -32,6 +33,10 @@ class SettingsError(DistillerError):
 
 class RecordError(DistillerError):
     """The input rows cannot be read as records."""
+
+
+class TableError(DistillerError):
+    """A file of rows cannot be read or written."""
 
 
 class StudentError(DistillerError):

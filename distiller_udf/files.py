@@ -1,4 +1,4 @@
-"""Files that are replaced whole: whoever reads finds the old one or the new one, whatever happens to the writer."""
+"""Files and folders that appear whole: whoever reads finds the old one or the new one, whatever befalls the writer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DRAFTS = ".distiller-draft-"
-"""What the folders begin with in which drafts are written, beside the files that they are to replace."""
+"""What the folders begin with in which drafts are written, beside what they are to replace."""
 
 
 @contextmanager
@@ -26,8 +26,7 @@ def replaced(path: Path, mode: int | None = None) -> Iterator[Path]:
     """
     path = Path(os.path.realpath(path))
     kept = stat.S_IMODE(path.stat().st_mode) if mode is None and path.exists() else mode
-    _remove_abandoned(path.parent)
-    with _private_folder(path.parent) as folder:
+    with private_folder(path.parent) as folder:
         draft = folder / path.name
         yield draft
         if kept is not None:
@@ -43,18 +42,14 @@ def write_text(path: Path, text: str, mode: int | None = None) -> None:
         draft.write_bytes(text.encode("utf-8"))
 
 
-def sync(path: Path) -> None:
-    """Return when a file, or the names in a folder, are on the disk. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextmanager
-def _private_folder(parent: Path) -> Iterator[Path]:
-    """A folder for one draft; it is locked as long as its process lives, and removed at the end."""
+def private_folder(parent: Path) -> Iterator[Path]:
+    """A folder in `parent` for what is not to be seen yet: nobody else can read it, and it goes when the block ends.
+
+    What is to stay is moved out of it, or the folder itself renamed. It is locked as long as its process lives; what
+    processes that were killed have left goes first. Raises OSError where `parent` cannot be written.
+    """
+    _remove_abandoned(parent)
     handle = None
     while handle is None:
         folder = Path(tempfile.mkdtemp(prefix=DRAFTS, dir=parent))
@@ -63,6 +58,15 @@ def _private_folder(parent: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def sync(path: Path) -> None:
+    """Return when a file, or the names in a folder, are on the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
         os.close(handle)
 
 

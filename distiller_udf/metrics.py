@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from distiller_udf.errors import RecordError
+from distiller_udf.ids import id_sql
 from distiller_udf.sql import literal
 
 IDS = ("left_id", "right_id")
@@ -30,7 +31,7 @@ def pair_metrics(
     Raises RecordError when an id column is missing, there are no known pairs, or sources are not named that differ.
     """
     if "is_match" in matches.columns:
-        matches = matches.filter("is_match")
+        matches = matches.filter("cast(is_match as boolean)")
     given = {"the known pairs": gold, "the matches": matches}
     if candidates is not None:
         given["the candidates"] = candidates
@@ -72,7 +73,7 @@ def _common_sides(given: dict[str, duckdb.DuckDBPyRelation]) -> Sides:
     named: set[Sides] = set()
     for relation in given.values():
         if _names_sources(relation):
-            named |= set(relation.select(_as_text(SOURCES)).distinct().fetchall())
+            named |= set(relation.select(_as_text(relation, SOURCES)).distinct().fetchall())
     if len(named) > 1:
         raise RecordError(f"{silent[0]} need left_source and right_source: the other pairs are of several sources")
     return named.pop() if named else (None, None)
@@ -86,11 +87,12 @@ def comparable_pairs(relation: duckdb.DuckDBPyRelation, sides: Sides = (None, No
     """
     there = {column.lower() for column in relation.columns}
     known = {
-        name: f"cast({name} as varchar)" if name in there else "null::varchar" if side is None else literal(side)
+        name: _as_text(relation, [name]) if name in there else "null::varchar" if side is None else literal(side)
         for name, side in zip(SOURCES, sides, strict=True)
     }
     ends = [f"{known[name]} as {end}_source" for name, end in zip(SOURCES, "ab", strict=True)]
-    rows = relation.select(", ".join((*ends, "cast(left_id as varchar) as a_id", "cast(right_id as varchar) as b_id")))
+    ids = [f"{_as_text(relation, [name])} as {end}_id" for name, end in zip(IDS, "ab", strict=True)]
+    rows = relation.select(", ".join((*ends, *ids)))
     rows = rows.filter("a_id is not null and b_id is not null").select(
         "*, a_source is not null and b_source is not null as is_named"
     )
@@ -102,5 +104,6 @@ def comparable_pairs(relation: duckdb.DuckDBPyRelation, sides: Sides = (None, No
     return rows.filter("not is_named or (a_source, a_id) != (b_source, b_id)").select(", ".join(columns)).distinct()
 
 
-def _as_text(columns: Sequence[str]) -> str:
-    return ", ".join(f"cast({column} as varchar)" for column in columns)
+def _as_text(relation: duckdb.DuckDBPyRelation, columns: Sequence[str]) -> str:
+    kinds = dict(zip(relation.columns, relation.types, strict=True))
+    return ", ".join(id_sql(column, kinds[column]) for column in columns)

@@ -22,7 +22,7 @@ from dbt_common.invocation import get_invocation_id
 
 from distiller_udf.budget import ledger_of
 from distiller_udf.current import CurrentStudent, CurrentTeacher
-from distiller_udf.labelling.run import make_run
+from distiller_udf.labels.run import make_run
 from distiller_udf.project import PROJECT_FILE, Project
 from distiller_udf.settings import Settings
 from distiller_udf.students.llm import serving_of
@@ -31,7 +31,7 @@ from distiller_udf.udf import Functions, register_functions
 if TYPE_CHECKING:
     import duckdb
 
-    from distiller_udf.labelling import Run
+    from distiller_udf.labels import Run
 
 
 def project_folder() -> Path:

@@ -37,9 +37,11 @@ class Promotion:
 
     @classmethod
     def now(cls, version: str, *, rollback: bool = False) -> Promotion:
+        """A promotion at this moment, to the second."""
         return cls(version, datetime.now(timezone.utc).replace(microsecond=0), rollback)
 
     def line(self) -> str:
+        """The promotion as a line of the file."""
         words = [self.version, self.promoted_at.isoformat(timespec="seconds"), *([ROLLBACK] if self.rollback else [])]
         return " ".join(words)
 

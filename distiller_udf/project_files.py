@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,6 +15,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from distiller_udf.errors import SettingsError
+from distiller_udf.files import write_text
 from distiller_udf.settings import PREFIX
 from distiller_udf.settings.written import suggestions
 
@@ -209,22 +209,10 @@ def _mapping(text: str, where: str, yaml: YAML) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Replace the file whole, so that a crash never leaves half of it; its mode and a link to it stay.
-
-    The staged copy is private from the start: profiles.yml may hold passwords.
-    """
+    """Replace the file whole, so that a crash never leaves half of it."""
     text = StringIO()
     _yaml().dump(content, text)
-    path = path.resolve()
-    staged = path.with_name(f".{path.name}.part")
     try:
-        staged.unlink(missing_ok=True)
-        there = path.exists()
-        staged.touch(0o600 if there else 0o666, exist_ok=False)
-        staged.write_text(text.getvalue(), encoding="utf-8")
-        if there:
-            staged.chmod(stat.S_IMODE(path.stat().st_mode))
-        staged.replace(path)
+        write_text(path, text.getvalue())
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise SettingsError(f"{path} could not be written: {error.strerror or error}") from error

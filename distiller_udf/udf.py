@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from distiller_udf.budget import Budget
-    from distiller_udf.labelling.run import Run
     from distiller_udf.labels import LabelStore
+    from distiller_udf.labels.run import Run
     from distiller_udf.privacy import Privacy
     from distiller_udf.prompts import Answer
     from distiller_udf.students.llm import Serving
@@ -234,8 +234,8 @@ def register(
 
     def ask() -> Run:
         from distiller_udf.budget import Budget
-        from distiller_udf.labelling.run import Run
         from distiller_udf.labels import LabelStore
+        from distiller_udf.labels.run import Run
         from distiller_udf.privacy import Privacy
 
         if teacher is None or store is None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from distiller_udf.cli.ask import PAIR_COLUMNS
 from distiller_udf.cli.console import json_option, print_json, print_table, say
-from distiller_udf.cli.label import PAIR_COLUMNS
 from distiller_udf.cli.options import BUDGET, REGISTRY, with_project
 from distiller_udf.cli.weighing import of_project
 from distiller_udf.errors import SettingsError
@@ -82,8 +82,8 @@ def measured(project: Project, draw: int | None = None) -> Drift:
 
 def asked(tuples: pa.Table, snapshot: Snapshot, settings: Settings) -> Asked:
     """The teachers' answers as one label a tuple, and why the asking ended early, if it did."""
-    from distiller_udf.cli.label_view import watching
-    from distiller_udf.labelling import label_tuples, make_run
+    from distiller_udf.cli.ask_view import watching
+    from distiller_udf.labels import label_tuples, make_run
     from distiller_udf.votes import vote
 
     run = make_run(settings)

@@ -11,6 +11,7 @@ import click
 from distiller_udf.cli.console import json_option, print_json, progress, say
 from distiller_udf.cli.drift import measured
 from distiller_udf.cli.options import REGISTRY, with_project
+from distiller_udf.cli.sources import Files
 from distiller_udf.cli.students_compare import print_comparison
 from distiller_udf.cli.weighing import WEIGHED, opened, prepared
 from distiller_udf.dbt import warehouse_of
@@ -53,6 +54,7 @@ def retrain(
     /,
     project: Project,
     labels: Path | None,
+    files: Files,
     pairs: Path | None,
     gold: Path | None,
     challenger: str | None,
@@ -83,7 +85,7 @@ def retrain(
     with registry.lock():
         outcome = unmoved(registry, project) if if_drift else None
         if outcome is None:
-            with opened(project, labels, pairs, gold) as (snapshot, known):
+            with opened(project, labels, files, pairs, gold) as (snapshot, known):
                 recipe, scales, training = prepared(snapshot, known, whole=labels is not None)
                 version = registry.find(challenger) if challenger else None
                 if dry_run:

@@ -1,4 +1,4 @@
-"""`distiller score`: pairs of records in a Parquet file, scores in another, by the same core as the UDFs."""
+"""`distiller score`: pairs of records in files, scores in another, by the same core as the UDFs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from pathlib import Path
 import click
 
 from distiller_udf.cli.console import err, json_option, print_json, progress
-from distiller_udf.cli.options import FILE, with_project
+from distiller_udf.cli.options import with_project
+from distiller_udf.cli.sources import Files, with_files
 from distiller_udf.project import Project
 
 
 @click.command()
-@click.option("--left", type=FILE, help="Left records: id and any columns.")
-@click.option("--right", type=FILE, help="Right records; default: the left ones.")
-@click.option("--candidates", type=FILE, help="Pairs to score: left_id, right_id.")
-@click.option("--pairs", type=FILE, help="Instead of the three: left_record and right_record as STRUCT or text.")
-@click.option("--id", "id_column", default="id", show_default=True, help="The id column of the records.")
-@click.option("--right-id", "right_id_column", help="The id column of the right records, if it is another one.")
+@with_files()
 @click.option(
     "--student",
     type=click.Path(path_type=Path),
@@ -38,34 +34,25 @@ from distiller_udf.project import Project
 @json_option
 def score(
     project: Project,
-    left: Path | None,
-    right: Path | None,
-    candidates: Path | None,
-    pairs: Path | None,
-    id_column: str,
-    right_id_column: str | None,
+    files: Files,
     student: Path | None,
     output: Path,
     as_json: bool,
 ) -> None:
-    """Score pairs of records: Parquet in, Parquet out.
+    """Score pairs of records: files in, a file out (.parquet, .csv, .json, .jsonl).
 
     Ids of different types are compared as text; candidates that name unknown records are counted and left out.
     Writes every other pair with `probability` (the two records alone), `choice_probability` (given the other candidates
     of the same left record) and `is_match`. The output appears only when it is complete.
     """
     from distiller_udf.current import CurrentStudent
-    from distiller_udf.parquet import pairs_from_file, pairs_from_tables, write_scores
+    from distiller_udf.pairs import write_scores
     from distiller_udf.students.llm import serving_of
 
-    inputs = [path.resolve() for path in (left, right, candidates, pairs) if path]
-    if output.resolve() in inputs:
+    if output.resolve() in [path.resolve() for path in files.paths]:
         raise click.UsageError(f"{output} is an input; give another --output")
-    if pairs:
-        source = pairs_from_file(pairs)
-    elif left and candidates:
-        source = pairs_from_tables(left, right or left, candidates, id_column, right_id_column)
-    else:
+    source = files.pairs()
+    if source is None:
         raise click.UsageError("give --pairs, or --left, --right and --candidates")
     if source.unknown:
         given = source.rows + source.unknown

@@ -9,6 +9,7 @@ import click
 
 from distiller_udf.cli.console import json_option, print_facts, print_json, print_table, progress, say
 from distiller_udf.cli.options import REGISTRY, with_project
+from distiller_udf.cli.sources import Files
 from distiller_udf.cli.weighing import WEIGHED, opened, prepared
 from distiller_udf.errors import StudentNotFound
 from distiller_udf.project import Project
@@ -31,6 +32,7 @@ def compare(
     version: str,
     other: str | None,
     labels: Path | None,
+    files: Files,
     pairs: Path | None,
     gold: Path | None,
     now: bool,
@@ -47,7 +49,7 @@ def compare(
     if now or project.database or labels:
         from distiller_udf.training.schedule.weigh import weigh
 
-        with opened(project, labels, pairs, gold) as (snapshot, known):
+        with opened(project, labels, files, pairs, gold) as (snapshot, known):
             _, scales, _ = prepared(snapshot, known, whole=labels is not None)
             found = weigh(registry.path(new), registry.path(old), scales, steps=progress)
     else:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from distiller_udf.cli.console import json_option
 from distiller_udf.cli.options import REGISTRY, with_project
-from distiller_udf.cli.sources import read_labels, source_options
+from distiller_udf.cli.sources import LABELS, SHARE, Files, read_sources, with_files
 from distiller_udf.cli.training import promote_option, train_and_report
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
@@ -41,7 +41,9 @@ class TrainGroup(click.Group):
 
 
 @click.group(cls=TrainGroup, invoke_without_command=True)
-@source_options
+@LABELS
+@with_files()
+@SHARE
 @promote_option
 @with_project(
     {
@@ -62,15 +64,16 @@ def train(
     /,
     project: Project,
     labels: Path | None,
-    pairs: Path | None,
+    files: Files,
     evaluation_share: float | None,
     promoted: bool,
     as_json: bool,
 ) -> None:
     """Train a student from labels and make it the current one.
 
-    From the project's warehouse it is the very student that `dbt build` makes. A student of the very same labels and
-    settings is not trained again.
+    From the project's warehouse it is the very student that `dbt build` makes. Labels in a file name records by their
+    ids, which are looked up in the files --left and --right, or hold the records themselves. A student of the very same
+    labels and settings is not trained again.
     """
     if context.invoked_subcommand is not None:
         _refuse_options_before(context)
@@ -78,12 +81,12 @@ def train(
     from distiller_udf.training.er_student import training_settings
     from distiller_udf.training.recipe import Recipe
 
-    settings = project.settings
+    settings = files.settings(project)
     if settings.student == "lexical" and _is_given(context, "setting_student_encoder"):
         raise click.UsageError(
             "--encoder is for the students encoder, blend and cross_encoder; the lexical student has none"
         )
-    source = read_labels(project, labels, pairs, evaluation_share)
+    source = read_sources(project, labels, files, evaluation_share)
     recipe = Recipe(settings.student, training_settings(settings), source.candidates, source.columns)
     train_and_report(source.labels, Registry.of(settings), recipe, promoted, as_json)
 

@@ -11,7 +11,7 @@ import click
 
 from distiller_udf.cli.console import Command, json_option, with_options
 from distiller_udf.cli.options import REGISTRY, with_project
-from distiller_udf.cli.sources import read_labels, source_options
+from distiller_udf.cli.sources import LABELS, SHARE, Files, read_sources, with_files
 from distiller_udf.cli.training import promote_option, train_and_report
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
@@ -77,7 +77,12 @@ def _option(name: str, default: Any) -> Callable[[Command], Command]:
 
 
 shared_options = with_options(
-    source_options, promote_option, with_project({**REGISTRY, "--vote": "vote"}, warehouse=True), json_option
+    LABELS,
+    with_files(),
+    SHARE,
+    promote_option,
+    with_project({**REGISTRY, "--vote": "vote"}, warehouse=True),
+    json_option,
 )
 """The options that all methods share besides the settings of their training."""
 
@@ -121,7 +126,7 @@ def fine_tune(
     promoted: bool,
     as_json: bool,
     labels: Path | None,
-    pairs: Path | None,
+    files: Files,
     evaluation_share: float | None,
     **settings: Any,
 ) -> None:
@@ -136,7 +141,7 @@ def fine_tune(
     elif "model" not in chosen:
         raise click.UsageError("name the base model with --model, or a student to go on from with --from")
     answers = chosen.get("preferences", "answers") == "answers"
-    source = read_labels(project, labels, pairs, evaluation_share, voted=answers)
+    source = read_sources(project, labels, files, evaluation_share, voted=answers)
     recipe = Recipe("llm", {"method": method, **chosen}, source.candidates, source.columns)
     train_and_report(source.labels, registry, recipe, promoted, as_json)
 

@@ -13,10 +13,11 @@ import click
 
 from distiller_udf.cli.console import with_options
 from distiller_udf.cli.options import FILE
-from distiller_udf.cli.sources import check_shape, described
+from distiller_udf.cli.sources import LABELS, Files, described, labels_of_file, pairs_of_file, with_files
 from distiller_udf.dbt import Graph, compiled, project_of_files, warehouse_of
 from distiller_udf.project import Project
 from distiller_udf.settings import Settings
+from distiller_udf.tables import open_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,22 +28,23 @@ if TYPE_CHECKING:
     from distiller_udf.training.schedule.weigh import Scales
 
 WEIGHED = with_options(
-    click.option("--labels", type=FILE, help="Instead of the warehouse: labels as Parquet, in the shape of er_labels."),
-    click.option("--pairs", type=FILE, help="With --labels: all pairs as Parquet, in the shape of er_pairs."),
-    click.option("--gold", type=FILE, help="Known matches as Parquet (left_id, right_id), instead of er_gold."),
+    LABELS,
+    with_files(pairs=False),
+    click.option("--pairs", type=FILE, help="With --labels: all pairs, in the shape of er_pairs."),
+    click.option("--gold", type=FILE, help="Known matches (left_id, right_id), instead of er_gold."),
 )
 """The options of every command that weighs students: what they decide, and what judges them."""
 
 
 @contextmanager
 def opened(
-    project: Project, labels: Path | None, pairs: Path | None, gold: Path | None
+    project: Project, labels: Path | None, files: Files, pairs: Path | None, gold: Path | None
 ) -> Iterator[tuple[Snapshot, Settings]]:
     """What is read, copies of a warehouse's tables or of files; and the settings, with the sources that these have.
 
-    Raises RecordError, SettingsError.
+    Raises RecordError, TableError, LabelError, SettingsError.
     """
-    from distiller_udf.training.schedule.snapshot import DECISIONS, of_files
+    from distiller_udf.training.schedule.snapshot import DECISIONS, of_rows
 
     settings = project.settings
     if labels:
@@ -50,13 +52,15 @@ def opened(
         def models(found: Snapshot) -> Graph:
             return graph_of_files(with_sources(settings, found.table("er_pairs")), DECISIONS)
 
-        with of_files({"er_votes": labels, "er_pairs": pairs, "er_gold": gold}, models) as snapshot:
+        table, ids = labels_of_file(labels, files, settings, open_table(pairs) if pairs else None)
+        shown = pairs_of_file(pairs, ids) if pairs else None
+        with of_rows({"er_votes": table, "er_pairs": shown, "er_gold": gold}, models) as snapshot:
             known = with_sources(settings, snapshot.table("er_pairs") if "er_pairs" in snapshot else None)
             yield replace(snapshot, constraint=known.resolved_constraint), known
         return
     named = {} if gold or not settings.gold else {"er_gold": settings.gold}
     with of_project(project, ("er_pairs", *DECISIONS), {"er_votes": "er_votes", **named}) as (snapshot, known):
-        yield snapshot.with_file("er_gold", gold) if gold else snapshot, known
+        yield snapshot.with_rows("er_gold", gold) if gold else snapshot, known
 
 
 @contextmanager
@@ -115,7 +119,6 @@ def prepared(snapshot: Snapshot, settings: Settings, whole: bool) -> tuple[Recip
     # A server is asked for each version by its own name, whatever the current one is served as.
     serving = serving_of(settings.but({"llm_served_as": None}))
     labels = snapshot.table("er_votes").to_arrow_table()
-    check_shape(labels)
     training, held_out = split(vote(labels, settings.vote) if whole else labels, settings.evaluation_share)
     pairs = snapshot.table("er_pairs") if "er_pairs" in snapshot else None
     recipe = Recipe(

@@ -158,7 +158,7 @@ def quiet() -> Iterator[None]:
 
 
 def padded_lengths(lengths: Sequence[int], most: int) -> np.ndarray:
-    """Each length as the next multiple of `LENGTH_STEP`, and `most` where that is longer than the model reads."""
+    """Each length in tokens as the next multiple of `LENGTH_STEP`, or `most` if that is less: int64 (texts,)."""
     padded = -(-np.maximum(np.asarray(lengths, dtype=np.int64), 1) // LENGTH_STEP) * LENGTH_STEP
     return np.asarray(np.minimum(padded, most))
 
@@ -184,7 +184,7 @@ def clean(text: str, max_length: int) -> str:
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file; raises OSError or ValueError where it cannot be read."""
+    """The arrays of a safetensors file, by name; raises OSError or ValueError where it cannot be read."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

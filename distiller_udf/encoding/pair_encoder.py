@@ -91,7 +91,7 @@ class PairEncoder(PretrainedEncoder):
         self.model.eval()
 
     def probabilities(self, tuples: Sequence[tuple[str, Sequence[str]]]) -> list[np.ndarray]:
-        """For every query with its candidates the probability of each of them; what they leave to 1 is none's."""
+        """For every query the probability of each of its candidates, float64 (candidates,); the rest to 1 is none's."""
         torch = torch_module()
         self.model.eval()
         with torch.inference_mode():

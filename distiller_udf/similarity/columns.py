@@ -45,10 +45,12 @@ class Comparison:
 
     @property
     def left(self) -> str:
+        """The columns of the left record, for people."""
         return "+".join(self.left_columns)
 
     @property
     def right(self) -> str:
+        """The columns of the right record, for people."""
         return "+".join(self.right_columns)
 
     @property

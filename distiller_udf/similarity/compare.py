@@ -50,7 +50,10 @@ FEATURES: dict[str, dict[str, int]] = {
 
 
 def compare(kind: str, left: Column, right: Column, cache: ValueCache) -> dict[str, np.ndarray]:
-    """Features of each pair of values; NaN where a side is NULL. Swapping the sides changes nothing."""
+    """The FEATURES of this kind for each pair of values, float64 (pairs,); NaN where a side is NULL.
+
+    Swapping the sides changes nothing.
+    """
     both = (left.codes >= 0) & (right.codes >= 0)
     width = len(right.values) + 1
     keys, inverse = np.unique(left.codes[both].astype(np.int64) * width + right.codes[both], return_inverse=True)

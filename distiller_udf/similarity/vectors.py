@@ -99,6 +99,7 @@ class Buffer:
         self.extend(np.asarray(first, dtype=dtype))
 
     def extend(self, items: np.ndarray) -> None:
+        """Append a one-dimensional array."""
         end = self.length + len(items)
         if end > len(self._data):
             grown = np.zeros(max(end, 2 * len(self._data)), dtype=self._data.dtype)
@@ -109,6 +110,7 @@ class Buffer:
 
     @property
     def view(self) -> np.ndarray:
+        """The items so far, (items,), without a copy; void once there are more."""
         return self._data[: self.length]
 
 
@@ -128,11 +130,12 @@ class SparseRows:
 
     @property
     def entries(self) -> int:
+        """How many entries all rows have."""
         return self._ids.length
 
     @property
     def sizes(self) -> np.ndarray:
-        """How many entries each row has."""
+        """How many entries each row has: (rows,)."""
         return np.diff(self._ends.view)
 
     def matrix(self, width: int) -> Any:
@@ -143,7 +146,7 @@ class SparseRows:
         return csr_array((self._data.view, self._ids.view, self._ends.view), shape=shape, copy=False)
 
     def shared(self, left: np.ndarray, right: np.ndarray, width: int) -> np.ndarray:
-        """How many columns two lists of rows have in common, pair by pair."""
+        """How many columns two lists of rows have in common, pair by pair: float64 (pairs,)."""
         matrix = self.matrix(width)
         return np.asarray(matrix[left].multiply(matrix[right]).sum(axis=1), dtype=np.float64).ravel()
 
@@ -165,7 +168,7 @@ class ValueCache:
             self._reset()
 
     def rows(self, values: Sequence[str]) -> np.ndarray:
-        """The row of each value, adding those not seen yet."""
+        """The row of each value, int64 (values,), adding those not seen yet."""
         known = self._rows
         fresh = list(dict.fromkeys(v for v in values if v not in known))
         if fresh:
@@ -220,14 +223,17 @@ class ValueCache:
         return ids
 
     def gram_overlap(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cosine of the weighed 3-grams of two lists of rows, and the share of each side's weight that both have."""
+        """Cosine of the weighed 3-grams of two lists of rows, and the share of each side's weight that both have.
+
+        All three are float64 (pairs,).
+        """
         shared = self._grams.shared(left, right, 1 << GRAM_BITS)
         norms = (np.maximum(self._gram_norms.view[rows], 1e-9) for rows in (left, right))
         first, second = (shared / norm for norm in norms)
         return np.sqrt(first * second), first, second
 
     def code_overlap(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The share of each side's code 3-grams that the other has too; NaN where a side has no codes."""
+        """The share of each side's code 3-grams that the other has too, (pairs,); NaN where a side has no codes."""
         shared, sizes = self._code_grams.shared(left, right, 1 << GRAM_BITS), self._code_grams.sizes
         shared[(sizes[left] == 0) | (sizes[right] == 0)] = np.nan
         return shared / np.maximum(sizes[left], 1), shared / np.maximum(sizes[right], 1)

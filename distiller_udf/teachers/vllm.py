@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -21,8 +21,8 @@ from typing import Any
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import BudgetSpent, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels
-from distiller_udf.teachers.base import FAILURES_IN_A_ROW
-from distiller_udf.teachers.bodies import TOP_LOGPROBS, Requests, read_text, summed, top_logprobs
+from distiller_udf.teachers.base import FAILURES_IN_A_ROW, ChatTeacher
+from distiller_udf.teachers.bodies import TOP_LOGPROBS, read_text, summed, top_logprobs
 from distiller_udf.teachers.prices import Price, call_cost
 from distiller_udf.teachers.weights import model_identity
 
@@ -36,19 +36,17 @@ class _Refused(Exception):
     """vLLM does not take these questions, for this reason."""
 
 
-class VLLMTeacher:
+class VLLMTeacher(ChatTeacher):
     """A model that vLLM runs in this process.
 
     `model` is a folder, or the id of a model on the hub; `name` what its labels are stored under (the folder's name or
-    the id, unless given). `asking`: how tuples become questions. `parameters` are vLLM's sampling parameters, and
-    `chat_template_kwargs`; they go into the label's key, on top of `DEFAULT_PARAMETERS` (None removes one), together
-    with a hash of a local model's weights. `local_only`: nothing is downloaded, so the model must be a folder here.
-    `price` None means unknown. `max_model_len` limits prompt and reply
-    together, in tokens; `engine` holds further arguments of `vllm.LLM`, such as `dtype`. `batch` is how many questions
-    are asked at once. Raises SettingsError when an argument is not allowed.
+    the id, unless given). `asking`, `price`: see `ChatTeacher`. `parameters` are vLLM's sampling parameters, and
+    `chat_template_kwargs`; they go into the label's key with a hash of a local model's weights. `local_only`: nothing
+    is downloaded, so the model must be a folder here. `max_model_len` limits prompt and reply together, in tokens;
+    `engine` holds further arguments of `vllm.LLM`, such as `dtype`. `batch` is how many questions are asked at once.
+    Raises SettingsError when an argument is not allowed, and later where vLLM is missing or knows no such parameter.
     """
 
-    free = False
     local = True
 
     def __init__(
@@ -72,10 +70,8 @@ class VLLMTeacher:
                 f"local_only is set and {model!r} is no folder on this machine; download the model first, and set "
                 "teacher_model to its folder"
             )
-        self.name = name or (path.resolve().name if path.is_dir() else model)
-        self.asking = asking or Asking()
-        self._requests = Requests(model, parameters, price)
-        self._model = model
+        own_name = name or (path.resolve().name if path.is_dir() else model)
+        super().__init__(model, own_name, asking, parameters, price)
         self._batch = batch
         self._local_only = local_only
         self._engine = {
@@ -93,30 +89,13 @@ class VLLMTeacher:
         """What goes into a label's key; made when it is asked for, as large weights take minutes to hash."""
         if Path(self._model).exists():
             return {**self._requests.parameters, "weights": model_identity(self._model)}
-        # Under a name of its own, the model still tells its labels from those of another one of that name.
-        return {**self._requests.parameters, **({} if self.name == self._model else {"model": self._model})}
+        return super().parameters
 
     def __repr__(self) -> str:
         return f"VLLMTeacher({self.name!r})"
 
-    def expect(self, question: Question) -> Cost:
-        """About what asking this question costs."""
-        return self._requests.expect(question)
-
-    def answer(self, questions: Sequence[Question], budget: Budget | None = None) -> Iterator[tuple[Question, Answer]]:
-        """Answer every question, batch by batch; see `Teacher.answer`.
-
-        Raises SettingsError when vLLM is not installed or does not know a parameter.
-        """
-        for answered in self.answer_together(questions, budget):
-            yield from answered
-
-    def answer_together(
-        self, questions: Sequence[Question], budget: Budget | None = None
-    ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
-        """As `answer`, a batch at a time: so that its answers can be stored together."""
-        budget = budget or Budget()
-        self._requests.check_limited(budget.limits, questions)
+    def _answered(self, questions: Sequence[Question], budget: Budget) -> Iterator[list[tuple[Question, Answer]]]:
+        """A batch at a time."""
         done = faults = 0
         last = ""
         while done < len(questions):

@@ -90,7 +90,7 @@ def test_labels_are_those_of_the_build(project: Project, place: tuple[str, ...],
 
 
 def test_nothing_is_left_to_ask(place: tuple[str, ...]) -> None:
-    [row] = run_json("label", "--dry-run", *place)["estimate"]
+    [row] = run_json("ask", "--dry-run", *place)["estimate"]
     assert row["tuples"] == row["cached"] > 0
 
 

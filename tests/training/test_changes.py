@@ -83,7 +83,7 @@ def test_pairs_gained_lost_and_kept() -> None:
     assert changes(made, *nothing).pairs_changed == 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6))
 def test_changes_are_those_that_sets_show(seed: int) -> None:
     rng = random.Random(seed)

@@ -28,7 +28,6 @@ from distiller_udf.students.llm import LLMStudent, Serving, serving_of
 from distiller_udf.students.llm.prompting import Prompt
 from distiller_udf.students.odds import logit
 from distiller_udf.training.ensure import publish_student
-from distiller_udf.training.er_student import student_table
 from distiller_udf.training.recipe import Recipe
 from tests.small_llm import QUICK, FakeEngine, needs_llm, weights_of
 
@@ -188,9 +187,8 @@ def test_er_scores_has_whole_tuples(home: Path) -> None:
         from names l, names r
     """)
     pairs = connection.table("pairs")
-    students = connection.from_arrow(student_table(Registry(home / "students")))
-    found = score(connection, pairs, students).order("left_id, right_id").fetchnumpy()
     student = load_student(Registry(home / "students").current())
+    found = score(connection, pairs, student).order("left_id, right_id").fetchnumpy()
     left = records(*[name for name in NAMES for _ in NAMES])
     expected = student.score_tuples(left, records(*NAMES * 5), np.repeat(np.arange(5), 5))
     np.testing.assert_allclose(logit(found["probability"]), logit(expected), atol=1e-4)

@@ -16,14 +16,14 @@ PACKAGE = ROOT / "distiller_udf"
 LAYERS = [
     {"errors", "sql", "files"},
     {"values", "arrays", "records", "settings", "warehouse"},
-    {"project", "project_files", "dbt"},
+    {"project", "project_files", "dbt", "ids"},
+    {"tables"},
     {"similarity", "prompts", "privacy", "budget", "database", "locks", "pointer"},
     {"encoding"},
-    {"imported", "tuples"},
-    {"labels", "registry", "students", "teachers", "votes", "selection"},
-    {"scoring", "labelling"},
+    {"registry", "students", "teachers", "votes", "selection"},
+    {"scoring", "labels"},
     {"current", "comparison"},
-    {"udf", "parquet", "pipeline", "metrics", "inquiry"},
+    {"udf", "pairs", "pipeline", "metrics", "inquiry"},
     {"plugin", "cli"},
 ]
 """A module may import its own layer and those above this line of the list, never one below it."""

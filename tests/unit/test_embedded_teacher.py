@@ -15,8 +15,7 @@ import pytest
 import distiller_udf
 from distiller_udf.budget import Budget
 from distiller_udf.errors import TeacherError
-from distiller_udf.labelling import answer_questions, label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, answer_questions, label_tuples
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers import embedded, make_teacher
 from distiller_udf.teachers.embedded import EmbeddedMixture

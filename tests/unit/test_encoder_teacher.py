@@ -17,8 +17,7 @@ from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.encoding.pair_encoder import FineTuning, Lesson, PairEncoder
 from distiller_udf.encoding.texts import readable_text
 from distiller_udf.errors import SettingsError, TeacherError
-from distiller_udf.labelling import label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, label_tuples
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import record_text
 from distiller_udf.teachers.base import Learner

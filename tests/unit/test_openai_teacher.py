@@ -19,8 +19,7 @@ from chat_server import MODEL, Reply, Server, completion, error, said, serving
 
 from distiller_udf.budget import Budget, Limits
 from distiller_udf.errors import SettingsError, TeacherError, TeacherRefused, TeacherUnreachable
-from distiller_udf.labelling import answer_questions, label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, answer_questions, label_tuples
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers import make_teacher
 from distiller_udf.teachers.bodies import read_body
@@ -227,7 +226,8 @@ def test_retry_after_is_honoured_by_all_threads(server: Server) -> None:
 
 
 def test_a_pause_that_is_too_long_is_not_waited_for(server: Server) -> None:
-    server.behave = lambda body, n: error(429, "tomorrow", retry_after="86400") if n == 1 else said(1)
+    refused = error(429, "tomorrow", retry_after="86400")
+    server.behave = lambda body, n: refused if '"q0"' in body["messages"][1]["content"] else said(1)
     answers = ask(server, 2, concurrency=1)
     assert answers[0].error == "no answer: the server said 429: tomorrow (1 attempt)"
     assert answers[1].choice == 1

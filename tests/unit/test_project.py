@@ -40,20 +40,6 @@ def test_a_changed_file_keeps_its_mode(folder: Path, private: int) -> None:
     assert [path.name for path in folder.glob(".*")] == []
 
 
-def test_the_staged_file_is_private_while_it_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "profiles.yml").chmod(0o600)
-    seen = []
-    write = Path.write_text
-
-    def watched(path: Path, *args: str, **options: str) -> int:
-        seen.append(mode(path))
-        return write(path, *args, **options)
-
-    monkeypatch.setattr(Path, "write_text", watched)
-    ProjectFiles(folder).add_plugin()
-    assert seen == [0o600]
-
-
 def test_a_new_file_has_the_usual_mode(folder: Path) -> None:
     ProjectFiles(folder).add_package("https://host.example/distiller-udf.git")
     usual = folder / "usual"

@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from distiller_udf.errors import RecordError
@@ -77,7 +77,6 @@ def test_a_row_whose_only_column_is_text_is_a_row_and_plain_text_says_that_it_is
 ORDER = ["name", "town", "text", "born", "id"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sets(st.sampled_from(ORDER)), max_size=6))
 def test_no_text_depends_on_its_neighbours(present: list[set[str]]) -> None:
     rows = [json.dumps({name: "x" for name in ORDER if name in names}) for names in present]
@@ -143,7 +142,6 @@ def test_hashes_keep_texts_apart() -> None:
     assert content_hash("ab") == content_hash("ab")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_normalising_is_idempotent(value: str) -> None:
     once = normalise_value(value)
@@ -154,7 +152,6 @@ texts = st.text(min_size=0, max_size=40)
 rows = st.lists(st.dictionaries(st.text(min_size=1, max_size=8), st.none() | texts, max_size=4), max_size=5)
 
 
-@settings(deadline=None)
 @given(rows)
 def test_canonical_text_reads_back(given_rows: list[dict[str, str | None]]) -> None:
     records = Records.from_dicts(given_rows)
@@ -163,7 +160,6 @@ def test_canonical_text_reads_back(given_rows: list[dict[str, str | None]]) -> N
     assert [record_text(row) for row in records.to_dicts()] == records.texts()
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | texts, max_size=20))
 def test_arrow_and_python_values_agree(values: list[str | None]) -> None:
     array = pa.array([None if v is None else v.encode("utf-8", "replace").decode() for v in values], pa.string())

@@ -141,7 +141,7 @@ def test_ids_keep_their_type(kind: str) -> None:
 
 
 def test_an_unknown_strategy_lists_what_is_allowed() -> None:
-    with pytest.raises(SettingsError, match="allowed: random, max, top2, kmeans, hierarchical, uncertain"):
+    with pytest.raises(SettingsError, match="Allowed: random, max, top2, kmeans, hierarchical, uncertain"):
         select(profiles([[0.5]]), strategy="best")
 
 

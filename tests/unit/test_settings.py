@@ -75,7 +75,7 @@ def without_hint(said: str | None) -> str | None:
     return None if said is None else re.sub(r"; did you mean [^?]*\?", ".", said)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(list(rules())), st.one_of(values, sources, teachers))
 def test_python_macros_and_types_refuse_the_same(name: str, value: Any) -> None:
     rule = rules()[name]

@@ -10,7 +10,7 @@ import pytest
 
 from distiller_udf import pipeline
 from distiller_udf.errors import SettingsError
-from distiller_udf.labelling import make_run
+from distiller_udf.labels import make_run
 from distiller_udf.prompts import Asking
 from distiller_udf.settings import Settings
 from distiller_udf.settings.rules import rules

@@ -20,8 +20,7 @@ import distiller_udf
 from distiller_udf.budget import Budget, Limits
 from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import SettingsError
-from distiller_udf.labelling import Run
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, Run
 from distiller_udf.privacy import Privacy
 from distiller_udf.registry import Registry
 from distiller_udf.teachers.openai_compatible import OpenAICompatible

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from distiller_udf import register
 from distiller_udf.errors import RecordError
-from distiller_udf.parquet import pairs_from_file, write_scores
+from distiller_udf.pairs import pairs_from_file, write_scores
 from distiller_udf.records import Column, Records, content_hash, one_array
 from distiller_udf.scoring import score_batch
 from distiller_udf.students import Student, load_student
@@ -257,9 +257,7 @@ def check(connection: duckdb.DuckDBPyConnection, folder: Path, rows: str, in_fil
         )
 
 
-MANY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @MANY
@@ -362,7 +360,6 @@ def test_each_value_is_written_so(connection: duckdb.DuckDBPyConnection, sql: st
         assert Records.from_arrow(column(connection, f"select {way} from one as t")).to_dicts() == [{"v": text}]
 
 
-@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_double_is_read_back_from_its_text(number: float) -> None:
     text = str(number_text(repr(number)))
@@ -370,7 +367,6 @@ def test_a_double_is_read_back_from_its_text(number: float) -> None:
     assert float(text) == number or (float(np.float32(text)) == number and len(text.strip("-0.")) <= 16)
 
 
-@settings(deadline=None)
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_a_float_is_read_back_from_its_text(number: float) -> None:
     text = number_text(repr(number))
@@ -379,13 +375,11 @@ def test_a_float_is_read_back_from_its_text(number: float) -> None:
     assert Column.from_arrow(pa.array([number], pa.float64())).values == (text,)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats() | st.decimals(allow_nan=False, allow_infinity=False, places=2).map(float), max_size=20))
 def test_numbers_of_an_array_are_those_of_python(numbers: list[float]) -> None:
     assert Column.from_arrow(pa.array(numbers, pa.float64())).to_list() == [number_text(repr(n)) for n in numbers]
 
 
-@settings(deadline=None)
 @given(st.integers())
 def test_a_whole_number_keeps_all_its_digits(number: int) -> None:
     text = number_text(str(number))
@@ -399,7 +393,6 @@ def test_what_is_no_number_has_no_text(written: str) -> None:
     assert number_text(written) is None
 
 
-@settings(deadline=None)
 @given(text)
 def test_a_text_that_is_read_again_stays_as_it_is(value: str) -> None:
     once = normalise_value(value)

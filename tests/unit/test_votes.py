@@ -270,7 +270,7 @@ ANSWERS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(ANSWERS, st.randoms(use_true_random=False))
 def test_choices_are_those_of_a_plain_count(questions: list[tuple[int, list[int | None]]], rng: random.Random) -> None:
     rows = [

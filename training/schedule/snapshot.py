@@ -21,12 +21,14 @@ from distiller_udf.pipeline.relations import PAIR_KEYS
 from distiller_udf.project_files import PACKAGE
 from distiller_udf.sql import literal, make_table, quoted
 from distiller_udf.students import Student
+from distiller_udf.tables import open_table
 from distiller_udf.warehouse import Warehouse
 
 from ..er_student import student_rows
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 DECISIONS = ("er_scores+,+er_matches", "er_scores+,+er_entities")
 """What decides, as dbt selects models: those of a project's own that lie between are among them."""
@@ -97,15 +99,13 @@ class Snapshot:
         """Make a model's table of other rows."""
         self.connection.execute(f"create or replace table {self.relation(name)} as {select}", values or None)
 
-    def with_file(self, name: str, path: Path) -> Snapshot:
-        """The same with a Parquet file in the place of a model. Raises RecordError when it cannot be read."""
-        import duckdb
-
+    def with_rows(self, name: str, rows: Path | pa.Table) -> Snapshot:
+        """The same with a file, or rows that were read of one, in the place of a model. Raises TableError."""
         copy = quoted(COPIES, "main", name)
-        try:
-            self.connection.execute(f"create or replace table {copy} as from read_parquet(?)", [str(path)])
-        except duckdb.Error as error:
-            raise RecordError(f"{path} cannot be read as Parquet: {error}") from error
+        given = open_table(rows, self.connection) if isinstance(rows, Path) else self.connection.from_arrow(rows)
+        given.create_view("er_file_rows", replace=True)
+        self.connection.execute(f"create or replace table {copy} as from er_file_rows")
+        self.connection.execute("drop view er_file_rows")
         return replace(self, given={**self.given, name: copy})
 
     def with_known(self, ends: Sides) -> Snapshot:
@@ -181,11 +181,11 @@ def of_warehouse(
 
 
 @contextmanager
-def of_files(files: Mapping[str, Path | None], compiled: Callable[[Snapshot], Graph]) -> Iterator[Snapshot]:
-    """Parquet files in the place of models.
+def of_rows(files: Mapping[str, Path | pa.Table | None], compiled: Callable[[Snapshot], Graph]) -> Iterator[Snapshot]:
+    """Files, or rows that were read of them, in the place of models.
 
     Where pairs have the keys of er_pairs, they tell all that decides; `compiled` is then called for the models, once
-    and not before a decision is asked for. Raises RecordError when a file cannot be read.
+    and not before a decision is asked for. Raises TableError when a file cannot be read.
     """
     with _connected() as connection:
 
@@ -198,10 +198,10 @@ def of_files(files: Mapping[str, Path | None], compiled: Callable[[Snapshot], Gr
             connection.execute(f"create table {_named(graph.node('er_records'))} as {_RECORDS}")
             return graph
 
-        snapshot = Snapshot(connection, {}, models)
-        for name, path in files.items():
-            if path is not None:
-                snapshot = snapshot.with_file(name, path)
+        snapshot: Snapshot = Snapshot(connection, {}, models)
+        for name, rows in files.items():
+            if rows is not None:
+                snapshot = snapshot.with_rows(name, rows)
         has_keys = "er_pairs" in snapshot and set(PAIR_KEYS) <= set(snapshot.table("er_pairs").columns)
         snapshot = replace(snapshot, decides=has_keys)
         yield snapshot

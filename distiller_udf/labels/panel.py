@@ -12,9 +12,10 @@ from operator import itemgetter
 import pyarrow as pa
 
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.labelling.answering import answer_questions, known_answers
-from distiller_udf.labelling.progress import OnProgress, Progress, unseen
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels.answering import answer_questions, known_answers
+from distiller_udf.labels.progress import OnProgress, Progress, unseen
+from distiller_udf.labels.store import LabelStore
+from distiller_udf.labels.table import Key
 from distiller_udf.privacy import Privacy
 from distiller_udf.prompts import Answer, Posed, Question
 from distiller_udf.records import content_hash
@@ -24,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 Texts = tuple[str, tuple[str, ...]]
 """A tuple as canonical texts: the query and its candidates."""
-
-Key = tuple[str, str]
-"""A record's source and id, as text."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +151,8 @@ class Panel:
     def _answers(self, teacher: Teacher, posed: Sequence[_Posed], progress: OnProgress) -> list[Answer]:
         """Answers through the store, which is told before which records the questions show."""
         if self.records is not None:
-            self.store.mention(
-                (p.question.key(teacher), *self.records[i][position])
-                for i, p in posed
-                for position in (0, *(1 + position for position in p.positions))
-            )
+            records = self.records
+            self.store.mention((p.question.key(teacher), [records[i][place] for place in p.places]) for i, p in posed)
         questions = [p.question for _, p in posed]
         return answer_questions(questions, teacher=teacher, store=self.store, budget=self.budget, progress=progress)
 

@@ -1,19 +1,22 @@
-"""Tuples and labels as tables: rows of `er_tuples` are read, rows of `er_labels` are written."""
+"""Rows of `er_tuples`, as questions are made of them."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
-from distiller_udf.prompts import Answer, Asking, Question
+from distiller_udf.ids import id_text
+from distiller_udf.prompts import Question
 from distiller_udf.records import Records, common_columns, one_array
+from distiller_udf.tables import read_json
 
 _COLUMNS = ("left_source", "left_id", "query", "candidates")
 
@@ -47,10 +50,7 @@ class Tuples:
         missing = [name for name in _COLUMNS if name not in table.column_names]
         if missing:
             raise LabelError(f"the tuples lack the columns {', '.join(missing)}; they come from er_tuples")
-        candidates = one_array(table["candidates"])
-        kind = candidates.type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
-            raise LabelError(f"candidates must be a list of STRUCT(source, id, record), not {kind}")
+        candidates = _candidates(one_array(table["candidates"]))
         lengths = pc.fill_null(pc.list_value_length(candidates), 0).to_numpy(zero_copy_only=False)
         members = candidates.flatten()
         parts = dict(zip([field.name for field in members.type], members.flatten(), strict=True))
@@ -81,42 +81,24 @@ class Tuples:
         )
 
 
-def label_table(
-    tuples: Tuples,
-    keys: Sequence[str],
-    answers: Sequence[Answer],
-    teachers: Sequence[str],
-    askings: Sequence[Asking | None] | None = None,
-) -> pa.Table:
-    """Tuples and their answers in the shape of `er_labels`, row for row; `askings` is None where nobody was asked."""
-    asked = list(askings) if askings is not None else [None] * len(keys)
-    chosen = pa.array(
-        [a + answer.choice - 1 if answer.choice else None for a, answer in zip(tuples.offsets, answers, strict=False)],
-        pa.int32(),
-    )
-    texts = pa.array(tuples.texts, pa.string())
-    members = pa.StructArray.from_arrays([tuples.sources, tuples.ids, texts], names=["source", "id", "record"])
-    return pa.table(
-        {
-            "label_key": pa.array(keys, pa.string()),
-            "left_source": tuples.left_source,
-            "left_id": tuples.left_id,
-            "teacher": pa.array(teachers, pa.string()),
-            "ask": pa.array([a.ask if a else "select" for a in asked], pa.string()),
-            "orders": pa.array([a.orders if a else 1 for a in asked], pa.int32()),
-            "seed": pa.array([a.seed if a else None for a in asked], pa.int64()),
-            "choice": pa.array([answer.choice for answer in answers], pa.int32()),
-            "right_source": tuples.sources.take(chosen),
-            "right_id": tuples.ids.take(chosen),
-            "confidence": pa.array([answer.confidence for answer in answers], pa.float64()),
-            "probabilities": pa.array([answer.probabilities for answer in answers], pa.list_(pa.float64())),
-            "explanation": pa.array([answer.explanation for answer in answers], pa.string()),
-            "explanations": pa.array([answer.explanations for answer in answers], pa.list_(pa.string())),
-            "input_tokens": pa.array([answer.input_tokens for answer in answers], pa.int64()),
-            "output_tokens": pa.array([answer.output_tokens for answer in answers], pa.int64()),
-            "cost_usd": pa.array([answer.cost_usd for answer in answers], pa.float64()),
-            "error": pa.array([answer.error for answer in answers], pa.string()),
-            "query": pa.array(tuples.queries, pa.string()),
-            "options": pa.ListArray.from_arrays(pa.array(tuples.offsets, pa.int32()), members),
-        }
-    )
+def _candidates(column: pa.Array) -> pa.Array:
+    """The candidates as lists of structs; in a file without lists they are JSON. Raises LabelError for another type."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        member = pa.struct([(name, pa.string()) for name in ("source", "id", "record")])
+        try:
+            lists = [
+                None if text is None else [_member(each) for each in read_json(text)] for text in column.to_pylist()
+            ]
+            return pa.array(lists, pa.list_(member))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise LabelError(f"candidates must be JSON lists of objects with source, id and record: {error}") from error
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
+        raise LabelError(f"candidates must be a list of STRUCT(source, id, record), not {kind}")
+    return column
+
+
+def _member(given: dict[str, Any]) -> dict[str, str | None]:
+    record = given.get("record")
+    text = json.dumps(record, ensure_ascii=False) if isinstance(record, dict) else id_text(record)
+    return {"source": id_text(given.get("source")), "id": id_text(given.get("id")), "record": text}

@@ -10,15 +10,16 @@ import pyarrow as pa
 
 from distiller_udf.budget import Budget, Ledger, Limits
 from distiller_udf.errors import BudgetSpent, SettingsError, TeacherError
-from distiller_udf.labelling.panel import Labelled, Panel, Texts
-from distiller_udf.labelling.progress import Progress
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels.panel import Labelled, Panel, Texts
+from distiller_udf.labels.progress import Progress
+from distiller_udf.labels.store import LabelStore
+from distiller_udf.labels.table import label_table
+from distiller_udf.labels.tuples import Tuples
 from distiller_udf.privacy import Privacy
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.settings import Settings
 from distiller_udf.teachers import entries, make_teachers
 from distiller_udf.teachers.base import Learner, Prepared, Teacher
-from distiller_udf.tuples import Tuples, label_table
 from distiller_udf.votes import vote
 
 
@@ -111,11 +112,9 @@ def _voted(texts: Sequence[Texts], said: Sequence[Sequence[Labelled]], method: s
         # A teacher without a reply does not vote, as one that abstains does not.
         answers = [replace(label.answer, choice=None) if label.answer.failed else label.answer for label in labels]
         asked = [label.teacher for label in labels]
-        tables.append(
-            label_table(
-                tuples, [label.key for label in labels], answers, [t.name for t in asked], [t.asking for t in asked]
-            )
-        )
+        keys, names = [label.key for label in labels], [t.name for t in asked]
+        how = [(t.asking.ask, t.asking.orders, t.asking.seed) for t in asked]
+        tables.append(label_table(tuples, keys, answers, names, how))
     rows = {row["left_id"]: row for row in vote(pa.concat_tables(tables), method).to_pylist()}
     fields = (
         "choice",

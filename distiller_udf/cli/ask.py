@@ -1,4 +1,4 @@
-"""`distiller label`: asks the teachers what dbt would ask, so that `dbt build` finds the answers in the store."""
+"""`distiller ask`: asks the teachers what dbt would ask, so that `dbt build` finds the answers in the store."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distiller_udf.cli.console import json_option, print_json, say
-from distiller_udf.cli.files import check_suffix, write_table
 from distiller_udf.cli.options import BUDGET, FILE, STORE, with_project
-from distiller_udf.cli.sources import read_parquet
+from distiller_udf.cli.sources import Files, with_files
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project
 from distiller_udf.settings import Settings
+from distiller_udf.tables import check_suffix, read_table, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.labelling import Estimate, Progress, Run
+    from distiller_udf.labels import Estimate, Progress, Run
 
 FAILED, BUDGET_REACHED, INTERRUPTED = 1, 3, 130
 PAIR_COLUMNS = "left_source, left_id, right_source, left_record, right_record"
@@ -31,7 +31,8 @@ file = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--tuples", type=FILE, help="Instead: er_tuples as Parquet; embedded then knows no other pairs.")
+@click.option("--tuples", type=FILE, help="Instead: tuples in the shape of er_tuples; embedded knows no other pairs.")
+@with_files(pairs=False)
 @click.option("--limit", type=click.IntRange(1), help="Ask about so many tuples only.")
 @click.option("--dry-run", is_flag=True, help="Only say what a run will ask and what it costs.")
 @click.option("--output", "-o", type=file, help="Write the labels in the shape of er_labels, as in labels.parquet.")
@@ -53,11 +54,12 @@ file = click.Path(dir_okay=False, path_type=Path)
 )
 @json_option
 @click.pass_context
-def label(
+def ask(
     context: click.Context,
     /,
     project: Project,
     tuples: Path | None,
+    files: Files,
     limit: int | None,
     dry_run: bool,
     output: Path | None,
@@ -65,8 +67,9 @@ def label(
 ) -> None:
     """Ask the teachers what dbt would ask, and watch it; `dbt build` then finds the answers in the label store.
 
-    Settings are the er_* variables of the dbt project; the options below override them for this run. Nothing that the
-    store knows is asked again, and every answer is kept the moment it arrives.
+    Without dbt it asks about the candidates of two files of records (--left, --right, --candidates). Settings are the
+    er_* variables of the dbt project; the options below override them for this run. Nothing that the store knows is
+    asked again, and every answer is kept the moment it arrives.
 
     \b
     Exit codes:
@@ -75,14 +78,14 @@ def label(
       3    the budget is reached: what was answered is kept
       130  interrupted: what was answered is kept
     """
-    source = Source.of(project, tuples, limit)
+    source = Source.of(project, tuples, files, limit)
     if output:
         check_suffix(output)
         if not output.resolve().parent.is_dir():
             raise click.UsageError(f"the folder of {output} does not exist; make it first")
-        if tuples and output.resolve() == tuples.resolve():
+        if output.resolve() in [path.resolve() for path in (tuples, *files.paths) if path]:
             raise click.UsageError(f"{output} is an input; give another --output")
-    context.exit(ask(source, project.settings, dry_run, output, as_json))
+    context.exit(ask_all(source, project.settings, dry_run, output, as_json))
 
 
 @dataclass(frozen=True)
@@ -93,21 +96,26 @@ class Source:
     pairs: Callable[[], pa.Table] | None
 
     @classmethod
-    def of(cls, project: Project, tuples: Path | None, limit: int | None) -> Source:
-        """Read the tuples of a file or the warehouse, the first ones by their keys where there is a limit.
+    def of(cls, project: Project, tuples: Path | None, files: Files, limit: int | None) -> Source:
+        """Read the tuples of files or the warehouse, the first ones by their keys where there is a limit.
 
-        The warehouse is closed at once, so that dbt can build while teachers answer. Raises RecordError.
+        The warehouse is closed at once, so that dbt can build while teachers answer. Raises RecordError, TableError.
         """
+        from distiller_udf.pairs import all_pairs, tuples_of
+
+        given = None if tuples else files.pairs()
         if tuples:
-            relation, pairs = read_parquet(tuples), None
+            source = cls(read_table(tuples), None)
+        elif given is not None:
+            table = tuples_of(given, files.sources).sort_by("left_id")
+            source = cls(table, lambda: all_pairs(given, files.sources))
         else:
             warehouse = warehouse_of(project)
-            relation = warehouse.table("er_tuples").order("left_source, left_id")
-
-            def pairs() -> pa.Table:
-                return warehouse.table("er_pairs").select(PAIR_COLUMNS).to_arrow_table()
-
-        return cls((relation if limit is None else relation.limit(limit)).to_arrow_table(), pairs)
+            source = cls(
+                warehouse.table("er_tuples").order("left_source, left_id").to_arrow_table(),
+                lambda: warehouse.table("er_pairs").select(PAIR_COLUMNS).to_arrow_table(),
+            )
+        return source if limit is None else cls(source.tuples.slice(0, limit), source.pairs)
 
 
 @dataclass
@@ -122,10 +130,10 @@ class Report:
     stopped: str | None = None
 
 
-def ask(source: Source, settings: Settings, dry_run: bool, output: Path | None, as_json: bool) -> int:
+def ask_all(source: Source, settings: Settings, dry_run: bool, output: Path | None, as_json: bool) -> int:
     """Estimate, ask, report; the exit code. Raises SettingsError, LabelError, TeacherError."""
-    from distiller_udf.cli.label_view import print_estimates
-    from distiller_udf.labelling import estimate, make_run
+    from distiller_udf.cli.ask_view import print_estimates
+    from distiller_udf.labels import estimate, make_run
 
     run = make_run(settings)
     if not run.teachers:
@@ -145,8 +153,8 @@ def ask(source: Source, settings: Settings, dry_run: bool, output: Path | None, 
 
 def _label(run: Run, source: Source, output: Path | None, report: Report, as_json: bool) -> int:
     """Ask, show it, and write what came; the exit code."""
-    from distiller_udf.cli.label_view import print_outcome, watching
-    from distiller_udf.labelling import label_tuples
+    from distiller_udf.cli.ask_view import print_outcome, watching
+    from distiller_udf.labels import label_tuples
 
     code, rows = 0, None
     with watching() as watch:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from distiller_udf.budget import Cost
 from distiller_udf.cli.console import err, out, say
-from distiller_udf.labelling import Estimate, Progress
+from distiller_udf.labels import Estimate, Progress
 
 LINE_SECONDS = 10.0
 """How often a line is written where there is no terminal."""

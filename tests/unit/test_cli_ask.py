@@ -1,4 +1,4 @@
-"""`distiller label` against a real HTTP server on loopback, a real DuckDB file and a real label store."""
+"""`distiller ask` against a real HTTP server on loopback, a real DuckDB file and a real label store."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from fake_llm import Body, FakeLLM, fake_llm
 from rich.console import Console
 
 from distiller_udf import pipeline
-from distiller_udf.cli import label_view
-from distiller_udf.labelling import Progress
-from distiller_udf.labels import Deleted, LabelStore
+from distiller_udf.cli import ask_view
+from distiller_udf.labels import Deleted, LabelStore, Progress
 from distiller_udf.project import Project
 
 TUPLES = 6
@@ -87,18 +86,18 @@ def database(project: Path) -> list[object]:
 def test_a_dry_run_says_what_it_would_ask_and_asks_nothing(
     server: FakeLLM, project: Path, database: list[object]
 ) -> None:
-    (expected,) = run_json("label", *database, "--dry-run")["estimate"]
+    (expected,) = run_json("ask", *database, "--dry-run")["estimate"]
     assert server.asked == []
     assert expected["teacher"] == "some-model"
     assert (expected["tuples"], expected["questions"], expected["cached"], expected["asked"]) == (6, 6, 0, 6)
     assert expected["input_tokens"] > 600
     assert expected["usd"] == pytest.approx(expected["input_tokens"] / 1e6 + 2 * expected["output_tokens"] / 1e6)
-    shown = run("label", *database, "--dry-run").stdout
+    shown = run("ask", *database, "--dry-run").stdout
     assert "6 to ask" in shown
     assert "$0.0" in shown
-    assert "unknown" in run("label", *database, "--dry-run", "--model", "other").stdout
-    run("label", *database, "--limit", 2)
-    (rest,) = run_json("label", *database, "--dry-run")["estimate"]
+    assert "unknown" in run("ask", *database, "--dry-run", "--model", "other").stdout
+    run("ask", *database, "--limit", 2)
+    (rest,) = run_json("ask", *database, "--dry-run")["estimate"]
     assert (rest["cached"], rest["asked"]) == (2, 4)
     assert 0 < rest["usd"] < expected["usd"]
 
@@ -107,7 +106,7 @@ def test_answers_are_kept_and_never_asked_for_twice(
     server: FakeLLM, project: Path, database: list[object], tmp_path: Path
 ) -> None:
     out = tmp_path / "labels.parquet"
-    done = run_json("label", *database, "-o", out)
+    done = run_json("ask", *database, "-o", out)
     (stand,) = done["outcome"]
     assert (stand["total"], stand["cached"], stand["answered"], stand["failed"]) == (6, 0, 6, 0)
     assert (done["spent"]["calls"], done["spent"]["input_tokens"], done["spent"]["cost_unknown"]) == (6, 6_000, 0)
@@ -118,14 +117,14 @@ def test_answers_are_kept_and_never_asked_for_twice(
         (i, i * 10, "some-model") for i in range(6)
     ]
     assert (project / "kept" / "labels.sqlite").exists()
-    again = run_json("label", *database)
+    again = run_json("ask", *database)
     assert (again["outcome"][0]["cached"], again["spent"]["calls"]) == (6, 0)
     assert len(server.asked) == 6
 
 
 def test_dbt_finds_the_answers(server: FakeLLM, project: Path, database: list[object]) -> None:
     """What `models/er_labels.py` calls, with the variables as dbt reads them, has nothing left to ask."""
-    run("label", *database)
+    run("ask", *database)
     settings = Project.of(project).settings
     with duckdb.connect(str(project / "data" / "warehouse.duckdb")) as session:
         tuples, pairs = session.table("er_tuples"), session.table("er_pairs")
@@ -135,7 +134,7 @@ def test_dbt_finds_the_answers(server: FakeLLM, project: Path, database: list[ob
 
 
 def test_what_was_asked_can_be_deleted_by_id(server: FakeLLM, project: Path, database: list[object]) -> None:
-    run("label", *database)
+    run("ask", *database)
     with LabelStore(project / "kept" / "labels.sqlite") as store:
         assert store.delete_record("crm", 3) == Deleted(1, 0)
         assert store.delete_record("shop", 41) == Deleted(1, 0)
@@ -145,7 +144,7 @@ def test_what_was_asked_can_be_deleted_by_id(server: FakeLLM, project: Path, dat
 def test_options_override_the_project(server: FakeLLM, project: Path, database: list[object], tmp_path: Path) -> None:
     store = tmp_path / "elsewhere" / "other.sqlite"
     options = ["--model", "other", "--ask", "match", "--reply", "answer", "--store", store, "--limit", 2]
-    done = run_json("label", *database, *options)
+    done = run_json("ask", *database, *options)
     assert (done["outcome"][0]["teacher"], done["outcome"][0]["answered"]) == ("other", 6)
     assert done["spent"]["cost_unknown"] == 6
     assert {request["model"] for request in server.asked} == {"other"}
@@ -155,21 +154,21 @@ def test_options_override_the_project(server: FakeLLM, project: Path, database: 
 
 
 def test_several_orders_are_asked(server: FakeLLM, database: list[object]) -> None:
-    assert run_json("label", *database, "--orders", 2, "--limit", 1)["outcome"][0]["answered"] == 2
+    assert run_json("ask", *database, "--orders", 2, "--limit", 1)["outcome"][0]["answered"] == 2
 
 
 def test_variables_are_given_as_to_dbt(server: FakeLLM, project: Path, database: list[object]) -> None:
     done = run_json(
-        *("label", *database, "--limit", 1, "--vars"),
+        *("ask", *database, "--limit", 1, "--vars"),
         "{er_teachers: [{model: one}, {model: two}, {teacher: imported}], er_private_columns: [mail]}",
     )
     assert [stand["teacher"] for stand in done["outcome"]] == ["one", "two"]
     assert "left 0" in server.text
     assert "@example.org" not in server.text
     # Who is named on the command line is asked alone.
-    alone = run_json("label", *database, "--dry-run", "--model", "three", "--vars", "{er_teachers: [{model: one}]}")
+    alone = run_json("ask", *database, "--dry-run", "--model", "three", "--vars", "{er_teachers: [{model: one}]}")
     assert [part["teacher"] for part in alone["estimate"]] == ["three"]
-    both = run("label", *database, "--dry-run", "--vars", "{er_teachers: [{model: some-model}, {model: two}]}").stdout
+    both = run("ask", *database, "--dry-run", "--vars", "{er_teachers: [{model: some-model}, {model: two}]}").stdout
     assert "in all: 12 to ask, an unknown price" in both
 
 
@@ -183,14 +182,14 @@ def test_variables_are_given_as_to_dbt(server: FakeLLM, project: Path, database:
     ],
 )
 def test_settings_that_cannot_be_are_named(server: FakeLLM, database: list[object], variables: str, said: str) -> None:
-    assert said in run("label", *database, "--vars", variables, code=1).stderr
+    assert said in run("ask", *database, "--vars", variables, code=1).stderr
     assert server.asked == []
 
 
 def test_local_only_refuses_a_server_elsewhere(server: FakeLLM, database: list[object]) -> None:
     away = ["--base-url", "https://api.example.org/v1"]
-    assert "local" in run("label", *database, *away, "--local-only", code=1).stderr
-    assert run_json("label", *database, "--local-only", "--limit", 1)["outcome"][0]["answered"] == 1
+    assert "local" in run("ask", *database, *away, "--local-only", code=1).stderr
+    assert run_json("ask", *database, "--local-only", "--limit", 1)["outcome"][0]["answered"] == 1
 
 
 @pytest.mark.parametrize("budget", [["--budget-calls", 2], ["--budget-usd", 0.004], ["--budget-tokens", 2_200]])
@@ -198,37 +197,37 @@ def test_a_budget_ends_the_run_and_keeps_what_arrived(
     server: FakeLLM, project: Path, database: list[object], tmp_path: Path, budget: list[object]
 ) -> None:
     out = tmp_path / "labels.parquet"
-    result = run("label", *database, *budget, "--concurrency", 1, "-o", out, code=3)
+    result = run("ask", *database, *budget, "--concurrency", 1, "-o", out, code=3)
     assert "budget" in result.stderr
     kept = len(server.asked)
     assert 0 < kept < 6
     assert f"{kept} answers arrived and are kept" in result.stderr
     assert pq.read_table(out).num_rows == kept
     assert "Traceback" not in result.output
-    rest = run_json("label", *database)
+    rest = run_json("ask", *database)
     assert (rest["outcome"][0]["cached"], rest["outcome"][0]["answered"]) == (kept, 6 - kept)
 
 
 def test_a_spent_budget_in_json(server: FakeLLM, database: list[object]) -> None:
-    done = run_json("label", *database, "--budget-calls", 1, "--concurrency", 1, code=3)
+    done = run_json("ask", *database, "--budget-calls", 1, "--concurrency", 1, code=3)
     assert done["spent"]["calls"] == 1
     assert "1 calls" in done["stopped"]
 
 
 def test_a_refused_key_is_an_error_in_one_sentence(server: FakeLLM, project: Path, database: list[object]) -> None:
     server.reply = lambda body: 401
-    result = run("label", *database, code=1)
+    result = run("ask", *database, code=1)
     assert result.stderr.count("Error: ") == 1
     assert "Traceback" not in result.output
-    assert json.loads(run("label", *database, "--json", code=1).stdout)["stopped"]
+    assert json.loads(run("ask", *database, "--json", code=1).stdout)["stopped"]
 
 
 def test_questions_without_a_reply_are_counted(server: FakeLLM, project: Path, database: list[object]) -> None:
     server.reply = lambda body: 400 if body["number"] > 4 else first(body)
-    result = run("label", *database, "--concurrency", 1, code=1)
+    result = run("ask", *database, "--concurrency", 1, code=1)
     assert "questions stayed without a reply; run again" in result.stderr
     server.reply = first
-    done = run_json("label", *database)
+    done = run_json("ask", *database)
     assert done["outcome"][0]["cached"] + done["outcome"][0]["answered"] == 6
     assert done["outcome"][0]["cached"] >= 1
 
@@ -240,16 +239,16 @@ def test_the_warehouse_is_free_while_teachers_answer(server: FakeLLM, project: P
         return first(body)
 
     server.reply = build
-    assert run_json("label", *database, "--concurrency", 1)["outcome"][0]["answered"] == 6
+    assert run_json("ask", *database, "--concurrency", 1)["outcome"][0]["answered"] == 6
 
 
 def test_tuples_from_a_file(server: FakeLLM, project: Path, database: list[object], tmp_path: Path) -> None:
     with duckdb.connect(str(project / "data" / "warehouse.duckdb")) as warehouse:
         warehouse.table("er_tuples").to_parquet(str(tmp_path / "tuples.parquet"))
     tuples = ["--tuples", tmp_path / "tuples.parquet"]
-    assert run_json("label", *tuples, "--project-dir", project)["outcome"][0]["answered"] == 6
-    assert run_json("label", *database)["outcome"][0]["cached"] == 6
-    assert "is an input" in run("label", *tuples, "-o", tmp_path / "tuples.parquet", code=2).stderr
+    assert run_json("ask", *tuples, "--project-dir", project)["outcome"][0]["answered"] == 6
+    assert run_json("ask", *database)["outcome"][0]["cached"] == 6
+    assert "is an input" in run("ask", *tuples, "-o", tmp_path / "tuples.parquet", code=2).stderr
 
 
 def test_without_a_project_the_defaults_count(
@@ -259,35 +258,35 @@ def test_without_a_project_the_defaults_count(
     monkeypatch.chdir(tmp_path / "alone")
     with duckdb.connect(str(project / "data" / "warehouse.duckdb")) as warehouse:
         warehouse.table("er_tuples").to_parquet("tuples.parquet")
-    done = run_json("label", "--tuples", "tuples.parquet", "--model", "any", "--base-url", server.base_url)
+    done = run_json("ask", "--tuples", "tuples.parquet", "--model", "any", "--base-url", server.base_url)
     assert done["outcome"][0]["answered"] == 6
     assert Path("distiller/labels.sqlite").exists()
 
 
 def test_the_embedded_teacher_looks_at_all_pairs(server: FakeLLM, project: Path, database: list[object]) -> None:
-    done = run_json("label", *database, "--teacher", "embedded")
+    done = run_json("ask", *database, "--teacher", "embedded")
     assert done["outcome"][0]["answered"] == 6
     assert done["spent"]["usd"] == 0
     assert server.asked == []
     with duckdb.connect(str(project / "data" / "warehouse.duckdb")) as warehouse:
         warehouse.execute("drop view er_tuples; create table er_tuples as select 1")
-    assert "left_source" in run("label", *database, code=1).stderr
+    assert "left_source" in run("ask", *database, code=1).stderr
 
 
 def test_what_is_missing_is_named(
     server: FakeLLM, project: Path, database: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "--database" in run("label", code=1).stderr
-    assert "there is no database" in run("label", "--database", tmp_path / "gone.duckdb", code=1).stderr
-    assert "has no table x.er_tuples" in run("label", *database, "--schema", "x", code=1).stderr
-    assert "ends in .parquet" in run("label", *database, "-o", tmp_path / "labels.xlsx", code=1).stderr
-    assert "does not exist" in run("label", *database, "--project-dir", tmp_path / "gone", code=1).stderr
+    assert "--database" in run("ask", code=1).stderr
+    assert "there is no database" in run("ask", "--database", tmp_path / "gone.duckdb", code=1).stderr
+    assert "has no table x.er_tuples" in run("ask", *database, "--schema", "x", code=1).stderr
+    assert "ends in .parquet" in run("ask", *database, "-o", tmp_path / "labels.xlsx", code=1).stderr
+    assert "does not exist" in run("ask", *database, "--project-dir", tmp_path / "gone", code=1).stderr
     assert server.asked == []
 
 
 def test_exit_codes_are_documented() -> None:
-    text = run("label", "--help").stdout
+    text = run("ask", "--help").stdout
     assert all(f"\n    {code} " in text for code in ("0", "1", "3", "130"))
 
 
@@ -300,7 +299,7 @@ def test_an_interrupt_keeps_what_arrived(server: FakeLLM, project: Path, databas
         return first(body)
 
     server.reply = hold
-    command = [sys.executable, "-c", "from distiller_udf.cli import main; main()", "label", *map(str, database)]
+    command = [sys.executable, "-c", "from distiller_udf.cli import main; main()", "ask", *map(str, database)]
     process = subprocess.Popen(
         [*command, "--json"],
         stdout=subprocess.PIPE,
@@ -329,14 +328,14 @@ def test_an_interrupt_keeps_what_arrived(server: FakeLLM, project: Path, databas
 def test_a_line_now_and_then_where_there_is_no_terminal(
     server: FakeLLM, database: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(label_view, "LINE_SECONDS", 0.1)
+    monkeypatch.setattr(ask_view, "LINE_SECONDS", 0.1)
 
     def slowly(body: Body) -> str:
         time.sleep(0.25)
         return first(body)
 
     server.reply = slowly
-    lines = run("label", *database, "--concurrency", 1).stderr.splitlines()
+    lines = run("ask", *database, "--concurrency", 1).stderr.splitlines()
     shown = [line for line in lines if "of 6 (" in line]
     assert len(shown) >= 5
     assert any("a second, 0:0" in line and line.endswith("left") for line in shown)
@@ -345,9 +344,9 @@ def test_a_line_now_and_then_where_there_is_no_terminal(
 
 def test_the_live_view_shows_a_bar_and_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(label_view, "err", Console(file=screen, force_terminal=True, width=160))
+    monkeypatch.setattr(ask_view, "err", Console(file=screen, force_terminal=True, width=160))
     stand = Progress("some [model]", 1_000, 100, 400, 7, 3, 123_456, 1.25, 2)
-    with label_view.watching() as watch:
+    with ask_view.watching() as watch:
         watch(Progress("some [model]", 1_000, 100))
         watch.began["some [model]"] -= 40.3
         watch(stand)
@@ -360,21 +359,21 @@ def test_the_live_view_shows_a_bar_and_all_figures(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_stop_is_no_pace() -> None:
-    watch = label_view.Watch()
+    watch = ask_view.Watch()
     watch(Progress("a", 1_000))
     watch.began["a"] -= 10
     watch(Progress("a", 1_000, 0, 20, failed=10, stopped="the budget is spent"))
     assert watch.pace(watch.all()[0]).startswith(", 3.0 a second")
     assert (watch.stopped, watch.failed) == ("the budget is spent", 10)
-    assert [label_view.duration(seconds) for seconds in (7, 750, 11_100)] == ["0:07", "12:30", "3:05:00"]
+    assert [ask_view.duration(seconds) for seconds in (7, 750, 11_100)] == ["0:07", "12:30", "3:05:00"]
 
 
 def test_a_stop_is_said_once(server: FakeLLM, database: list[object]) -> None:
-    assert run("label", *database, "--budget-calls", 1, code=3).output.count("the budget of 1 calls is spent") == 1
+    assert run("ask", *database, "--budget-calls", 1, code=3).output.count("the budget of 1 calls is spent") == 1
 
 
 def test_the_environment_s_key_is_never_shown(
     server: FakeLLM, database: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0123456789")
-    assert "very-secret" not in run("label", *database).output + run("label", *database, "--json").output
+    assert "very-secret" not in run("ask", *database).output + run("ask", *database, "--json").output

@@ -8,13 +8,14 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from distiller_udf.budget import Budget
-from distiller_udf.imported import id_text
-from distiller_udf.labelling.panel import Estimate, Labelled, Panel
-from distiller_udf.labelling.progress import OnProgress, unseen
-from distiller_udf.labels import LabelStore
+from distiller_udf.ids import id_texts
+from distiller_udf.labels.panel import Estimate, Labelled, Panel
+from distiller_udf.labels.progress import OnProgress, unseen
+from distiller_udf.labels.store import LabelStore
+from distiller_udf.labels.table import Key, label_schema, label_table
+from distiller_udf.labels.tuples import Tuples
 from distiller_udf.privacy import Privacy
 from distiller_udf.teachers.base import Teacher
-from distiller_udf.tuples import Tuples, label_table
 
 Pairs: TypeAlias = "pa.Table | Callable[[], pa.Table] | None"
 
@@ -40,7 +41,8 @@ def label_tuples(
     not there, and TeacherError when a teacher cannot be asked; whatever was answered until then is kept.
     """
     read, panel = _panel(tuples, store, budget, privacy, pairs, progress)
-    return pa.concat_tables([_rows(read, panel.ask(teacher)) for teacher in teachers])
+    tables = [_rows(read, panel.ask(teacher)) for teacher in teachers]
+    return pa.concat_tables(tables) if tables else label_schema(read.left_id.type).empty_table()
 
 
 def estimate(
@@ -85,14 +87,12 @@ def _panel(
     )
 
 
-def _keys(read: Tuples) -> list[list[tuple[str, str]]]:
+def _keys(read: Tuples) -> list[list[Key]]:
     """The source and id of every tuple's records, the left one first, as text."""
-    left = list(zip(read.left_source.to_pylist(), read.left_id.to_pylist(), strict=True))
-    members = list(zip(read.sources.to_pylist(), read.ids.to_pylist(), strict=True))
-    return [
-        [(str(source), id_text(value) or "") for source, value in (left[i], *members[start:stop])]
-        for i, (start, stop) in enumerate(zip(read.offsets[:-1], read.offsets[1:], strict=True))
-    ]
+    left = list(zip(map(str, read.left_source.to_pylist()), id_texts(read.left_id), strict=True))
+    members = list(zip(map(str, read.sources.to_pylist()), id_texts(read.ids), strict=True))
+    spans = zip(left, read.offsets[:-1], read.offsets[1:], strict=True)
+    return [[key, *members[start:stop]] for key, start, stop in spans]
 
 
 def _rows(read: Tuples, labels: Sequence[Labelled]) -> pa.Table:
@@ -102,7 +102,7 @@ def _rows(read: Tuples, labels: Sequence[Labelled]) -> pa.Table:
         [label.key for label in labels],
         [label.answer for label in labels],
         [label.teacher.name for label in labels],
-        [label.teacher.asking for label in labels],
+        [(asking.ask, asking.orders, asking.seed) for asking in (label.teacher.asking for label in labels)],
     )
     answered = [not label.answer.failed for label in labels]
     return table if all(answered) else table.filter(pa.array(answered, pa.bool_()))

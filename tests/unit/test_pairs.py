@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distiller_udf.parquet import pairs_from_file
+from distiller_udf.pairs import pairs_from_file
 
 RECORDS = {"left_record": ["a", "b"], "right_record": ["c", "d"]}
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from distiller_udf.budget import Budget
 from distiller_udf.errors import BudgetSpent, TeacherError
-from distiller_udf.labelling.progress import OnProgress, Progress, unseen
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels.progress import OnProgress, Progress, unseen
+from distiller_udf.labels.store import LabelStore
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers.base import Teacher, Together
 
