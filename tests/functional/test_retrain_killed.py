@@ -10,7 +10,6 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import label_table, make_people
 
@@ -24,24 +23,6 @@ LATEST = 1.6
 """The last kill comes after so many times what a retraining took: the last ones come too late, and it ends."""
 
 
-def pairs_of(labels: pa.Table) -> pa.Table:
-    """The labels' own tuples as rows of er_pairs."""
-    keys = {"left_source": "l", "right_source": "r"}
-    return pa.Table.from_pylist(
-        [
-            {
-                **keys,
-                "left_id": row["left_id"],
-                "right_id": o["id"],
-                "left_record": row["query"],
-                "right_record": o["record"],
-            }
-            for row in labels.to_pylist()
-            for o in row["options"]
-        ]
-    )
-
-
 def retrain(folder: Path, options: list[str]) -> None:
     """The command, in a process that ends with its exit code."""
     os.chdir(folder)
@@ -51,7 +32,6 @@ def retrain(folder: Path, options: list[str]) -> None:
 def test_a_killed_retraining_never_leaves_a_broken_or_missing_student(tmp_path: Path) -> None:
     labels = label_table(make_people(60 + KILLS))
     registry = Registry(tmp_path / "students")
-    pq.write_table(pairs_of(labels), tmp_path / "pairs.parquet")
 
     # Processes of their own that have imported everything: a kill hits the retraining, not Python on its way there.
     fresh = multiprocessing.get_context("forkserver")
@@ -63,7 +43,7 @@ def test_a_killed_retraining_never_leaves_a_broken_or_missing_student(tmp_path: 
         """A retraining with so many labels: more than the last time, so that there is always something to do."""
         file = tmp_path / f"labels-{rows}.parquet"
         pq.write_table(labels.slice(0, rows), file)
-        where = ["--pairs", str(tmp_path / "pairs.parquet"), "--students", str(registry.root)]
+        where = ["--students", str(registry.root)]  # without pairs: what is read leaves nothing behind
         # The smallest difference counts as none: every challenger takes the place that it fights for.
         easy = ["--margin", "1", "--risk", "1", "--vars", "{er_calibration_margin: 1}"]
         process = fresh.Process(target=retrain, args=(tmp_path, ["--labels", str(file), *where, *easy]))

@@ -64,27 +64,45 @@ def options(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return ["--pairs", files["pairs"], "--gold", files["gold"], "--students", tmp_path / "students", *share]
 
 
-def test_the_outcome_is_the_exit_code(files: dict[str, Path], options: list[object], tmp_path: Path) -> None:
-    registry = Registry(tmp_path / "students")
-    first = run_json("retrain", "--labels", files["few"], *options)
-    assert (first["outcome"], first["trained"]) == ("promoted", True)
-    assert run_json("retrain", "--labels", files["few"], *options, code=10)["outcome"] == "nothing new"
+@pytest.fixture(scope="module")
+def nights(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Retraining night by night: from few labels, again, from a mad teacher's, again, and from all. What each said."""
+    folder = tmp_path_factory.mktemp("nights")
+    given = ["--pairs", files["pairs"], "--gold", files["gold"], "--students", folder / "students"]
+    given += ["--evaluation-share", 0.3]
+    mad = ["--labels", files["wrong"], *given, "--max-change", 0.1]
+    registry = Registry(folder / "students")
+    with pytest.MonkeyPatch.context() as there:
+        there.chdir(folder)
+        first = run_json("retrain", "--labels", files["few"], *given)
+        return {
+            "registry": registry,
+            "first": first,
+            "again": run_json("retrain", "--labels", files["few"], *given, code=10),
+            "refused": run_json("retrain", *mad, code=20),
+            "kept": registry.current_version(),
+            "refused again": run("retrain", *mad, code=10).stderr,
+            "all": run("retrain", "--labels", files["all"], *given),
+        }
 
-    mad = ["--labels", files["wrong"], *options, "--max-change", 0.1]
-    refused = run_json("retrain", *mad, code=20)
+
+def test_the_outcome_is_the_exit_code(nights: dict[str, Any]) -> None:
+    first, refused, done = nights["first"], nights["refused"], nights["all"]
+    assert (first["outcome"], first["trained"]) == ("promoted", True)
+    assert nights["again"]["outcome"] == "nothing new"
+
     assert "worse by more than 0.01 with probability 1.00" in refused["why"]
     assert any(
         reason.endswith("of the matched pairs change, where 10.0% may change")
         for reason in refused["comparison"]["reasons"]
     )
-    assert registry.current_version() == first["current"]
-    assert "was rejected on" in run("retrain", *mad, code=10).stderr
+    assert nights["kept"] == first["current"]
+    assert "was rejected on" in nights["refused again"]
 
-    done = run("retrain", "--labels", files["all"], *options)
     assert "takes the place of" in done.stderr
     assert "What changes downstream" in done.stdout
     assert "F1 against 160 known matches" in done.stdout
-    gold = Archive(registry.folder).all()[-1].gold
+    gold = Archive(nights["registry"].folder).all()[-1].gold
     assert gold is not None
     # A quarter of the people have no candidate that is right.
     assert 0.7 < gold.challenger.value <= 120 * 2 / (120 + 160)
@@ -116,19 +134,21 @@ def test_wrong_options_say_what_to_do(
 
 
 def test_versions_are_compared_anew_or_as_they_were(
-    files: dict[str, Path], options: list[object], tmp_path: Path
+    files: dict[str, Path], nights: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run_json("retrain", "--labels", files["few"], *options)["current"]
-    second = run_json("retrain", "--labels", files["all"], *options)["current"]
-    where = ["--students", tmp_path / "students"]
+    monkeypatch.chdir(tmp_path)
+    registry, first = nights["registry"], nights["first"]["current"]
+    second = registry.current_version()
+    where = ["--students", registry.root]
     remembered: dict[str, Any] = run_json("students", "compare", second, first, *where)
     assert remembered == json.loads(
-        next((tmp_path / "students" / "default" / ".comparisons").glob(f"*against-{first}-*")).read_text()
+        next((registry.folder / ".comparisons").glob(f"{second}-against-{first}-*")).read_text()
     )
     assert run_json("students", "compare", first, *where) == remembered, "whichever is named first"
     assert f"{second} is the current student itself" in run("students", "compare", second, *where, code=1).output
-    share = ["--vars", "{er_evaluation_share: 0.3}"]
-    turned = run_json("students", "compare", first, "--labels", files["all"], *options[:-2], *share)
+    known = ["--pairs", files["pairs"], "--gold", files["gold"], "--vars", "{er_evaluation_share: 0.3}"]
+    turned = run_json("students", "compare", first, "--labels", files["all"], *known, *where)
     assert turned["changes"]["pairs_gained"] == remembered["changes"]["pairs_lost"]
+    assert turned["changes"]["entities_split"] == remembered["changes"]["entities_merged"]
     assert turned["difference"]["f1"]["value"] == pytest.approx(-remembered["difference"]["f1"]["value"])
-    assert Registry(tmp_path / "students").current_version() == second
+    assert registry.current_version() == second
