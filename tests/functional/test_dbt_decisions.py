@@ -19,6 +19,7 @@ RULES: dict[str, dict[str, Any]] = {
     "many_to_one": {"constraint": "many_to_one", "max_size": 3, "links": True},
     "none": {"task": "dedupe", "constraint": "none", "max_size": 3, "links": True},
     "threshold": {"constraint": "one_to_one", "threshold": 0.6},
+    "unlimited": {"task": "dedupe", "constraint": "none"},
 }
 
 
@@ -87,7 +88,7 @@ def test_every_pair_has_its_reason(compiled: Compiled, name: str) -> None:
             compiled.run(connection, f"{name}_{step}")
         seen |= check(connection, name, RULES[name])
     expected = {"match", "threshold", "nothing_to_compare"}
-    expected |= {"rival"} if name != "none" else set()
+    expected |= {"rival"} if RULES[name]["constraint"] != "none" else set()
     if RULES[name].get("links"):
         expected |= {"must_link", "cannot_link", *(["taken_by_must_link"] if name != "none" else [])}
         expected |= {"apart by cannot_link", "apart by max_size"}
