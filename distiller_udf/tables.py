@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from distiller_udf.errors import TableError
+from distiller_udf.files import replaced
 from distiller_udf.ids import id_text
 from distiller_udf.sql import quoted
 
@@ -91,23 +92,19 @@ def write_table(rows: pa.Table | duckdb.DuckDBPyRelation, path: Path) -> None:
     import duckdb
 
     suffix = check_suffix(path)
-    staged = path.with_name(f".{path.name}.part")
     reader = rows.to_reader() if isinstance(rows, pa.Table) else rows.to_arrow_reader(65_536)
     nested = [quoted(field.name) for field in reader.schema if pa.types.is_nested(field.type)]
     as_text = ", ".join(f"to_json({name}) as {name}" for name in nested) if suffix == ".csv" else ""
     columns = f"* replace ({as_text})" if as_text else "*"
     try:
-        with duckdb.connect() as connection:
+        with replaced(path) as draft, duckdb.connect() as connection:
             connection.register("written_rows", reader)
             copy = f"copy (select {columns} from written_rows) to $file ({FORMATS[suffix]})"  # noqa: S608
-            connection.execute(copy, {"file": str(staged)})
-        staged.replace(path)
+            connection.execute(copy, {"file": str(draft)})
     except duckdb.IOException as error:
         raise TableError(f"{path} could not be written: {_reason(error)}") from error
     except OSError as error:
         raise TableError(f"{path} could not be written: {error.strerror or error}") from error
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _read_parquet(file: Path) -> pa.Table:
