@@ -116,6 +116,7 @@ told as (
         l.entity_id = r.entity_id as same_entity,
         {#- A match is kept apart by the first of these limits that the two entities would break as one. #}
         case
+            when l.entity_id = r.entity_id then cast(null as varchar)
             {% if cannot_links is not none -%}
             when exists (
                 select 1 from entities_apart where (a, b) in ((l.entity_id, r.entity_id), (r.entity_id, l.entity_id))
@@ -127,7 +128,6 @@ told as (
             {% if max_size is not none -%}
             when l.entity_size + r.entity_size > {{ max_size }} then 'max_size'
             {% endif -%}
-            else cast(null as varchar)
         end as limited_by
     from pairs
     left join entities as l on pairs.left_source = l.source and pairs.left_id = l.id
