@@ -126,8 +126,8 @@ def _rows(columns: Mapping[str, pa.Array], count: int) -> Iterator[Row]:
 def _cells(name: str, column: pa.Array) -> list[Any]:
     """A column's values: ids and texts as text, records as canonical text, lists as lists or as their JSON text."""
     kind = column.type
-    if pa.types.is_null(kind):
-        return [None] * len(column)
+    if column.null_count == len(column):
+        return [None] * len(column)  # whatever type a file gives to what it does not have
     if name == "query" and pa.types.is_struct(kind):
         return _record_texts(column)
     if name == "options" and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
