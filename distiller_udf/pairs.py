@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from distiller_udf.errors import RecordError
-from distiller_udf.files import private_folder
+from distiller_udf.files import replaced
 from distiller_udf.ids import id_columns, id_sql, id_texts, without_columns
 from distiller_udf.records import Records, one_array
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
@@ -197,8 +197,8 @@ def write_scores(
     rows = matches = 0
     writer: pq.ParquetWriter | None = None
     try:
-        with private_folder(output.parent) as folder:
-            staged = folder / "scores.parquet"
+        with replaced(output) as draft:
+            staged = draft if suffix == ".parquet" else draft.with_name("scored.parquet")
             for scored in score_pairs(student, pairs.relation.to_arrow_reader(BATCH_ROWS), pairs.keys):
                 is_match = pc.greater_equal(scored[decisive], threshold)
                 table = pa.Table.from_batches([scored]).append_column("is_match", is_match)
@@ -211,10 +211,8 @@ def write_scores(
             if writer is None:
                 raise RecordError("there are no pairs to score: the file has no rows")
             writer.close()
-            if suffix == ".parquet":
-                staged.replace(output)
-            else:
-                write_table(open_table(staged), output)
+            if staged != draft:
+                write_table(open_table(staged), draft)
     except OSError as error:
         raise RecordError(f"{output} could not be written: {error.strerror or error}") from error
     return rows, matches

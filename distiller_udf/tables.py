@@ -51,6 +51,8 @@ def read_table(path: str | Path) -> pa.Table:
     try:
         table = _read_parquet(file) if suffix == ".parquet" else _READERS[suffix](file)
     except (pa.ArrowException, ValueError, OSError, RecursionError) as error:
+        if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
+            raise TableError(f"{file} is not in UTF-8; save it as that") from error
         raise TableError(f"{file} cannot be read as {suffix[1:]}: {_reason(error)}") from error
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
     if twice:

@@ -29,6 +29,9 @@ out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 """Progress and remarks go to standard error, so that output can be piped."""
 
+SHOWN = 20
+"""So many remarks of one kind are printed."""
+
 LINE_SECONDS = 30.0
 """How often long work tells how far it is where there is no terminal."""
 
@@ -52,6 +55,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def say(sentence: str) -> None:
     """A remark on standard error, as it is: in one line however long, no brackets read as markup."""
     err.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_some(what: str, sentences: Sequence[str]) -> None:
+    """Remarks of one kind, each behind `what`: the first ones, and how many more there are."""
+    for sentence in sentences[:SHOWN]:
+        say(f"{what}: {sentence}")
+    if len(sentences) > SHOWN:
+        say(f"{what}: {len(sentences) - SHOWN:,} more")
 
 
 def print_json(value: Any) -> None:

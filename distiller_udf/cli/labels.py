@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import err, json_option, out, print_json, print_table, say
+from distiller_udf.cli.console import err, json_option, out, print_json, print_table, say, say_some
 from distiller_udf.cli.options import STORE, with_project
 from distiller_udf.errors import LabelError
 from distiller_udf.labels.reading import PEOPLE
@@ -18,9 +18,6 @@ from distiller_udf.project import Project
 
 if TYPE_CHECKING:
     from distiller_udf.labels import Deleted, LabelStore
-
-SHOWN = 20
-"""So many remarks on single rows are printed."""
 
 
 @click.group()
@@ -59,15 +56,9 @@ def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool,
         return
     repeated = f", {result.repeated:,} said more than once" if result.repeated else ""
     say(f"{store}: {result.added:,} added, {result.updated:,} updated, {result.unchanged:,} unchanged{repeated}")
-    for what, sentences in (
-        ("left out", result.rejected),
-        ("neither is used", result.contradictions),
-        ("passed over", result.passed_over),
-    ):
-        for sentence in sentences[:SHOWN]:
-            say(f"{what}: {sentence}")
-        if len(sentences) > SHOWN:
-            say(f"{what}: {len(sentences) - SHOWN:,} more; --json lists them all")
+    say_some("left out", result.rejected)
+    say_some("neither is used", result.contradictions)
+    say_some("passed over", result.passed_over)
 
 
 @labels.command()

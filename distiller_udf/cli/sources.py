@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import say, with_options
+from distiller_udf.cli.console import say, say_some, with_options
 from distiller_udf.cli.options import FILE
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import RecordError
@@ -215,12 +215,10 @@ def labels_of_file(
 
 
 def _say_unused(report: FoundReport) -> None:
-    for example in report.examples:
-        say(f"label not used: {example}")
+    say_some("not used", report.examples)
     if report.used < report.total:
         say(f"{report.total - report.used:,} of {report.total:,} labels name records that are not there")
-    for contradiction in report.contradictions:
-        say(f"{contradiction}; neither is used")
+    say_some("neither is used", [str(each) for each in report.contradictions])
 
 
 def pairs_of_file(path: Path, ids: list[set[str]]) -> Path | pa.Table:

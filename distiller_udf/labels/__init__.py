@@ -5,8 +5,8 @@ from distiller_udf.labels.asking import estimate, label_tuples
 from distiller_udf.labels.erasure import Deleted
 from distiller_udf.labels.finding import FoundReport, labels_on_records, labels_with_records
 from distiller_udf.labels.importing import ImportResult
-from distiller_udf.labels.panel import Estimate, Labelled, Panel
-from distiller_udf.labels.progress import Lines, OnProgress, Progress
+from distiller_udf.labels.panel import Estimate
+from distiller_udf.labels.progress import Lines, Progress
 from distiller_udf.labels.reading import good_labels, read_labels
 from distiller_udf.labels.run import Run, make_run
 from distiller_udf.labels.schema import SCHEMA_VERSION
@@ -30,10 +30,7 @@ __all__ = [
     "ImportResult",
     "Label",
     "LabelStore",
-    "Labelled",
     "Lines",
-    "OnProgress",
-    "Panel",
     "Progress",
     "Run",
     "TeacherSummary",

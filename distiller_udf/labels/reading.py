@@ -12,7 +12,7 @@ passed over. Names of columns are read in any case, ids as they are written.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +46,7 @@ _SHAPES = {
     "confidence": "a number from 0 to 1",
 }
 _ROWS_SHOWN = 5
+_ROUNDING = 1e-9
 
 Former = Callable[[Label], "Label | None"]
 """The label that a store has for the same question, by which it shows what was edited in a row."""
@@ -62,7 +63,7 @@ def read_labels(
     """
     columns = _columns(table)
     if columns:
-        _require(columns)
+        _require(columns, table.column_names)
     labels, problems = [], []
     for number, row in enumerate(_rows(columns, table.num_rows), start=1):
         try:
@@ -100,7 +101,7 @@ def _columns(table: pa.Table) -> dict[str, pa.Array]:
     return found
 
 
-def _require(columns: Mapping[str, pa.Array]) -> None:
+def _require(columns: Mapping[str, pa.Array], there: Sequence[str]) -> None:
     missing = []
     if not {"left_id", "query"} & columns.keys():
         missing.append("left_id")
@@ -111,7 +112,7 @@ def _require(columns: Mapping[str, pa.Array]) -> None:
     if missing:
         raise LabelError(
             f"the labels lack the column{'s' * (len(missing) > 1)} {' and '.join(missing)}; they have "
-            f"{', '.join(columns)}. A label is left_id and right_id, with is_match where some are no matches; or "
+            f"{', '.join(there)}. A label is left_id and right_id, with is_match where some are no matches; or "
             "left_id, options and answer"
         )
 
@@ -125,8 +126,8 @@ def _rows(columns: Mapping[str, pa.Array], count: int) -> Iterator[Row]:
 def _cells(name: str, column: pa.Array) -> list[Any]:
     """A column's values: ids and texts as text, records as canonical text, lists as lists or as their JSON text."""
     kind = column.type
-    if pa.types.is_null(kind):
-        return [None] * len(column)
+    if column.null_count == len(column):
+        return [None] * len(column)  # whatever type a file gives to what it does not have
     if name == "query" and pa.types.is_struct(kind):
         return _record_texts(column)
     if name == "options" and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
@@ -311,7 +312,7 @@ def _record_text(value: Any) -> str | None:
 
 def _probability(name: str, value: Any) -> float | None:
     number = _number(value)
-    if number is not None and not 0 <= number <= 1:
+    if number is not None and not -_ROUNDING <= number <= 1 + _ROUNDING:
         raise ValueError(f"{name} {id_text(value)!r} is not between 0 and 1")
     return number
 

@@ -158,7 +158,7 @@ class LabelStore:
         if problems and not skip_bad_rows:
             raise LabelError(
                 f"{len(problems):,} of {table.num_rows:,} rows cannot be imported, so nothing was: {listed(problems)}. "
-                "Correct them, or leave them out by skipping bad rows"
+                "Correct them, or leave them out with --skip-bad-rows"
             )
         with self._database.using(), self._database.writing() as connection:
             times = "select (select max(stored_at) from brought), (select max(created_at) from labels)"

@@ -43,13 +43,13 @@ def united(
     """
     combined = in_one_answer(labels)
     judged = Judgements.of(combined, lambda left, option: None if left == option else _pair(left, option))
-    standing = [each for number, each in enumerate(combined) if number not in judged.void]
+    standing = sorted((e for number, e in enumerate(combined) if number not in judged.void), key=_age(place))
     return _Union(standing, judged, place, source, constraint).rows(), judged.contradictions
 
 
 @dataclass(frozen=True)
 class _Union:
-    """The labels on their way to rows."""
+    """The labels on their way to rows, the older ones first."""
 
     labels: Sequence[Found]
     judged: Judgements
@@ -79,7 +79,7 @@ class _Union:
         """The probability of each pair; 0 for what was shown beside a choice, unless something later is said of it."""
         found, times = dict(self.judged.pairs), dict(self.judged.times)
         chosen = [each for each in self.labels if each.is_tuple and each.chosen is not None]
-        for each in sorted(chosen, key=lambda each: each.time, reverse=True):
+        for each in reversed(chosen):
             if found.get(_name(each, each.chosen), 0.0) > EVEN:
                 for option in each.options:
                     name = _name(each, option)
@@ -108,7 +108,7 @@ class _Union:
     def tuples(self) -> dict[tuple[str, Record], list[Found]]:
         """The tuples that stand, by teacher and left record; the same question once."""
         found: dict[tuple[str, Record], dict[frozenset[Record], Found]] = defaultdict(dict)
-        for each in sorted(self.labels, key=self._age):
+        for each in self.labels:
             if each.is_tuple and self._stands(each) and not self._is_turned(each):
                 found[each.label.teacher, each.left][frozenset(each.options)] = each
         return {key: list(questions.values()) for key, questions in found.items()}
@@ -131,11 +131,6 @@ class _Union:
 
     def _in_tuple(self, who: str, left: Record, right: Record) -> bool:
         return any(right in each.options for each in self.tuples.get((who, left), ()))
-
-    def _age(self, each: Found) -> tuple[Any, ...]:
-        """The older first; what is of the same time, in an order that does not depend on that of the labels."""
-        label = each.label
-        return each.time, label.confidence or 0.0, label.explanation or "", [self.place(o) for o in each.options]
 
     def _as_it_is(self, who: str, left: Record) -> Row | None:
         """The row of the only tuple of a record, where that says all that is said; None where there is more."""
@@ -184,7 +179,7 @@ class _Union:
     def _reasons(self) -> dict[Name, str]:
         """The latest reason that was given of each pair."""
         found = {}
-        for each in sorted(self.labels, key=self._age):
+        for each in self.labels:
             label = each.label
             own = label.explanations or (None,) * len(each.options)
             for number, (option, reason) in enumerate(zip(each.options, own, strict=True), 1):
@@ -197,7 +192,7 @@ class _Union:
         """A row for each left record of which a teacher says nothing of any option."""
         silent = {
             (each.label.teacher, each.left): each
-            for each in sorted(self.labels, key=self._age)
+            for each in self.labels
             if each.label.choice is None or not each.options
         }
         return [
@@ -205,6 +200,16 @@ class _Union:
             for (who, left), each in sorted(silent.items(), key=lambda item: (self.place(item[0][1]), item[0][0]))
             if (who, left) not in told
         ]
+
+
+def _age(place: Callable[[Record], Any]) -> Callable[[Found], Any]:
+    """A key that sorts the older first, and what is of the same time in an order that does not depend on its own."""
+
+    def key(each: Found) -> tuple[Any, ...]:
+        label = each.label
+        return each.time, label.confidence or 0.0, label.explanation or "", [place(o) for o in each.options]
+
+    return key
 
 
 def _pair(left: Record, right: Record) -> Hashable:

@@ -340,16 +340,24 @@ def test_a_target_precision_reaches_the_student(project: Project, tmp_path: Path
 
 
 def test_imported_labels_teach(project: Project, tmp_path: Path) -> None:
+    """As tuples or a pair a line, in whichever order the tables are named."""
     rows = project.query("select left_id, list(right_id order by right_id) from er_candidates group by 1 order by 1")
-    table = [
+    tuples = [
         {"left_id": left, "options": options, "right_id": left if left in options else None, "teacher": "people"}
-        for left, options in rows[:60]
+        for left, options in rows[:30]
+    ]
+    pairs = [
+        {"left_source": "r", "left_id": right, "right_source": "l", "right_id": left, "is_match": left == right}
+        for left, options in rows[30:60]
+        for right in options
     ]
     taught = linked(tmp_path, er_teacher="imported")
     with LabelStore(tmp_path / "distiller" / "labels.sqlite") as store:
-        store.import_labels(pa.Table.from_pylist(table))
+        store.import_labels(pa.Table.from_pylist(tuples))
+        store.import_labels(pa.Table.from_pylist(pairs))
     taught.run("build", "--exclude", "by_function")
-    assert taught.query("select distinct teacher, count(*) from er_labels group by 1") == [("people", 60)]
+    counted = "select teacher, count(*), count(distinct left_id), sum(len(options)) from er_labels group by 1"
+    assert taught.query(counted) == [("people", 60, 60, sum(len(options) for _, options in rows[:60]))]
     assert dict(taught.query("select metric, value from er_metrics"))["f1"] >= 0.9
 
 

@@ -267,7 +267,7 @@ def test_what_is_no_key_is_refused_without_a_word_of_it(
 
 def test_a_key_in_the_place_of_its_variable_is_refused_without_a_word_of_it(tmp_path: Path, llm: FakeLLM) -> None:
     message = project(tmp_path, llm, er_teacher_api_key_env="sk-very-secret-key").error(*LABEL)
-    assert "er_teacher_api_key_env is the name of an environment variable" in message
+    assert "Allowed: the name of an environment variable, not what it holds." in message
     assert "very-secret" not in message
 
 

@@ -82,6 +82,7 @@ def test_the_page_on_teachers_works_as_written(tmp_path: Path) -> None:
             },
         )
         (tmp_path / "prices.json").write_text('{"qwen2.5:32b": {"input": 0.1, "output": 0.3}}')
+        (tmp_path / "labels.csv").write_text("left_id,right_id,is_match\n0,0,1\n0,1,0\n")
         environment = {
             **os.environ,
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",

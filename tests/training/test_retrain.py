@@ -325,7 +325,8 @@ def test_comparisons_read_back_and_are_rows_of_a_table(many: pa.Table, tmp_path:
     registry = Registry(tmp_path)
     done = [run(many.slice(0, 120), registry), run(many, registry), run(mixed(many), registry)]
     archive = Archive(registry.folder)
-    assert {c.key: c for c in archive.all()} == {r.comparison.key: r.comparison for r in done if r.comparison}
+    found, expected = archive.all(), [r.comparison for r in done if r.comparison]
+    assert {(c.key, c.challenger): c for c in found} == {(c.key, c.challenger): c for c in expected}
     rows = archive.table().to_pylist()
     assert [row["current"] for row in rows].count(None) == 1
     assert sorted(row["promoted"] for row in rows) == [False, True, True]

@@ -139,6 +139,13 @@ def test_a_column_of_another_type_is_a_sentence(name: str, values: list[object],
         read(columns)
 
 
+def test_a_column_of_nothing_may_be_of_any_type() -> None:
+    nothing = pa.array([None], pa.int32())
+    assert read({"left_id": [1], "right_id": [2], "probabilities": nothing, "teacher": ["x"], "query": nothing}) == [
+        ("1", ("2",), 1)
+    ]
+
+
 def test_a_column_that_is_there_twice_is_named() -> None:
     with pytest.raises(LabelError, match="the column left_id twice"):
         read({"left_id": [1], "LEFT_ID": [1], "right_id": [2]})

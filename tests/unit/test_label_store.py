@@ -263,6 +263,49 @@ def test_an_older_store_keeps_all_its_labels(path: Path) -> None:
     assert tables(path) == tables_of_a_new_store(path)
 
 
+VERSION_2 = r"""
+alter table labels add column ask text not null default 'select';
+alter table labels add column chosen integer;
+create table mentions (
+    key text not null, source text not null, id text not null, primary key (key, source, id)
+) without rowid;
+create index mentions_by_record on mentions (id, source);
+create table secrets (name text primary key, value blob not null) without rowid;
+create table claims (key text primary key, owner text not null, expires_at real not null) without rowid;
+create index claims_by_owner on claims (owner);
+insert into secrets values ('pseudonyms', x'0102');
+insert into mentions select key, 'crm', '7' from labels union all select key, 'shop', '"é"' from labels;
+insert into imported (teacher, left_source, left_id, right_source, options, choice, confidence, explanation)
+    values ('ana', '', '3', 'r', '["10", "a\"b", "\u2028"]', 2, 0.5, 'why');
+pragma user_version = 2;
+"""
+"""What the second format added, and rows of each kind."""
+
+
+def test_a_store_of_the_second_format_keeps_whom_it_mentions_and_what_was_imported(path: Path) -> None:
+    keys = old_store(path)
+    with sqlite3.connect(path) as connection:
+        connection.executescript(VERSION_2)
+    connection.close()
+    with LabelStore(path) as store:
+        assert len(store.get(keys)) == 3
+        assert store.secret() == b"\x01\x02"
+        assert store.unmentioned() == 0
+        labels = {label.left: label for label in store.imported()}
+        assert labels["", "3"].options == (("r", "10"), ("r", 'a"b'), ("r", "\u2028"))
+        told = labels["", "3"]
+        assert (told.ask, told.choice, told.confidence, told.explanation) == ("select", 2, 0.5, "why")
+        assert (labels["l", "1"].ask, labels["l", "1"].options) == ("match", (("r", "10"),))
+        assert {row["left_id"] for row in store.newest(9).to_pylist()} == {None}, (
+            "which of them is where, it did not say"
+        )
+        store.mention([(keys[1], [("crm", "7"), ("shop", "8"), ("shop", '"é"')])])
+        (row,) = [row for row in store.newest(9).to_pylist() if row["left_id"]]
+        assert (row["label_key"], row["left_id"], row["right_id"]) == (keys[1], "7", "8")
+        assert store.delete_record("shop", '"é"') == Deleted(3, 0)
+    assert tables(path) == tables_of_a_new_store(path)
+
+
 def tables(path: Path) -> tuple[int, dict[str, set[str]]]:
     """The version of a store, and the columns of each of its tables and indexes."""
     with sqlite3.connect(path) as connection:
