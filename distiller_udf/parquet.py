@@ -102,7 +102,7 @@ def write_scores(
     The records themselves are not written, only the other columns, `probability`, `choice_probability` and
     `is_match`. `advance` is called with the number of pairs done. Raises RecordError when the file cannot be written.
     """
-    threshold = student.info.choice_threshold if pairs.keys else student.info.threshold
+    threshold = student.info.tuple_threshold if pairs.keys else student.info.threshold
     decisive = "choice_probability" if pairs.keys else "probability"
     rows = matches = 0
     writer: pq.ParquetWriter | None = None

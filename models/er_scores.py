@@ -15,6 +15,7 @@ def model(dbt, session):
         session,
         pairs=dbt.ref("er_pairs"),
         students=dbt.ref("er_student"),
+        settings=dbt.config.meta_get("er"),
         scored=session.query(f"select * from {dbt.this}") if dbt.is_incremental else None,
         serving=serving_of(dbt.config.meta_get("er"), project_folder()),
     )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TrainingError
-from distiller_udf.pipeline.constraint import constraint
 from distiller_udf.pipeline.labels import imported_models
 from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty
 from distiller_udf.pipeline.votes import imported_teachers
@@ -36,6 +36,7 @@ STUDENT_SCHEMA = pa.schema(
         ("student", pa.string()),
         ("kind", pa.string()),
         ("is_current", pa.bool_()),
+        ("constraint", pa.string()),
         ("threshold", pa.float64()),
         ("choice_threshold", pa.float64()),
         ("labels", pa.int64()),
@@ -60,7 +61,7 @@ def student_model(
     are relative to. Without any candidate pair there is nothing to decide, so no student is needed and none is trained.
     """
     if settings["student_path"]:
-        return single_student_table(folder / settings["student_path"])
+        return single_student_table(folder / settings["student_path"], Constraint.of(settings))
     registry = Registry(folder / settings["students_path"], settings["student_name"])
     answered = labels.to_arrow_table()
     if answered.num_rows == 0 and is_empty(pairs):
@@ -72,7 +73,7 @@ def student_model(
     to_learn = answered
     if settings["training"] == "schedule":
         to_learn, _ = split(answered, settings["evaluation_share"])
-        if is_usable(registry):
+        if is_usable(registry, Constraint.of(settings)):
             _say_what_is_newer(to_learn, registry)
             return student_table(registry)
     recipe = Recipe(
@@ -85,10 +86,10 @@ def student_model(
     return student_table(registry)
 
 
-def is_usable(registry: Registry) -> bool:
-    """Whether there is a current student that can answer."""
+def is_usable(registry: Registry, constraint: Constraint) -> bool:
+    """Whether there is a current student that can answer under the project's constraint."""
     current = registry.current_version()
-    return current is not None and registry.exists(current)
+    return current is not None and registry.exists(current) and registry.read(current).constraint is constraint
 
 
 def _say_what_is_newer(labels: pa.Table, registry: Registry) -> None:
@@ -100,7 +101,7 @@ def _say_what_is_newer(labels: pa.Table, registry: Registry) -> None:
 
 def training_settings(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The settings of training, from the er_* variables as dbt has them, without those of other kinds of student."""
-    chosen: dict[str, Any] = {"seed": settings["seed"], "multi": constraint(settings) == "none"}
+    chosen: dict[str, Any] = {"seed": settings["seed"], "constraint": Constraint.of(settings)}
     if settings["target_precision"] is not None:
         chosen["target_precision"] = settings["target_precision"]
     if settings["student"] == "llm":
@@ -149,9 +150,12 @@ def student_table(registry: Registry) -> pa.Table:
     return _table([(info, registry.path(info.version), info.version == current) for info in registry.versions()])
 
 
-def single_student_table(path: Path) -> pa.Table:
-    """A given student's folder as the one row of `er_student`. Raises StudentNotFound, StudentDamaged."""
-    return _table([(load_student(path).info, path, True)])
+def single_student_table(path: Path, constraint: Constraint) -> pa.Table:
+    """A given student's folder as the one row of `er_student`.
+
+    Raises StudentNotFound, StudentDamaged, ConstraintMismatch.
+    """
+    return _table([(load_student(path, constraint=constraint).info, path, True)])
 
 
 def _table(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table:
@@ -160,6 +164,7 @@ def _table(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table:
             "student": info.version,
             "kind": info.kind,
             "is_current": is_current,
+            "constraint": str(info.constraint),
             "threshold": info.threshold,
             "choice_threshold": info.choice_threshold,
             "labels": info.trained_from.get("labels"),

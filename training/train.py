@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from distiller_udf.comparison.profile import Profile, profile
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TrainingError, one_of
 from distiller_udf.records import Records
 from distiller_udf.students.base import StudentInfo
@@ -53,7 +54,7 @@ def train(
     chosen = KINDS[kind].settings.of(settings)
     report = progress or (lambda step, share: logger.info("%s (%.0f %%)", step, 100 * share))
     report("reading labels", 0.0)
-    pairs = labelled_pairs(labels, chosen.multi)
+    pairs = labelled_pairs(labels, chosen.constraint)
     _check(pairs)
     material = _material(labels, pairs, candidates, chosen, work or folder.with_name(f"{folder.name}.work"))
     report("reading candidates", 0.1)
@@ -70,6 +71,7 @@ def train(
         trained_from={**(trained_from or {}), **({"base_model": trained.base_model} if trained.base_model else {})},
         metrics=decisions.metrics,
         settings=_shareable(chosen),
+        constraint=chosen.constraint,
         choice=decisions.choice,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +87,8 @@ def train(
 def _decided(trained: Trained, material: Material[CommonSettings]) -> Decisions:
     """The decisions by what `trained` says of pairs that it has not seen."""
     pairs, pool, judged = material.pairs, material.pool, trained.judged
+    if trained.labels is not None:
+        pairs = replace(pairs, labels=trained.labels)
     if judged is None:
         return decided(trained.log_odds, pairs, pool, material.settings)
     alone = None if trained.alone is None else trained.alone[judged]
@@ -112,12 +116,12 @@ def _material(
 ) -> Material[CommonSettings]:
     read = read_candidates(candidates, settings.max_candidates) if candidates is not None else None
     left, right, tuples = read if read is not None else (pairs.left, pairs.right, None)
-    left, right = _filled(left, right, settings.multi)
+    left, right = _filled(left, right, settings.constraint)
     pairs = pairs.with_columns(left.names, right.names)
     _check_columns(pairs)
     # Nothing is learnt from unlabelled pairs where any number of them may match: no rival tells that one does not.
-    pool = Pool.of(pairs, left, right, tuples, settings.seed)
-    return Material(labels, pairs, pool.labelled_only() if settings.multi else pool, left, right, settings, work)
+    pool = Pool.of(pairs, left, right, tuples, settings.seed, settings.constraint)
+    return Material(labels, pairs, pool, left, right, settings, work)
 
 
 def _shareable(settings: CommonSettings) -> dict[str, Any]:
@@ -126,13 +130,13 @@ def _shareable(settings: CommonSettings) -> dict[str, Any]:
     return known | {name: model_name(known[name]) for name in ("encoder", "model", "start") if known.get(name)}
 
 
-def _filled(left: Records, right: Records, multi: bool) -> tuple[Records, Records]:
+def _filled(left: Records, right: Records, constraint: Constraint) -> tuple[Records, Records]:
     """The columns that are compared: er_pairs has those of all sources on both sides, and a side fills its own.
 
     In deduplication both sides are of one table, and what either fills belongs to both.
     """
     own = left.with_values(), right.with_values()
-    if not multi:
+    if constraint.limits_left:
         return own
     filled = {name for side in own for name in side.names}
     names = [name for name in left.names if name in filled] + [n for n in own[1].names if n not in left.names]

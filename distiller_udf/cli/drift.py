@@ -84,8 +84,8 @@ def drift(
 
 
 def measured(database: Path, schema: str, settings: Settings, folder: Path, draw: int | None = None) -> Drift:
-    """Measure the drift of the current student and write it down. Raises StudentNotFound, TeacherError, RecordError."""
-    from distiller_udf.pipeline.constraint import constraint
+    """Measure the drift of the current student and write it down. Raises StudentError, TeacherError, RecordError."""
+    from distiller_udf.constraint import Constraint
     from distiller_udf.pipeline.downstream import with_sources
     from distiller_udf.pipeline.snapshot import of_warehouse
     from distiller_udf.students import load_student
@@ -101,13 +101,12 @@ def measured(database: Path, schema: str, settings: Settings, folder: Path, draw
         _, held_out = split(snapshot.table("er_votes").to_arrow_table(), settings["evaluation_share"])
         found = measure(
             snapshot,
-            load_student(student, serving_of(settings, folder)),
+            load_student(student, serving_of(settings, folder), Constraint.of(known)),
             student,
             held_out,
             known,
             day if draw is None else draw,
-            lambda tuples: asked(tuples, snapshot, settings, folder),
-            multi=constraint(known) == "none",
+            lambda tuples: asked(tuples, snapshot, known, folder),
         )
     found.write(registry.folder)
     return found

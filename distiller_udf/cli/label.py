@@ -14,6 +14,7 @@ import click
 from distiller_udf.cli.console import json_option, print_json, say
 from distiller_udf.cli.files import check_suffix, write_table
 from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, schema_option
+from distiller_udf.constraint import Constraint, sides
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project, default_variables, read_variables, with_variables
 from distiller_udf.prompts import REPLIES
@@ -95,6 +96,7 @@ def label(
         if tuples and output.resolve() == tuples.resolve():
             raise click.UsageError(f"{output} is an input; give another --output")
     settings, folder = read_settings(find_project(project_dir, database), variables, given)
+    settings["constraint"] = Constraint.of(settings, sides(source.tuples, "candidates"))
     context.exit(ask(source, settings, folder, dry_run, output, as_json))
 
 

@@ -14,7 +14,8 @@ from distiller_udf.cli.console import json_option, print_json, progress, say
 from distiller_udf.cli.label import find_project, read_settings
 from distiller_udf.cli.schedule_settings import check, margins, registry_of, scales_options
 from distiller_udf.cli.sources import check_shape, described
-from distiller_udf.errors import SettingsError
+from distiller_udf.constraint import Constraint
+from distiller_udf.errors import ConstraintMismatch, SettingsError
 from distiller_udf.students import KINDS
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ def unmoved(registry: Registry, database: Path, schema: str, settings: Settings,
     current = registry.current_version()
     if current is None or not registry.exists(current):
         return None
-    found = measured(database, schema, settings, folder)
+    try:
+        found = measured(database, schema, settings, folder)
+    except ConstraintMismatch:
+        return None
     for reason in found.reasons:
         say(f"- {reason}")
     return None if found.drifted else Retrained(NOTHING_NEW, "no drift, so nothing was trained", current, 0)
@@ -138,7 +142,6 @@ def opened(
 
 def prepared(snapshot: Snapshot, settings: Settings, folder: Path, whole: bool) -> tuple[Recipe, Scales, pa.Table]:
     """How to train, by what to weigh, and the labels to learn from. `whole`: the labels are of single teachers."""
-    from distiller_udf.pipeline.constraint import constraint
     from distiller_udf.pipeline.downstream import Downstream, with_sources
     from distiller_udf.students import load_student
     from distiller_udf.students.llm import serving_of
@@ -149,6 +152,7 @@ def prepared(snapshot: Snapshot, settings: Settings, folder: Path, whole: bool) 
     from distiller_udf.votes import vote
 
     settings = with_sources(settings, snapshot)
+    constraint = Constraint.of(settings)
     # A server is asked for each version by its own name, whatever the current one is served as.
     serving = serving_of({**settings, "llm_served_as": None}, folder)
     labels = snapshot.table("er_votes").to_arrow_table()
@@ -165,10 +169,10 @@ def prepared(snapshot: Snapshot, settings: Settings, folder: Path, whole: bool) 
         held_out,
         Downstream.of(snapshot, settings),
         margins(settings),
-        multi=constraint(settings) == "none",
+        constraint=constraint,
         threshold=settings["threshold"],
         seed=settings["seed"],
-        load=lambda version: load_student(version, serving),
+        load=lambda version: load_student(version, serving, constraint),
     )
     return recipe, scales, training
 

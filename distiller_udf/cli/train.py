@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from distiller_udf.cli.console import json_option
 from distiller_udf.cli.sources import read_labels, source_options
 from distiller_udf.cli.students import name_option, students_option
-from distiller_udf.cli.training import promote_option, train_and_report
+from distiller_udf.cli.training import constraint_of, constraint_option, promote_option, train_and_report
 from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.students import KINDS
 
@@ -60,7 +60,7 @@ class TrainGroup(click.Group):
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="The precision that decisions must keep on held-out labels.  [default: the best F1]",
 )
-@click.option("--multi", is_flag=True, help="Several candidates of a record may match, as in deduplication.")
+@constraint_option
 @click.option("--seed", type=click.IntRange(0), default=42, show_default=True)
 @promote_option
 @json_option
@@ -79,7 +79,7 @@ def train(
     student: str,
     encoder: str | None,
     target_precision: float | None,
-    multi: bool,
+    constraint: str | None,
     seed: int,
     promoted: bool,
     as_json: bool,
@@ -101,7 +101,8 @@ def train(
     model = None if student == "lexical" else encoder or DEFAULT_MODEL
     given = {"encoder": model, "target_precision": target_precision}
     source = read_labels(database, schema, labels, pairs, vote, evaluation_share)
-    chosen = {"seed": seed, "multi": multi} | {k: v for k, v in given.items() if v is not None}
+    chosen = {"seed": seed, "constraint": constraint_of(constraint, database, source.labels)}
+    chosen |= {k: v for k, v in given.items() if v is not None}
     recipe = Recipe(student, chosen, source.candidates, source.columns)
     train_and_report(source.labels, Registry(root, name), recipe, promoted, as_json)
 

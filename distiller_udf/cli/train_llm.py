@@ -12,7 +12,7 @@ import click
 from distiller_udf.cli.console import Command, json_option, with_options
 from distiller_udf.cli.sources import read_labels, source_options
 from distiller_udf.cli.students import name_option, students_option
-from distiller_udf.cli.training import promote_option, train_and_report
+from distiller_udf.cli.training import constraint_of, constraint_option, promote_option, train_and_report
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import MANIFEST
 
@@ -36,7 +36,6 @@ HELP = {
     "checkpoint_steps": "After so many steps each, a training that is killed can go on.",
     "local_only": "Download nothing.",
     "target_precision": "The precision that decisions must keep on held-out labels.  [default: the best F1]",
-    "multi": "Several candidates of a record may match, as in deduplication.",
     "seed": "The seed of everything that is drawn.",
     "explanations": "Learn the reasons in the labels as well.",
     "beta": "How much the preferences count against the model as it was.",
@@ -75,7 +74,9 @@ def _option(name: str, default: Any) -> Callable[[Command], Command]:
     return click.option(flag, name, type=kind or (str if default is None else type(default)), help=told)
 
 
-shared_options = with_options(source_options, students_option, name_option, promote_option, json_option)
+shared_options = with_options(
+    source_options, students_option, name_option, constraint_option, promote_option, json_option
+)
 """The options that all methods share besides their settings."""
 
 
@@ -124,6 +125,7 @@ def fine_tune(
     vote: str,
     pairs: Path | None,
     evaluation_share: float,
+    constraint: str | None,
     **settings: Any,
 ) -> None:
     """Train, publish, promote, and say how good it is expected to be. Raises SettingsError, TrainingError."""
@@ -138,6 +140,7 @@ def fine_tune(
         raise click.UsageError("name the base model with --model, or a student to go on from with --from")
     answers = chosen.get("preferences", "answers") == "answers"
     source = read_labels(database, schema, labels, pairs, vote if answers else None, evaluation_share)
+    chosen["constraint"] = constraint_of(constraint, database, source.labels)
     recipe = Recipe("llm", {"method": method, **chosen}, source.candidates, source.columns)
     train_and_report(source.labels, registry, recipe, promoted, as_json)
 

@@ -56,12 +56,10 @@ def matches(scored: Scored, records: RecordNumbers, info: StudentInfo, rules: Ru
     choice = np.where(np.isnan(scored.choice), scored.probability, scored.choice)
     if rules.constraint == "one_to_one":
         choice = choose_linked(info, scored.probability, *_ends(scored.pairs, records.contents, records.sources))
-    decisive = scored.probability if rules.constraint == "none" else choice
-    threshold = rules.threshold
-    if threshold is None:
-        threshold = info.threshold if rules.constraint == "none" else info.choice_threshold
-    accepted = np.flatnonzero(decisive >= threshold)
-    likeliest = accepted[np.lexsort((scored.ties[accepted], -scored.probability[accepted], -decisive[accepted]))]
+    elif rules.constraint == "none":
+        choice = choose_linked(info, scored.probability, *records.contents[scored.pairs].T)
+    accepted = np.flatnonzero(choice >= (info.choice_threshold if rules.threshold is None else rules.threshold))
+    likeliest = accepted[np.lexsort((scored.ties[accepted], -scored.probability[accepted], -choice[accepted]))]
     pairs = scored.pairs[likeliest]
     pairs = _constrained(pairs[_allowed(pairs, records, rules)], records, rules.constraint)
     return np.unique(np.concatenate([pairs, rules.must]), axis=0)

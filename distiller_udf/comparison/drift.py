@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distiller_udf.comparison.figures import wilson
 from distiller_udf.comparison.profile import Profile
-
-Z = 1.959963984540054
-"""Of an interval of 95 %."""
 
 FEW = 10
 """Fewer answers say nothing of an agreement."""
@@ -50,14 +48,9 @@ class Shift:
     chance: float
 
 
-def wilson(right: int, of: int) -> Share | None:
+def share(right: int, of: int) -> Share | None:
     """A share with its interval; None of no cases."""
-    if of == 0:
-        return None
-    p, spread = right / of, Z * Z / of
-    centre = (p + spread / 2) / (1 + spread)
-    half = Z * math.sqrt(p * (1 - p) / of + spread / (4 * of)) / (1 + spread)
-    return Share(p, max(0.0, centre - half), min(1.0, centre + half), of)
+    return Share(right / of, *wilson(right / of, of), of) if of else None
 
 
 def agreement(ours: Sequence[frozenset[object]], theirs: Sequence[object | None]) -> Agreement | None:
@@ -70,13 +63,13 @@ def agreement(ours: Sequence[frozenset[object]], theirs: Sequence[object | None]
         (bool(matched), chosen is not None, _agree(matched, chosen))
         for matched, chosen in zip(ours, theirs, strict=True)
     ]
-    everything = wilson(sum(agreed for *_, agreed in rows), len(rows))
+    everything = share(sum(agreed for *_, agreed in rows), len(rows))
     if everything is None:
         return None
 
     def among(kept: Iterator[bool]) -> Share | None:
         agreed = list(kept)
-        return wilson(sum(agreed), len(agreed))
+        return share(sum(agreed), len(agreed))
 
     return Agreement(
         all=everything,

@@ -19,8 +19,8 @@ def against_gold(
     students = [pairs for pairs in (challenger, current) if pairs is not None]
     rows = np.hstack([by_left_record(known, pairs, [known, *students]) for pairs in students])
     whole, drawn = rows.sum(axis=0), resampled(rows, seed)
-    values = [float(measures(whole[i : i + 3])["f1"]) for i in range(0, len(whole), 3)]
-    draws = [measures(drawn[:, i : i + 3])["f1"] for i in range(0, len(whole), 3)]
+    values = [float(measures(*whole[i : i + 3])["f1"]) for i in range(0, len(whole), 3)]
+    draws = [measures(*drawn[:, i : i + 3].T)["f1"] for i in range(0, len(whole), 3)]
     estimates = [estimate(*both) for both in zip(values, draws, strict=True)]
     if current is None:
         return AgainstGold(len(known), estimates[0])

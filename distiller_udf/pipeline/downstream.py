@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distiller_udf.comparison.decisions import RecordNumbers, Rules, Scored, entities, matches
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import RecordError
-from distiller_udf.pipeline.constraint import constraint
 from distiller_udf.pipeline.relations import PAIR_KEYS
 from distiller_udf.pipeline.snapshot import Snapshot
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
@@ -88,7 +88,7 @@ class Downstream:
         links = {name: _links(snapshot, f"er_{name}", sources) for name in ("must_links", "cannot_links", "gold")}
         given = {name: links[f"{name}_links"] for name in ("must", "cannot")}
         rules = Rules(
-            constraint(settings),
+            Constraint.of(settings),
             settings.get("threshold"),
             **{name: pairs for name, pairs in given.items() if pairs is not None},
         )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from distiller_udf.constraint import task
 from distiller_udf.encoding.nearest import shortlists
 from distiller_udf.encoding.record_vectors import RecordEncoder
-from distiller_udf.pipeline.constraint import task
 from distiller_udf.pipeline.relations import staged
 from distiller_udf.records import Records
 from distiller_udf.sql import quoted

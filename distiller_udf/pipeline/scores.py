@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty, with_id_type
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
 from distiller_udf.students import Student, load_student
@@ -29,20 +30,21 @@ def score(
     session: duckdb.DuckDBPyConnection,
     pairs: duckdb.DuckDBPyRelation,
     students: duckdb.DuckDBPyRelation,
+    settings: Mapping[str, Any],
     scored: duckdb.DuckDBPyRelation | None = None,
     serving: Serving | None = None,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_scores`: the pairs of new or changed tuples, scored by the current student.
 
     `scored` are the scores that are there already; a tuple is scored again when its candidates, their records or
-    the student changed. `serving` says where a language model runs. Raises StudentNotFound, StudentDamaged,
-    ColumnsMismatch.
+    the student changed. `settings` are er_constraint, er_task and er_sources; `serving` says where a language model
+    runs. Raises StudentNotFound, StudentDamaged, ColumnsMismatch, ConstraintMismatch.
     """
     wanted = pairs.select(", ".join((*PAIR_KEYS, "left_record", "right_record", "pair_fingerprint")))
     if is_empty(students) and is_empty(pairs):
         nothing = pa.RecordBatchReader.from_batches(_score_schema(wanted.to_arrow_table().schema), [])
         return with_id_type(session, nothing, pairs)
-    student = current_student(students, serving)
+    student = load_student(current_student_path(students), serving, Constraint.of(settings))
     if scored is not None:
         changed = _changed(pairs, scored, student.info.version)
         wanted = wanted.set_alias("pairs").join(changed.set_alias("changed"), ", ".join(TUPLE_KEYS), how="semi")
@@ -52,11 +54,6 @@ def score(
     schema = _score_schema(reader.schema)
     rows = pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema))
     return with_id_type(session, rows, pairs)
-
-
-def current_student(students: duckdb.DuckDBPyRelation, serving: Serving | None = None) -> Student:
-    """The student that `er_student` names as the current one. Raises StudentNotFound when it names none."""
-    return load_student(current_student_path(students), serving)
 
 
 def current_student_path(students: duckdb.DuckDBPyRelation) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.selection import select
 from distiller_udf.sql import quoted
 
@@ -32,7 +33,7 @@ def select_tuples(
     database: str,
     schema: str,
 ) -> duckdb.DuckDBPyRelation:
-    """The rows of `er_selection`, by the settings er_selection_* and er_seed (see `selection.select`).
+    """The rows of `er_selection`, by the settings er_selection_*, er_seed and the constraint (see `selection.select`).
 
     The strategy `uncertain` reads what an earlier run left in `database` and `schema`: er_selection, er_labels and
     er_scores, as far as they are there; dbt cannot be told of them, for they are made from this model. Every row of
@@ -61,6 +62,7 @@ def select_tuples(
         bins=settings["selection_bins"],
         rounds=settings["selection_rounds"],
         seed=settings["seed"],
+        constraint=Constraint.of(settings),
     )
     return _with_ids(session, chosen)
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pyarrow.compute as pc
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.records import one_array
 from distiller_udf.selection.profiles import Chosen, Pool, lists
 
@@ -17,9 +18,9 @@ STRATA = 4
 """A round is spread evenly over so many groups of left records, by their best similarity."""
 
 
-def least_sure(pool: Pool, wanted: int, rounds: int) -> Chosen:
+def least_sure(pool: Pool, wanted: int, rounds: int, constraint: Constraint) -> Chosen:
     """What was asked before, and another round of the least sure; the score is the uncertainty."""
-    unsure = _unsure(pool)
+    unsure = _unsure(pool, constraint)
     asked_in, labelled = _asked_in(pool), _flags(pool, "labelled")
     before = np.flatnonzero(asked_in > 0)
     before = before[np.argsort(~labelled[before], kind="stable")][:wanted]
@@ -33,19 +34,27 @@ def least_sure(pool: Pool, wanted: int, rounds: int) -> Chosen:
     return Chosen(rows, unsure[rows], np.where(asked_in[rows] > 0, asked_in[rows], this_round))
 
 
-def uncertainty(probabilities: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def uncertainty(
+    probabilities: np.ndarray, starts: np.ndarray, constraint: Constraint = Constraint.ONE_TO_ONE
+) -> np.ndarray:
     """How unsure the student is of each left record: 1 less the lead of its best answer over the next best; 1 = a tie.
 
     `probabilities` of all candidates one after the other, the first of each left record at `starts`. A student gives
     each candidate a probability of its own; given that at most one is right, a candidate weighs its odds p / (1 - p)
-    against 1 for none (Bernoullis conditioned on at most one success). NaN where a record has no probability.
+    against 1 for none (Bernoullis conditioned on at most one success). Without a constraint every candidate is a
+    question of its own, and the least sure one counts. NaN where a record has no probability.
 
     The entropy of the same distribution prefers records with many unlikely candidates to those between two answers.
     """
     counts = np.diff(np.append(starts, len(probabilities)))
+    member = np.repeat(np.arange(len(starts)), counts)
+    known = np.bincount(member, np.isfinite(probabilities), len(starts)) > 0
+    if not constraint.limits_left:
+        most = np.zeros(len(starts))
+        np.maximum.at(most, member, np.nan_to_num(1 - np.abs(2 * probabilities - 1)))
+        return np.where(known, most, np.nan)
     odds = np.clip(probabilities, 1e-9, 1 - 1e-9)
     odds = np.where(np.isfinite(odds), odds / (1 - odds), 0.0)
-    member = np.repeat(np.arange(len(starts)), counts)
     largest = np.zeros((len(starts), 3))
     largest[:, 0] = 1.0  # none
     order = np.lexsort((-odds, member))
@@ -54,7 +63,6 @@ def uncertainty(probabilities: np.ndarray, starts: np.ndarray) -> np.ndarray:
         largest[has, 1 + place] = odds[order[starts[has] + place]]
     largest = np.sort(largest, axis=1)
     total = 1 + np.bincount(member, odds, len(starts))
-    known = np.bincount(member, np.isfinite(probabilities), len(starts)) > 0
     return np.where(known, 1 - (largest[:, 2] - largest[:, 1]) / total, np.nan)
 
 
@@ -96,12 +104,12 @@ def _flags(pool: Pool, name: str) -> np.ndarray:
     return np.asarray(flags.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _unsure(pool: Pool) -> np.ndarray:
+def _unsure(pool: Pool, constraint: Constraint) -> np.ndarray:
     """The uncertainty of each profile, NaN where the student has not scored it."""
     if "probabilities" not in pool.profiles.column_names:
         return np.full(len(pool), np.nan)
     probabilities, starts, _ = lists(pool.profiles["probabilities"])
-    return uncertainty(probabilities, starts)
+    return uncertainty(probabilities, starts, constraint)
 
 
 def _spread(pool: Pool, unsure: np.ndarray, rows: np.ndarray) -> np.ndarray:

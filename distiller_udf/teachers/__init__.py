@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import SettingsError, check_names, one_of
 from distiller_udf.prompts import Asking
 from distiller_udf.teachers.base import Learner, Teacher
@@ -27,13 +28,15 @@ _IN_ENTRIES = {"teacher", "name", *(name.removeprefix("teacher_") for name in SE
 
 
 def make_teacher(settings: Mapping[str, Any]) -> Teacher:
-    """The teacher that `settings` describe (names of `SETTINGS`; others are ignored, None means the default).
+    """The teacher that `settings` describe (names of `SETTINGS`, None means the default, and those of
+    `Constraint.of`; others are ignored).
 
     Raises SettingsError for a setting that is missing or has an impossible value.
     """
     make = TEACHERS[one_of("teacher", settings.get("teacher"), TEACHERS)]
     check_settings(settings)
-    return make({**merged(settings), "name": settings.get("name")})
+    constraint = Constraint.of(settings) if "constraint" in settings else Constraint.ONE_TO_ONE
+    return make({**merged(settings), "name": settings.get("name"), "constraint": constraint})
 
 
 def make_teachers(settings: Mapping[str, Any], folder: Path | None = None) -> list[Teacher]:
@@ -105,7 +108,7 @@ def _asking(settings: Mapping[str, Any]) -> Asking:
 def _embedded(settings: Mapping[str, Any]) -> Teacher:
     from distiller_udf.teachers.embedded import EmbeddedMixture
 
-    return EmbeddedMixture(Asking(seed=settings["seed"]))
+    return EmbeddedMixture(Asking(seed=settings["seed"]), settings["constraint"])
 
 
 def _openai(settings: Mapping[str, Any]) -> Teacher:

@@ -3,7 +3,9 @@
 
     one_to_one   pairs from the most to the least probable, each record of a source matching one record of another
     many_to_one  every left record with its most probable right record of each source
-    none         every pair whose probability reaches the threshold
+    none         every pair
+
+    Of all pairs, those whose choice_probability reaches the threshold.
 -#}
 {% macro er_matches(
     scores, records, sources, task='auto', constraint='auto', threshold=none, student=none, must_links=none,
@@ -60,12 +62,11 @@ accepted as (
     {% if threshold is none -%}
     left join students on scores.student = students.student
     {% endif -%}
-    where {{ 'scores.probability' if constraint == 'none' else 'coalesce(scores.choice_probability, scores.probability)' }}
-        >= {% if threshold is not none -%}
+    where coalesce(scores.choice_probability, scores.probability) >= {% if threshold is not none -%}
         {{ threshold }}
         {%- else -%}
         coalesce(
-            {{ 'students.threshold' if constraint == 'none' else 'students.choice_threshold' }},
+            students.choice_threshold,
             error(format(
                 'er_matches: er_student does not know the student {} of er_scores; set er_threshold for scores of your own',
                 scores.student

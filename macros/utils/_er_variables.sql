@@ -7,7 +7,7 @@
         'er_blocking_rules': {'type': 'rules', 'nullable': true},
         'er_blocking_columns': {'type': 'names', 'nullable': true},
         'er_blocking_top_k': {'type': 'integer', 'from': 1, 'to': 1000},
-        'er_blocking_mode': {'type': 'choice', 'allowed': ['mutual', 'union', 'left', 'right']},
+        'er_blocking_mode': {'type': 'choice', 'allowed': ['auto', 'mutual', 'union', 'left', 'right']},
         'er_qgram_size': {'type': 'integer', 'from': 2, 'to': 8},
         'er_blocking_max_block': {'type': 'integer', 'from': 2, 'to': 100000},
         'er_blocking_share_of_best': {'type': 'number', 'from': 0, 'to': 1},

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, SettingsError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
@@ -147,21 +148,21 @@ ensure_student(labels, Registry(Path({str(registry.root)!r})), Recipe(settings={
 
 
 @pytest.mark.parametrize(
-    ("constraint", "task", "sources", "several"),
+    ("constraint", "task", "sources", "expected"),
     [
-        ("auto", "auto", 2, False),
-        ("auto", "auto", 1, True),
-        ("auto", "link_and_dedupe", 2, True),
-        ("none", "link", 2, True),
-        ("many_to_one", "auto", 2, False),
+        ("auto", "auto", 2, Constraint.ONE_TO_ONE),
+        ("auto", "auto", 1, Constraint.NONE),
+        ("auto", "link_and_dedupe", 2, Constraint.NONE),
+        ("none", "link", 2, Constraint.NONE),
+        ("many_to_one", "auto", 2, Constraint.MANY_TO_ONE),
     ],
 )
-def test_several_matches_follow_from_task_and_constraint(
-    constraint: str, task: str, sources: int, several: bool
+def test_the_constraint_of_training_is_the_projects(
+    constraint: str, task: str, sources: int, expected: Constraint
 ) -> None:
     settings = {"constraint": constraint, "task": task, "sources": [{}] * sources}
     settings |= {"seed": 1, "target_precision": None, "student": "lexical"}
-    assert training_settings(settings, Path())["multi"] is several
+    assert training_settings(settings, Path())["constraint"] is expected
 
 
 def test_two_processes_train_the_same_student_once(few: pa.Table, tmp_path: Path) -> None:

@@ -7,11 +7,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.training.data import BESIDE_CHOSEN, LabelledPairs, labelled_pairs
 
 
 def pairs_of(
-    options: list[tuple[str, str]], choice: int, probabilities: list[float] | None = None, multi: bool = False
+    options: list[tuple[str, str]],
+    choice: int,
+    probabilities: list[float] | None = None,
+    constraint: Constraint = Constraint.ONE_TO_ONE,
 ) -> LabelledPairs:
     """One answered tuple; an option is its source and the text of its record."""
     row: dict[str, Any] = {
@@ -22,7 +26,7 @@ def pairs_of(
         "query": '{"name":"query"}',
         "options": [{"source": s, "id": i, "record": f'{{"name":"{r}"}}'} for i, (s, r) in enumerate(options)],
     }
-    return labelled_pairs(pa.Table.from_pylist([row]), multi)
+    return labelled_pairs(pa.Table.from_pylist([row]), constraint)
 
 
 def said(pairs: LabelledPairs) -> dict[str | None, float]:
@@ -43,7 +47,7 @@ def test_a_choice_says_nothing_of_other_sources() -> None:
     assert said(pairs_of(options, 2)) == {"b1": 0.0, "b2": 1.0}
     assert said(pairs_of(options, 3)) == {"c1": 1.0}
     assert said(pairs_of(options, 0)) == {"b1": 0.0, "b2": 0.0, "c1": 0.0}
-    assert said(pairs_of(options, 2, [0.1, 0.9, 0.2], multi=True)) == {"b1": 0.1, "b2": 0.9, "c1": 0.2}
+    assert said(pairs_of(options, 2, [0.1, 0.9, 0.2], constraint=Constraint.NONE)) == {"b1": 0.1, "b2": 0.9, "c1": 0.2}
 
 
 @pytest.mark.parametrize(("choice", "expected"), [(1, {"a": 0.7, "b": 0.2}), (2, {"a": 0.0, "b": 1.0})])
@@ -59,6 +63,6 @@ def test_none_after_a_likely_match_is_a_correction() -> None:
 
 
 def test_where_several_may_match_the_unchosen_count_little() -> None:
-    pairs = pairs_of([("r", "a"), ("r", "b")], 1, multi=True)
+    pairs = pairs_of([("r", "a"), ("r", "b")], 1, constraint=Constraint.NONE)
     assert pairs.weights.tolist() == [1.0, BESIDE_CHOSEN]
-    assert pairs_of([("r", "a"), ("r", "b")], 0, multi=True).weights.tolist() == [1.0, 1.0]
+    assert pairs_of([("r", "a"), ("r", "b")], 0, constraint=Constraint.NONE).weights.tolist() == [1.0, 1.0]

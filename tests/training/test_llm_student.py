@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {**QUICK, "model": str(folder / "base"), "rank": 4}
     made = publish_student(labels, registry, Recipe("llm", {**settings, "explanations": True}))
     registry.promote(made.info.version)
-    publish_student(labels, Registry(folder / "students", "many"), Recipe("llm", {**settings, "multi": True}))
+    publish_student(labels, Registry(folder / "students", "many"), Recipe("llm", {**settings, "constraint": "none"}))
     return folder
 
 
@@ -187,7 +187,7 @@ def test_er_scores_has_whole_tuples(home: Path) -> None:
     """)
     pairs = connection.table("pairs")
     students = connection.from_arrow(student_table(Registry(home / "students")))
-    found = score(connection, pairs, students).order("left_id, right_id").fetchnumpy()
+    found = score(connection, pairs, students, {"constraint": "one_to_one"}).order("left_id, right_id").fetchnumpy()
     student = load_student(Registry(home / "students").current())
     left = records(*[name for name in NAMES for _ in NAMES])
     expected = student.score_tuples(left, records(*NAMES * 5), np.repeat(np.arange(5), 5))

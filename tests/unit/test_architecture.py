@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "distiller_udf"
 
 LAYERS = [
-    {"errors", "sql"},
+    {"errors", "sql", "constraint"},
     {"records"},
     {"similarity", "prompts", "privacy", "budget", "project", "database", "locks", "pointer"},
     {"encoding"},

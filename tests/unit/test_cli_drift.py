@@ -96,7 +96,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             split(labels, SHARE)[0],
             registry,
             Recipe(
-                settings={"seed": 42, "multi": False},
+                settings={"seed": 42, "constraint": "one_to_one"},
                 candidates=lambda: sampled(snapshot.connection, pairs),
                 columns=record_columns(pairs),
             ),

@@ -50,18 +50,18 @@ class Asked:
     answer: int
 
 
-def examples(labels: pa.Table, left: Sequence[str], right: Sequence[str], multi: bool = False) -> list[Example]:
+def examples(labels: pa.Table, left: Sequence[str], right: Sequence[str], pairwise: bool = False) -> list[Example]:
     """The usable labels, their records with the columns `left` and `right`, in an order that their content gives.
 
-    Unless several candidates may match (`multi`), those of one example are of one source, as a student is asked: a
-    record may have a match in each source, so a choice says nothing about the candidates of another one.
+    Unless each pair is judged by itself (`pairwise`), the candidates of one example are of one source, as a student is
+    asked: a record may have a match in each source, so a choice says nothing about the candidates of another one.
     Raises TrainingError where a choice is out of range.
     """
     rows = [
         row for _, row in sorted(zip(label_hashes(labels), labels.to_pylist(), strict=True), key=lambda pair: pair[0])
     ]
     usable = [row for row in rows if row["choice"] is not None and row["options"] and row["query"]]
-    found = [example for row in usable for example in _by_source(_example(row), row["options"], multi)]
+    found = [example for row in usable for example in _by_source(_example(row), row["options"], pairwise)]
     queries = Records.from_texts([e.query for e in found]).with_columns(left).texts()
     texts = Records.from_texts([text for e in found for text in e.candidates]).with_columns(right).texts()
     shown = iter(texts)
@@ -82,10 +82,10 @@ def _example(row: Mapping[str, Any]) -> Example:
     return Example(str(row["query"]), options, choice, str(row["teacher"]), row.get("explanation"), yes, reasons, heard)
 
 
-def _by_source(example: Example, options: Sequence[Mapping[str, Any]], multi: bool) -> Iterator[Example]:
+def _by_source(example: Example, options: Sequence[Mapping[str, Any]], pairwise: bool) -> Iterator[Example]:
     """The example for each source that its answer is about: that of the choice, and all where it is none of them."""
     sources = [str(option.get("source")) for option in options]
-    if multi or len(set(sources)) == 1:
+    if pairwise or len(set(sources)) == 1:
         yield example
         return
     for source in [sources[example.choice - 1]] if example.choice else dict.fromkeys(sources):
@@ -118,13 +118,14 @@ def _moved(example: Example, candidates: Sequence[str], places: Mapping[int, int
     )
 
 
-def asked(example: Example, heats: Sequence[range], multi: bool, rng: random.Random) -> list[Asked]:
+def asked(example: Example, heats: Sequence[range], pairwise: bool, rng: random.Random) -> list[Asked]:
     """The questions of a tuple, its candidates in an order that `rng` draws; `heats` say how many fit into one.
 
-    In an order that means something a student would learn the positions. Where several may match (`multi`), every pair
-    is a question, asked from either side: those that the teacher judged, and one of those that it only did not choose.
+    In an order that means something a student would learn the positions. Where pairs are judged by themselves
+    (`pairwise`), every one is a question, asked from either side: those that the teacher judged, and one of those that
+    it only did not choose.
     """
-    if multi:
+    if pairwise:
         others = sorted(set(range(len(example.candidates))) - example.heard)
         return [_pair(example, i, rng) for i in [*sorted(example.heard), *rng.sample(others, min(1, len(others)))]]
     order = rng.sample(range(len(example.candidates)), len(example.candidates))

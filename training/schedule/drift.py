@@ -95,7 +95,6 @@ def measure(
     settings: Mapping[str, Any],
     draw: int,
     ask: Callable[[pa.Table], Asked],
-    multi: bool,
 ) -> Drift:
     """Measure how far decisions and pairs have drifted; `snapshot` has er_pairs and er_matches.
 
@@ -106,7 +105,7 @@ def measure(
     labels, stopped = ask(tuples)
     answers = [row for row in labels.to_pylist() if row["choice"] is not None]
     found = agreement(*_decisions(snapshot, answers)) if len(answers) >= FEW else None
-    promised = _promised(student, folder, held_out, multi)
+    promised = _promised(student, folder, held_out)
     moved = _shifts(snapshot, folder)
     reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings["drift_psi"])]
     return Drift(
@@ -145,12 +144,12 @@ def _decisions(
     return ours, theirs
 
 
-def _promised(student: Student, folder: Path, held_out: pa.Table, multi: bool) -> float | None:
+def _promised(student: Student, folder: Path, held_out: pa.Table) -> float | None:
     """How often the student agrees with held-out labels that it has not learned; None where these are too few."""
-    evaluation = EvaluationSet.of(held_out, None, folder, multi)
+    evaluation = EvaluationSet.of(held_out, None, folder, student.info.constraint)
     if evaluation.pairs is None or evaluation.note is not None or evaluation.held_out.tuples < FEW:
         return None
-    judged = judge(student, evaluation.pairs, multi)
+    judged = judge(student, evaluation.pairs)
     wrong = np.bincount(judged.tuples, (judged.labels >= 0.5) != judged.matched)
     return float((wrong == 0).mean())
 

@@ -21,7 +21,8 @@ from distiller_udf.comparison import (
     verdict,
 )
 from distiller_udf.comparison.gold import against_gold
-from distiller_udf.errors import ColumnsMismatch, StudentDamaged, StudentNotFound
+from distiller_udf.constraint import Constraint
+from distiller_udf.errors import ColumnsMismatch, ConstraintMismatch, StudentDamaged, StudentNotFound
 from distiller_udf.pipeline.downstream import Downstream
 from distiller_udf.records import content_hash
 from distiller_udf.students import Student, load_student
@@ -35,7 +36,7 @@ Steps = Callable[[str, int], AbstractContextManager[Advance]]
 """Called with a step's name and how much there is to do; gives what is called with how much was done."""
 
 
-UNUSABLE = (StudentDamaged, StudentNotFound, ColumnsMismatch)
+UNUSABLE = (StudentDamaged, StudentNotFound, ColumnsMismatch, ConstraintMismatch)
 """Why a student has to give way: nothing that will pass."""
 
 
@@ -49,14 +50,13 @@ def unseen(step: str, total: int) -> Iterator[Advance]:
 class Scales:
     """By what students are weighed: held-out labels, all pairs (None: unknown), and the margins of the rule.
 
-    `multi`: any number of a record's candidates may match. `threshold` is instead of the students' own; `load` loads a
-    student from its folder.
+    `threshold` is instead of the students' own; `load` loads a student from its folder.
     """
 
     held_out: pa.Table
     downstream: Downstream | None
     margins: Margins
-    multi: bool
+    constraint: Constraint
     threshold: float | None = None
     seed: int = 0
     load: Callable[[Path], Student] = load_student
@@ -65,7 +65,7 @@ class Scales:
     def key(self) -> str:
         """A hash of all but the pairs, which change every night and are no reason to compare again."""
         known = self.downstream.gold_names() if self.downstream else []
-        rules = f"{self.margins} {self.multi} {self.threshold}"
+        rules = f"{self.margins} {self.constraint} {self.threshold}"
         return content_hash(label_fingerprint(usable(self.held_out)), rules, *known)[:12]
 
 
@@ -87,7 +87,7 @@ def weigh(
     be used, or when either cannot be asked just now: a server that does not answer says nothing about a student.
     """
     error = _fault(lambda: scales.load(current)) if current else None
-    evaluation = EvaluationSet.of(scales.held_out, challenger, None if error else current, scales.multi)
+    evaluation = EvaluationSet.of(scales.held_out, challenger, None if error else current, scales.constraint)
     found = Comparison(
         key=scales.key,
         compared_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -123,7 +123,7 @@ def _said(folder: Path, evaluation: EvaluationSet, scales: Scales, steps: Steps)
     """What the student in a folder says of the held-out pairs and of all pairs."""
     student = scales.load(folder)
     pairs, everything = evaluation.pairs, scales.downstream
-    judged = None if pairs is None else judge(student, pairs, scales.multi, scales.threshold)
+    judged = None if pairs is None else judge(student, pairs, scales.threshold)
     return Said(judged, None if everything is None else _decided(everything, student, steps))
 
 
