@@ -7,7 +7,7 @@ WORKERS ?= 2
 VLLM := .venv-vllm
 VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints-vllm.txt
 
-.PHONY: demo test test-vllm venv-vllm lint format clean help
+.PHONY: demo test test-fast test-vllm venv-vllm lint format clean help
 
 help:  ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -20,6 +20,10 @@ test: $(VENV)/.dev  ## Run every test, the linter and the type checker.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
+
+test-fast: $(VENV)/.dev  ## Run the tests that need no dbt and are quick: under two minutes.
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m 'not slow' tests/unit tests/training
 
 test-vllm: venv-vllm  ## Run the tests against a real vLLM and a real transformers serve.
 	$(VLLM)/bin/python -c 'import accelerate, fastapi, peft, uvicorn, vllm'

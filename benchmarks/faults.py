@@ -10,10 +10,8 @@ from benchmarks.label_worker import MODEL, number_of, tuples
 from benchmarks.llm_server import right_choice
 from benchmarks.servers import running
 from distiller_udf.errors import TeacherError
-from distiller_udf.labelling import answer_questions
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, Tuples, answer_questions
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
-from distiller_udf.tuples import Tuples
 
 RATE = 0.2
 SLOTS, LATENCY = 16, 0.005

@@ -22,8 +22,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.llm_server import CANDIDATES
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.labelling import Progress, label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, Progress, label_tuples
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 

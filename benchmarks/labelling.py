@@ -26,8 +26,7 @@ from benchmarks.kills import Log, kill_again_and_again
 from benchmarks.label_worker import MODEL, tuples
 from benchmarks.llm_server import FAULTS, RETRY_AFTER_SECONDS
 from benchmarks.servers import running
-from distiller_udf.labelling import Progress, label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, Progress, label_tuples
 from distiller_udf.prompts import Question, read_reply
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 

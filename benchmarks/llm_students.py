@@ -132,7 +132,9 @@ def measured(folder: Path) -> dict[str, Any]:
     figures["sft_pair_f1"] = pair_f1(supervised, task)
     explained = trained(folder, "explained", "sft", ["--from", str(supervised.folder)])
     figures["explained_select_accuracy"] = accuracy(explained, task)
-    reasons = explained.explain(task.left.take(np.arange(EXPLAINED)), task.right.take(np.arange(EXPLAINED)))
+    reasons = explained.explain(
+        task.left.take(np.arange(EXPLAINED)), task.right.take(np.arange(EXPLAINED)), [True] * EXPLAINED
+    )
     figures["explained_share"] = sum(UNREADABLE not in reason for reason in reasons) / EXPLAINED
     figures["explanation"] = reasons[0]
     half = trained(folder, "half", "sft", ["--model", str(folder / "base")])

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distiller_udf.comparison.figures import Judged, difference
-from distiller_udf.comparison.rule import Margins
+from distiller_udf.training.schedule.rule import Margins
 
 ACCURACY, DIFFERENT = 0.9, 0.08
 """How often the current student finds a tuple's match, and on how many tuples the challenger decides otherwise."""

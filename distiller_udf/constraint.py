@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-AUTO = "auto"
 
 
 class Constraint(str, Enum):
@@ -37,18 +35,10 @@ class Constraint(str, Enum):
         return self is Constraint.ONE_TO_ONE
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any], sides: Iterable[tuple[object, object]] = ()) -> Constraint:
-        """What er_constraint, er_task and er_sources say, as the macro `_er_constraint` resolves them.
-
-        Where they say nothing, because no sources are declared, it goes by the `sides` of pairs, the source of the left
-        record and that of the right one: none where most pairs are of one source, otherwise one to one.
-        """
-        if settings["constraint"] != AUTO:
-            return cls(settings["constraint"])
-        if settings["task"] == AUTO and not settings["sources"]:
-            within = [left is not None and left == right for left, right in sides]
-            return cls.NONE if 2 * sum(within) > len(within) else cls.ONE_TO_ONE
-        return cls.ONE_TO_ONE if task(settings) == "link" else cls.NONE
+    def of_sides(cls, sides: Iterable[tuple[object, object]]) -> Constraint:
+        """What pairs suggest, given the sources of both their records: none where most are of one, else one to one."""
+        within = [left is not None and left == right for left, right in sides]
+        return cls.NONE if 2 * sum(within) > len(within) else cls.ONE_TO_ONE
 
 
 def sides(questions: pa.Table, options: str = "options") -> Iterator[tuple[object, object]]:
@@ -56,10 +46,3 @@ def sides(questions: pa.Table, options: str = "options") -> Iterator[tuple[objec
     if {"left_source", options} <= set(questions.column_names):
         for row in questions.select(["left_source", options]).to_pylist():
             yield from ((row["left_source"], option.get("source")) for option in row[options] or ())
-
-
-def task(settings: Mapping[str, Any]) -> str:
-    """`link`, `dedupe` or `link_and_dedupe`, from er_task and er_sources as the macro `_er_task` resolves them."""
-    if settings["task"] != AUTO:
-        return str(settings["task"])
-    return "link" if len(settings["sources"]) > 1 else "dedupe"

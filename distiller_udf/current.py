@@ -14,8 +14,8 @@ from distiller_udf.students import Student, load_student
 from distiller_udf.students.base import MANIFEST
 
 if TYPE_CHECKING:
-    from distiller_udf.labelling.panel import Texts
-    from distiller_udf.labelling.run import Run
+    from distiller_udf.labels.panel import Texts
+    from distiller_udf.labels.run import Run
     from distiller_udf.prompts import Answer
     from distiller_udf.students.llm import Serving
 

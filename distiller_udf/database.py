@@ -95,7 +95,7 @@ class Database:
 
     @contextlib.contextmanager
     def using(self) -> Iterator[None]:
-        """One thread at a time; SQLite's errors as sentences."""
+        """One thread at a time; raises LabelError, a sentence, for SQLite's errors."""
         try:
             with self._own_lock():
                 yield

@@ -3,6 +3,7 @@
 DistillerError
 ├── SettingsError          a setting is unknown or has a value that is not allowed
 ├── RecordError            the input rows cannot be read as records
+├── TableError             a file of rows cannot be read or written
 ├── StudentError           a student cannot be used
 │   ├── StudentNotFound        no student has been trained or the pointer leads nowhere
 │   ├── StudentDamaged         the folder is incomplete, altered or of a foreign kind
@@ -33,6 +34,10 @@ class SettingsError(DistillerError):
 
 class RecordError(DistillerError):
     """The input rows cannot be read as records."""
+
+
+class TableError(DistillerError):
+    """A file of rows cannot be read or written."""
 
 
 class StudentError(DistillerError):
@@ -83,12 +88,26 @@ class BudgetSpent(TeacherError):
     """The run has reached its limit of calls, tokens or dollars; everything answered so far is kept."""
 
 
+def closest(word: str, options: Iterable[str]) -> str | None:
+    """The option that is spelt most like a word; None where none is."""
+    spelt = {option.lower(): option for option in options}
+    found = get_close_matches(word.lower(), spelt, n=1)
+    return spelt[found[0]] if found else None
+
+
+def unknown(what: str, word: object, allowed: Iterable[str]) -> str:
+    """The sentence that begins with `what` and refuses a word which is none of the allowed ones."""
+    known = list(allowed)
+    near = closest(str(word), known)
+    return f"{what}{f'; did you mean {near}?' if near else '.'} Allowed: {', '.join(known)}."
+
+
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
     """Return `value` if the setting `name` allows it; raise SettingsError listing what is allowed."""
-    choices = list(allowed)
-    if value in choices:
+    known = list(allowed)
+    if value in known:
         return str(value)
-    raise SettingsError(f"{name} is {value!r}; allowed: {', '.join(choices)}")
+    raise SettingsError(unknown(f"{name} is {value!r}", value, known))
 
 
 def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -96,6 +115,4 @@ def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
     names = list(known)
     for name in given:
         if name not in names:
-            close = get_close_matches(name, names, n=1)
-            hint = f"; did you mean {close[0]}?" if close else "."
-            raise SettingsError(f"unknown {what} {name!r}{hint} Allowed: {', '.join(names)}")
+            raise SettingsError(unknown(f"unknown {what} {name!r}", name, names))

@@ -9,13 +9,14 @@ import duckdb
 
 from distiller_udf.comparison.figures import measures
 from distiller_udf.errors import RecordError
+from distiller_udf.ids import id_sql
+from distiller_udf.sql import literal
 
 IDS = ("left_id", "right_id")
 SOURCES = ("left_source", "right_source")
 
-Record = tuple[str | None, str]
-Pair = tuple[Record, Record]
 Sides = tuple[str | None, str | None]
+"""The source of the left and of the right record, where they are known."""
 
 
 def pair_metrics(
@@ -31,14 +32,14 @@ def pair_metrics(
     Raises RecordError when an id column is missing, there are no known pairs, or sources are not named that differ.
     """
     if "is_match" in matches.columns:
-        matches = matches.filter("is_match")
+        matches = matches.filter("cast(is_match as boolean)")
     given = {"the known pairs": gold, "the matches": matches}
     if candidates is not None:
         given["the candidates"] = candidates
     for what, relation in given.items():
         _require_ids(what, relation)
     sides = _common_sides(given)
-    known, found, *rest = (_pairs(relation, sides) for relation in given.values())
+    known, found, *rest = (set(comparable_pairs(pairs, sides).fetchall()) for pairs in given.values())
     if not known:
         raise RecordError("there are no known pairs, so nothing can be measured")
     right = len(known & found)
@@ -71,29 +72,37 @@ def _common_sides(given: dict[str, duckdb.DuckDBPyRelation]) -> Sides:
     named: set[Sides] = set()
     for relation in given.values():
         if _names_sources(relation):
-            named |= set(relation.select(_as_text(SOURCES)).distinct().fetchall())
+            named |= set(relation.select(_as_text(relation, SOURCES)).distinct().fetchall())
     if len(named) > 1:
         raise RecordError(f"{silent[0]} need left_source and right_source: the other pairs are of several sources")
     return named.pop() if named else (None, None)
 
 
-def _pairs(relation: duckdb.DuckDBPyRelation, sides: Sides) -> set[Pair]:
-    """The distinct pairs of two records; in one order where it is known of which table the records are."""
-    if _names_sources(relation):
-        rows = relation.select(_as_text((*SOURCES, *IDS))).distinct().fetchall()
-    else:
-        rows = [(*sides, *ids) for ids in relation.select(_as_text(IDS)).distinct().fetchall()]
-    pairs: set[Pair] = set()
-    for left_source, right_source, left_id, right_id in rows:
-        left, right = (left_source, left_id), (right_source, right_id)
-        if left_id is None or right_id is None:
-            continue
-        if left_source is None or right_source is None:
-            pairs.add((left, right))
-        elif left != right:
-            pairs.add((left, right) if left < right else (right, left))
-    return pairs
+def comparable_pairs(relation: duckdb.DuckDBPyRelation, sides: Sides = (None, None)) -> duckdb.DuckDBPyRelation:
+    """The distinct pairs of two records, as text: `a_source`, `a_id`, `b_source`, `b_id`.
+
+    Both are in one order, the smaller one first, where it is known of which table the records are: as the pairs say,
+    or, where they do not, as `sides` does.
+    """
+    there = {column.lower() for column in relation.columns}
+    known = {
+        name: _as_text(relation, [name]) if name in there else "null::varchar" if side is None else literal(side)
+        for name, side in zip(SOURCES, sides, strict=True)
+    }
+    ends = [f"{known[name]} as {end}_source" for name, end in zip(SOURCES, "ab", strict=True)]
+    ids = [f"{_as_text(relation, [name])} as {end}_id" for name, end in zip(IDS, "ab", strict=True)]
+    rows = relation.select(", ".join((*ends, *ids)))
+    rows = rows.filter("a_id is not null and b_id is not null").select(
+        "*, a_source is not null and b_source is not null as is_named"
+    )
+    turned = "is_named and (a_source, a_id) > (b_source, b_id)"
+    columns = (
+        f"case when {turned} then {other} else {own} end as {own}"
+        for own, other in (("a_source", "b_source"), ("a_id", "b_id"), ("b_source", "a_source"), ("b_id", "a_id"))
+    )
+    return rows.filter("not is_named or (a_source, a_id) != (b_source, b_id)").select(", ".join(columns)).distinct()
 
 
-def _as_text(columns: Sequence[str]) -> str:
-    return ", ".join(f"cast({column} as varchar)" for column in columns)
+def _as_text(relation: duckdb.DuckDBPyRelation, columns: Sequence[str]) -> str:
+    kinds = dict(zip(relation.columns, relation.types, strict=True))
+    return ", ".join(id_sql(column, kinds[column]) for column in columns)

@@ -9,7 +9,6 @@ plugins:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,39 +22,29 @@ from dbt_common.invocation import get_invocation_id
 
 from distiller_udf.budget import ledger_of
 from distiller_udf.current import CurrentStudent, CurrentTeacher
-from distiller_udf.errors import SettingsError, TeacherError, check_names
-from distiller_udf.labelling.run import SETTINGS as RUN_SETTINGS
-from distiller_udf.labelling.run import check_run_settings, make_run
-from distiller_udf.project import Project
-from distiller_udf.students.llm import SETTINGS as SERVING_SETTINGS
+from distiller_udf.labels.run import make_run
+from distiller_udf.project import PROJECT_FILE, Project
+from distiller_udf.settings import Settings
 from distiller_udf.students.llm import serving_of
-from distiller_udf.teachers import check_text
-from distiller_udf.udf import NO_TEACHER, Functions, register_functions
+from distiller_udf.udf import Functions, register_functions
 
 if TYPE_CHECKING:
     import duckdb
 
-    from distiller_udf.labelling import Run
-
-DEFAULTS: Mapping[str, Any] = {
-    "students_path": "distiller/students",
-    "student_name": "default",
-    "student_path": None,
-    "strict": False,
-    **SERVING_SETTINGS,
-    **RUN_SETTINGS,
-}
-"""Every setting of the plug-in, with its default. Paths are relative to the dbt project.
-
-What its config leaves out comes from the project's er_* variables, so that the SQL functions and the models go by the
-same student, the same store, the same budget and the same private columns.
-"""
+    from distiller_udf.labels import Run
 
 
 def project_folder() -> Path:
     """The folder of the dbt project that is running, which relative paths start from; outside dbt, this folder."""
     folder = getattr(get_flags(), "PROJECT_DIR", None)
     return Path(folder) if folder else Path.cwd()
+
+
+def running() -> Project:
+    """The project of the dbt command that is running, with the command's own --vars."""
+    folder = project_folder()
+    given = getattr(get_flags(), "VARS", None) or {}
+    return Project.of(folder if (folder / PROJECT_FILE).exists() else None, variables=given)
 
 
 def invocation() -> str:
@@ -89,53 +78,35 @@ def _log_to_dbt() -> None:
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]
-    """Registers `er_match` and its siblings when dbt opens its connection; students and teachers load when called."""
+    """Registers `er_match` and its siblings when dbt opens its connection; students and teachers load when called.
+
+    Its config may have any setting by its name, for the functions alone. What it leaves out comes from the project's
+    er_* variables, so that functions and models go by the same student, store, budget and private columns.
+    """
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
-        """Check the settings. Raises SettingsError for an unknown name or a value of the wrong type."""
+        """Check the settings. Raises SettingsError for an unknown name or a value that is not allowed."""
         _log_to_dbt()
         own = dict(plugin_config)
         if self.creds is not None:
             # dbt-duckdb hands a plug-in the connection's own settings merged with its config.
-            for name in set(self.creds.settings or {}) - set(DEFAULTS):
+            for name in set(self.creds.settings or {}) - set(Settings.model_fields):
                 own.pop(name, None)
-        check_names("plug-in setting", own, DEFAULTS)
         self.own = {name: value for name, value in own.items() if value is not None}
-        if not isinstance(self.own.get("strict", False), bool):
-            raise SettingsError(f"the plug-in setting strict is {self.own['strict']!r}; allowed: true, false")
-        for name in ("students_path", "student_name", "student_path"):
-            check_text(name, self.own.get(name))
-        check_run_settings({**DEFAULTS, **self.own})
-        serving_of(self.own, project_folder())
+        serving_of(Settings.of(self.own))
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """The settings of the dbt command that is running: the config's, else the project's, else the defaults."""
-        return {**DEFAULTS, **_variables(), **self.own}
+        mine = Settings.of(self.own).placed(project_folder())
+        return running().settings.but({name: getattr(mine, name) for name in self.own})
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Register the functions; dbt calls this once, and every thread's cursor sees them."""
         settings = self.settings()
-        source = settings["student_path"] or settings["students_path"]
-        serving = serving_of(settings, project_folder())
-        student = CurrentStudent(project_folder() / source, str(settings["student_name"]), serving)
-        teacher = CurrentTeacher(self._ask, invocation)
-        register_functions(conn, Functions(student, teacher, settings["strict"]))
+        folder = settings.student_path or settings.students_path
+        student = CurrentStudent(folder, settings.student_name, serving_of(settings))
+        register_functions(conn, Functions(student, CurrentTeacher(self._ask, invocation), settings.strict))
 
     def _ask(self) -> Run:
         # Here and not before: a connection may outlive a dbt command and its --vars.
-        settings = self.settings()
-        if not (settings["teacher"] or settings["teachers"]):
-            raise TeacherError(NO_TEACHER)
-        return make_run(settings, project_folder(), ledger_of(invocation()))
-
-
-def _variables() -> dict[str, Any]:
-    """The er_* variables of the dbt command that is running, without er_, as far as they are settings of the plug-in.
-
-    The models check them all; here the wrong ones are passed over.
-    """
-    folder = project_folder()
-    given = Project(folder).given_variables() if (folder / "dbt_project.yml").exists() else {}
-    given |= getattr(get_flags(), "VARS", None) or {}
-    known = {str(name).removeprefix("er_"): value for name, value in given.items() if str(name).startswith("er_")}
-    return {name: value for name, value in known.items() if name in DEFAULTS and value is not None}
+        return make_run(self.settings(), ledger_of(invocation()))

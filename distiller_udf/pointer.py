@@ -18,6 +18,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from distiller_udf.errors import StudentDamaged
+from distiller_udf.files import write_text
 
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 PINNED = "pinned"
@@ -36,9 +37,11 @@ class Promotion:
 
     @classmethod
     def now(cls, version: str, *, rollback: bool = False) -> Promotion:
+        """A promotion at this moment, to the second."""
         return cls(version, datetime.now(timezone.utc).replace(microsecond=0), rollback)
 
     def line(self) -> str:
+        """The promotion as a line of the file."""
         words = [self.version, self.promoted_at.isoformat(timespec="seconds"), *([ROLLBACK] if self.rollback else [])]
         return " ".join(words)
 
@@ -67,20 +70,9 @@ class Pointer:
             ) from error
 
     def write(self, path: Path) -> None:
-        """Replace the file by this pointer. Two processes must not do this at once."""
+        """Replace the file by this pointer, whole and durably. Raises OSError."""
         lines = [self.version, *([PINNED] if self.pinned else []), *(p.line() for p in self.history[:REMEMBERED])]
-        draft = path.with_name(f".{path.name}.new")
-        try:
-            draft.unlink(missing_ok=True)  # what a process left that was killed here
-            with draft.open("x", encoding="utf-8", newline="\n") as file:
-                file.write("\n".join(lines) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.chmod(0o644)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-        sync(path.parent)
+        write_text(path, "\n".join(lines) + "\n", mode=0o644)
 
     def earlier(self) -> list[str]:
         """Where rollbacks lead to, step by step: what was current before, without what was rolled back since."""
@@ -99,15 +91,6 @@ def promoted(pointer: Pointer | None, version: str, *, pin: bool, rollback: bool
     if pointer is None or pointer.version != version:
         history = (Promotion.now(version, rollback=rollback), *history)
     return Pointer(version, pin, history)
-
-
-def sync(path: Path) -> None:
-    """Return when a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _parsed(text: str, modified: datetime) -> Pointer:

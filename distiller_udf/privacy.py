@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 from distiller_udf.errors import SettingsError, check_names
 from distiller_udf.records import TEXT_COLUMN, parse_text, record_text
+from distiller_udf.values import python_tree, tree_text
 
 _PSEUDONYM = "masked:"
 _HEX_DIGITS = 12
@@ -88,20 +88,18 @@ class Privacy:
         return frozenset(name.casefold() for name in self.masked)
 
     def _hidden(self, text: str, rows: bool) -> str:
-        record = parse_text(text) or {}
+        record = parse_text(text)
         if not rows and list(record) == [TEXT_COLUMN] and TEXT_COLUMN not in self._left_out | self._replaced:
             raise SettingsError(
                 "a record was given as plain text, which hides no private or masked column; give rows, as in "
                 "er_label(a, b), or take the private and masked columns away"
             )
-        kept: dict[str, str | None] = {}
-        for name, value in record.items():
-            column = name.casefold()
-            if value is None or column in self._left_out:
-                continue
+        kept = {}
+        for name, member in record.items():
             # A nested value is one value: what is inside it is hidden with it.
-            plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
-            kept[name] = self.pseudonym(plain) if column in self._replaced else value  # type: ignore[assignment]
+            value, column = tree_text(python_tree(member)), name.casefold()
+            if value is not None and column not in self._left_out:
+                kept[name] = self.pseudonym(value) if column in self._replaced else value
         return record_text(kept)
 
 

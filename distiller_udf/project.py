@@ -1,236 +1,74 @@
-"""A dbt project's files, as far as distiller-udf has entries in them: found, and added where they are missing."""
+"""A dbt project as `dbt build` sees it: where it is, its settings, its profile and target."""
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
-from io import StringIO
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from distiller_udf.project_files import ProjectFiles, er_variables
+from distiller_udf.settings import PREFIX, TEACHER, Settings
 
-from distiller_udf.errors import SettingsError, check_names
-
-PACKAGE = "distiller_udf"
-PLUGIN_MODULE = "distiller_udf.plugin"
+PROJECT_FILE = "dbt_project.yml"
 
 
 @dataclass(frozen=True)
 class Project:
-    """A dbt project at `folder`; `profiles_dir` overrides where dbt looks for profiles.yml.
+    """A project, or a folder without one, whose settings are then the defaults.
 
-    Raises SettingsError when there is no dbt_project.yml or a file cannot be read.
+    Every path in `settings` is absolute. `profiles_dir` and `target` are instead of dbt's own choice; `variables` are
+    those of `--vars`. `database` and `schema` say where the er_* tables are, where that is not what the profile says.
     """
 
     folder: Path
+    settings: Settings
+    exists: bool = False
     profiles_dir: Path | None = None
+    target: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    database: Path | None = None
+    schema: str | None = None
 
-    def __post_init__(self) -> None:
-        if not self.settings_file.exists():
-            raise SettingsError(
-                f"{self.settings_file} does not exist; run this in a dbt project, or give --project-dir"
-            )
+    @classmethod
+    def of(
+        cls,
+        folder: Path | None = None,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        instead: Mapping[str, Any] | None = None,
+        near: Path | None = None,
+        **place: Any,
+    ) -> Project:
+        """The project at `folder`; None: the one that the file `near` lies in, or the one of this folder, if any.
 
-    @property
-    def settings_file(self) -> Path:
-        return self.folder / "dbt_project.yml"
-
-    @property
-    def packages_file(self) -> Path:
-        """packages.yml, or dependencies.yml where the project uses that one."""
-        packages, dependencies = self.folder / "packages.yml", self.folder / "dependencies.yml"
-        return dependencies if dependencies.exists() and not packages.exists() else packages
-
-    @property
-    def profiles_file(self) -> Path | None:
-        """profiles.yml in dbt's own order: the option, DBT_PROFILES_DIR, the project, the home folder."""
-        named = self.profiles_dir or os.environ.get("DBT_PROFILES_DIR")
-        folders = [Path(named)] if named else [self.folder, Path.home() / ".dbt"]
-        return next((folder / "profiles.yml" for folder in folders if (folder / "profiles.yml").exists()), None)
-
-    def package(self) -> str | None:
-        """Where the dbt package distiller_udf comes from, as the project says; None when it is not listed."""
-        if not self.packages_file.exists():
-            return None
-        for entry in _read(self.packages_file).get("packages") or []:
-            place = next((str(entry[key]) for key in ("local", "git", "package") if key in entry), "")
-            if PACKAGE in place.replace("-", "_") or _is_package(self.folder / place):
-                return place
-        return None
-
-    def sources(self) -> list[Any] | None:
-        """The variable er_sources, from the package's own variables where it is there; None when it is not set."""
-        variables = _read(self.settings_file).get("vars") or {}
-        found: list[Any] | None = {**variables, **(variables.get(PACKAGE) or {})}.get("er_sources")
-        return found
-
-    def variables(self) -> dict[str, Any]:
-        """The er_* variables as dbt sees them: the package's defaults, under the project's, under its section for it.
-
-        Raises SettingsError for one that does not exist.
+        Settings come from the project's er_* variables, then `variables` (as of `--vars`), then `instead` (settings by
+        their names). `place` has the other fields. Raises SettingsError for a setting that is not allowed.
         """
-        return with_variables(default_variables(), self.given_variables())
-
-    def given_variables(self) -> dict[str, Any]:
-        """The variables that the project sets: those of all packages, under its section for this one."""
-        variables = _plain(self.settings_file).get("vars") or {}
-        return {**variables, **(variables.get(PACKAGE) or {})}
-
-    def outputs(self) -> dict[str, bool]:
-        """The DuckDB outputs of the project's profile, and whether each has the plug-in."""
-        found = self._outputs(_read(self.profiles_file)) if self.profiles_file else {}
-        return {name: _has_plugin(output) for name, output in found.items()}
-
-    def add_package(self, place: str) -> None:
-        """List the dbt package: a git URL, or a folder, which is written relative to the project where it lies near."""
-        content = _read(self.packages_file) if self.packages_file.exists() else {}
-        is_url = "://" in place or place.startswith("git@")
-        entry = {"git": place} if is_url else {"local": self._relative(Path(place))}
-        content["packages"] = [*(content.get("packages") or []), entry]
-        _write(self.packages_file, content)
-
-    def add_sources(self, sources: Sequence[dict[str, str]]) -> None:
-        """Set the variable er_sources, where the project has it already or among the variables of all packages."""
-        content = _read(self.settings_file)
-        content["vars"] = variables = content.get("vars") or {}
-        own = variables.get(PACKAGE) or {}
-        (own if "er_sources" in own else variables)["er_sources"] = list(sources)
-        _write(self.settings_file, content)
-
-    def add_plugin(self) -> list[str]:
-        """Add the plug-in to every DuckDB output that lacks it; their names."""
-        if self.profiles_file is None:
-            return []
-        content = _read(self.profiles_file)
-        missing = [(name, output) for name, output in self._outputs(content).items() if not _has_plugin(output)]
-        for _, output in missing:
-            output["plugins"] = [*(output.get("plugins") or []), {"module": PLUGIN_MODULE}]
-        if missing:
-            _write(self.profiles_file, content)
-        return [name for name, _ in missing]
-
-    def _outputs(self, profiles: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        profile = profiles.get(str(_read(self.settings_file).get("profile"))) or {}
-        return {n: o for n, o in (profile.get("outputs") or {}).items() if (o or {}).get("type") == "duckdb"}
-
-    def _relative(self, package: Path) -> str:
-        """A path that still holds when package and project, lying together, are checked out elsewhere."""
-        package, project = package.resolve(), self.folder.resolve()
-        together = project.is_relative_to(package) or package.is_relative_to(project.parent)
-        return Path(os.path.relpath(package, project)).as_posix() if together else package.as_posix()
+        found = folder if folder is not None else _nearest(near)
+        given = ProjectFiles(found).variables() if found is not None else {}
+        given |= er_variables(variables or {})
+        settings = Settings.of(given, PREFIX)
+        base = (found or Path()).absolute()
+        options = _absolute({name: value for name, value in (instead or {}).items() if value is not None})
+        placed = settings.placed(base).but(_alone(options, settings))
+        return cls(base, placed, found is not None, variables=variables or {}, **place)
 
 
-def default_variables() -> dict[str, Any]:
-    """Every er_* variable with the package's default. Raises SettingsError when the package is not there."""
-    return dict(_plain(installed_package() / "dbt_project.yml")["vars"])
+def _nearest(near: Path | None) -> Path | None:
+    """The folder of the nearest project above a file, or else above this folder."""
+    above = [*(near.absolute().parents if near else ()), Path.cwd(), *Path.cwd().parents]
+    return next((folder for folder in above if (folder / PROJECT_FILE).is_file()), None)
 
 
-def with_variables(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The known er_* variables with the values that are given; variables of other packages are passed over.
-
-    Raises SettingsError for an er_* variable that is not known.
-    """
-    own = {name: value for name, value in given.items() if str(name).startswith("er_")}
-    check_names("variable", own, known)
-    return {**known, **own}
+def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as settings: a path that is given on the command line starts where the command does."""
+    return {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in options.items()}
 
 
-def read_variables(text: str) -> dict[str, Any]:
-    """Variables as `dbt --vars` takes them: a YAML mapping. Raises SettingsError for any other text."""
-    return _mapping(text, "--vars", _as_dbt())
-
-
-def installed_package() -> Path:
-    """The dbt package that came with this installation: the checkout, or the copy that the wheel carries.
-
-    Raises SettingsError when neither is there.
-    """
-    beside = Path(__file__).resolve().parents[1]  # the checkout; its share/ after `pip install --target`
-    for folder in (beside, *_carried(), beside / "share" / PACKAGE):
-        if _is_package(folder):
-            return folder
-    raise SettingsError("the dbt package is not beside this installation; name it with --package FOLDER_OR_GIT_URL")
-
-
-def _carried() -> Iterator[Path]:
-    """Where pip says that it put the wheel's dbt package, which depends on the kind of installation."""
-    try:
-        files = metadata.files("distiller-udf") or []
-    except metadata.PackageNotFoundError:
-        return
-    for file in files:
-        if file.parts[-3:] == ("share", PACKAGE, "dbt_project.yml"):
-            yield Path(str(file.locate())).resolve().parent
-
-
-def _is_package(folder: Path) -> bool:
-    settings = folder / "dbt_project.yml"
-    return settings.is_file() and _read(settings).get("name") == PACKAGE
-
-
-def _has_plugin(output: dict[str, Any]) -> bool:
-    return any((plugin or {}).get("module") == PLUGIN_MODULE for plugin in output.get("plugins") or [])
-
-
-def _yaml() -> YAML:
-    yaml = YAML()  # round trip: comments, order and quotes stay as they are
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
-
-
-def _as_dbt() -> YAML:
-    """Plain values, read as dbt reads them: by YAML 1.1, where `on` is true and 010 is eight."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.version = (1, 1)
-    return yaml
-
-
-def _read(path: Path, yaml: YAML | None = None) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
-    return _mapping(text, str(path), yaml or _yaml())
-
-
-def _plain(path: Path) -> dict[str, Any]:
-    return _read(path, _as_dbt())
-
-
-def _mapping(text: str, where: str, yaml: YAML) -> dict[str, Any]:
-    try:
-        content = yaml.load(text)
-    except YAMLError as error:
-        raise SettingsError(f"{where} cannot be read as YAML: {error}") from error
-    if not isinstance(content, (dict, type(None))):
-        raise SettingsError(f"{where} is not a mapping; correct it first")
-    return content or {}
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Replace the file whole, so that a crash never leaves half of it; its mode and a link to it stay.
-
-    The staged copy is private from the start: profiles.yml may hold passwords.
-    """
-    text = StringIO()
-    _yaml().dump(content, text)
-    path = path.resolve()
-    staged = path.with_name(f".{path.name}.part")
-    try:
-        staged.unlink(missing_ok=True)
-        there = path.exists()
-        staged.touch(0o600 if there else 0o666, exist_ok=False)
-        staged.write_text(text.getvalue(), encoding="utf-8")
-        if there:
-            staged.chmod(stat.S_IMODE(path.stat().st_mode))
-        staged.replace(path)
-    except OSError as error:
-        staged.unlink(missing_ok=True)
-        raise SettingsError(f"{path} could not be written: {error.strerror or error}") from error
+def _alone(options: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Options that name who is asked: that one is asked alone, and a model means a server."""
+    if not {TEACHER[:-1], f"{TEACHER}model"} & options.keys():
+        return options
+    is_server = "teacher" not in options and settings.teacher in ("embedded", "imported")
+    return {"teachers": None, **({"teacher": "openai"} if is_server else {}), **options}

@@ -1,56 +1,32 @@
 """Records: from any rows to canonical text, the only place that serialises a record.
 
-A record's canonical text is a compact JSON object of its non-empty columns, in their order:
-`{"name":"Sony Turntable","price":"399.0"}`. It is what prompts show, what hashes cover and what the label
-store keeps; it reads back into the same record. Students see the same normalised values, column by column.
+A record's canonical text is a compact JSON object of its non-empty columns, in their order, each value as `values.py`
+writes it: `{"name":"Sony Turntable","price":"399"}`. It is what prompts show, what hashes cover and what the label
+store keeps; it reads back into the same record. Students see the same values, column by column. A row has one canonical
+text, whether it comes as a STRUCT, as JSON text, out of a file or from Python.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from distiller_udf.arrays import check_readable, encode
 from distiller_udf.errors import RecordError
+from distiller_udf.values import Tree, json_object, leaf_text, python_tree, tree_text
 
 TEXT_COLUMN = "text"
-"""The single column of a record that was given as plain text instead of a row."""
-
-MAX_VALUE_CHARACTERS = 20_000
-"""Longer values are cut here: what follows never decided a match, and a 1 MB text must not stall a run."""
-
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\s]+")
-
-
-def normalise_value(value: str) -> str | None:
-    """One value as canonical text: NFC, whitespace and control characters collapsed, cut; None when empty."""
-    if _is_normal(value):
-        return value or None
-    text = value[: 2 * MAX_VALUE_CHARACTERS]
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
-    text = _NOT_PRINTABLE.sub(" ", text).strip()
-    return text[:MAX_VALUE_CHARACTERS].rstrip() or None
-
-
-def _is_normal(value: str) -> bool:
-    """Whether normalising would change nothing: a cheap look, for most values are as they should be."""
-    return (
-        len(value) <= MAX_VALUE_CHARACTERS
-        and value.isprintable()  # among white space, the space alone is printable
-        and "  " not in value
-        and value[:1] != " "
-        and value[-1:] != " "
-        and (value.isascii() or unicodedata.is_normalized("NFC", value))
-    )
+"""The column of a record that was given as plain text instead of a row."""
 
 
 def record_text(record: Mapping[str, str | None]) -> str:
@@ -68,15 +44,30 @@ def content_hash(*texts: str) -> str:
     return digest.hexdigest()
 
 
+def parse_text(text: str) -> dict[str, object]:
+    """One canonical text as a record; text that is no JSON object is a record with the one column `text`."""
+    members = json_object(text)
+    return {TEXT_COLUMN: text} if members is None else members
+
+
+def common_columns(*batches: Records) -> tuple[str, ...] | None:
+    """The names of all columns of these batches; None where some record was given as plain text, which has none."""
+    if any(batch.plain.any() for batch in batches):
+        return None
+    return tuple(dict.fromkeys(name for batch in batches for name in batch.names))
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a batch, dictionary-encoded: `values[codes[i]]` is row i's text, code -1 is NULL.
 
-    `values` holds distinct normalised texts, so work that depends on one value alone is done once a batch.
+    `values` holds distinct normalised texts, so work that depends on one value alone is done once a batch. `nested`
+    says whether some of them are the JSON of a list or an object.
     """
 
     codes: np.ndarray
     values: tuple[str, ...]
+    nested: bool = False
 
     @classmethod
     def from_values(cls, values: Iterable[str | None]) -> Column:
@@ -86,21 +77,43 @@ class Column:
         return cls(np.asarray(codes, dtype=np.int32), tuple(index))
 
     @classmethod
-    def from_arrow(cls, array: pa.Array) -> Column:
-        """Encode an Arrow array of any type, normalising every distinct value once."""
-        encoded = _as_text(array).dictionary_encode()
-        index: dict[str, int] = {}
-        recode = np.full(len(encoded.dictionary) + 1, -1, dtype=np.int32)
-        for i, raw in enumerate(encoded.dictionary.to_pylist()):
-            text = None if raw is None else normalise_value(raw)
-            if text is not None:
-                recode[i] = index.setdefault(text, len(index))
-        codes = pc.fill_null(encoded.indices, len(recode) - 1).to_numpy(zero_copy_only=False)
-        return cls(recode[codes], tuple(index))
+    def from_trees(cls, codes: np.ndarray, trees: Sequence[Tree]) -> Column:
+        """Encode what values say; row i's is `trees[codes[i]]`, and nothing where its code is -1."""
+        nested = not {list, dict}.isdisjoint(map(type, trees))
+        texts = map(tree_text, trees) if nested else cast("Sequence[str | None]", trees)
+        return cls.from_values(texts)._recoded(codes, nested)
+
+    @classmethod
+    def from_python(cls, values: Sequence[object]) -> Column:
+        """Encode Python values of any types."""
+        if set(map(type, values)) <= {str, type(None)}:
+            with suppress(UnicodeEncodeError):  # of half a character Arrow makes no text
+                return cls.from_arrow(pa.array(values, pa.large_string()))
+        return cls.from_trees(np.arange(len(values), dtype=np.int32), [python_tree(value) for value in values])
+
+    @classmethod
+    def from_arrow(cls, array: pa.Array, name: str = "a column") -> Column:
+        """Encode an Arrow array of any type. Raises RecordError, with the column's name, for one that has no text."""
+        return cls.from_trees(*encode(array, name))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row has a value."""
+        return not (self.codes >= 0).any()
+
+    def leaves(self) -> Column:
+        """What the values say in words: of a nested one its leaves, without the names of its members."""
+        if not self.nested:
+            return self
+        return Column.from_values([leaf_text(value) for value in self.values])._recoded(self.codes, False)
+
+    def _recoded(self, codes: np.ndarray, nested: bool) -> Column:
+        """The values of this column, whose rows are the former distinct values, where `codes` had those."""
+        return Column(np.append(self.codes, np.int32(-1))[codes], self.values, nested)
 
     def take(self, rows: np.ndarray) -> Column:
         """The same column for the rows given by position."""
-        return Column(self.codes[rows], self.values)
+        return replace(self, codes=self.codes[rows])
 
     def to_list(self) -> list[str | None]:
         """Row by row as Python texts."""
@@ -112,13 +125,17 @@ class Column:
 class Records:
     """A batch of records by column; all columns have the same number of rows.
 
-    `names` are the columns in their order. A batch given as plain text has the one column `text`.
+    `names` are the columns in their order. A record that was given as plain text has the one column `text`, and `plain`
+    says so: a row whose only column has that name is a record like any other.
     """
 
     columns: Mapping[str, Column]
     length: int
     as_text: bool = False
     """Given as text: a canonical text leaves out what is empty, so a column that is missing is NULL."""
+
+    plain_rows: np.ndarray | None = field(default=None, repr=False)
+    """Boolean mask of the records that were given as text which is no JSON object; None where there are none."""
 
     def __len__(self) -> int:
         return self.length
@@ -131,52 +148,70 @@ class Records:
     def from_arrow(cls, array: pa.Array | pa.ChunkedArray) -> Records:
         """Read rows given as STRUCT, or as text (a JSON object becomes a record, other text one column).
 
-        Raises RecordError when the rows are neither.
+        Raises RecordError when the rows are neither, or a column is of a type that has no text.
         """
         array = one_array(array)
-        if pa.types.is_struct(array.type):
-            names = [field.name for field in array.type]
-            return cls({n: Column.from_arrow(c) for n, c in zip(names, _children(array), strict=True)}, len(array))
-        if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-            return cls.from_texts(array.to_pylist())
-        if pa.types.is_null(array.type):
+        kind = array.type
+        if pa.types.is_struct(kind):
+            return cls({member.name: _member(array, i) for i, member in enumerate(kind)}, len(array))
+        if pa.types.is_null(kind):
             return cls({}, len(array))
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            return cls.from_texts(array.to_pylist())
         raise RecordError(
-            f"a record is a row (STRUCT) or text, not {array.type}; pass the table's alias, as in "
+            f"a record is a row (STRUCT) or text, not {kind}; pass the table's alias, as in "
             "er_match(a, b), or a struct, as in er_match({'name': a.name}, {'name': b.name})"
         )
 
     @classmethod
     def from_texts(cls, texts: Sequence[str | None]) -> Records:
         """Read canonical texts (JSON objects) back into records; other text becomes the column `text`."""
-        return replace(cls.from_dicts([parse_text(text) for text in texts]), as_text=True)
+        index: dict[str | None, int] = {}
+        inverse = np.asarray([index.setdefault(text, len(index)) for text in texts], dtype=np.int64)
+        members = [{} if text is None else json_object(text) for text in index]
+        rows = [{TEXT_COLUMN: text} if row is None else row for text, row in zip(index, members, strict=True)]
+        distinct = cls.from_dicts(rows)
+        plain = np.asarray([row is None for row in members], dtype=bool) & ~distinct.empty
+        return replace(distinct, as_text=True, plain_rows=plain if plain.any() else None).take(inverse)
 
     @classmethod
     def from_dicts(cls, rows: Sequence[Mapping[str, object] | None]) -> Records:
-        """Read Python rows; the columns are the union of their keys, in order of first sight."""
-        names = dict.fromkeys(name for row in rows if row for name in row)
-        columns = {name: Column.from_values([_python_text((row or {}).get(name)) for row in rows]) for name in names}
-        return cls(columns, len(rows))
+        """Read Python rows; the columns are the union of their keys, in an order that is that of every row."""
+        known = [row or {} for row in rows]
+        return cls({n: Column.from_python([row.get(n) for row in known]) for n in _in_order(known)}, len(known))
 
     def take(self, rows: np.ndarray) -> Records:
         """The records at the given positions, repeats allowed."""
-        return replace(self, columns={n: c.take(rows) for n, c in self.columns.items()}, length=len(rows))
+        plain = None if self.plain_rows is None else self.plain_rows[rows]
+        return replace(
+            self, columns={n: c.take(rows) for n, c in self.columns.items()}, length=len(rows), plain_rows=plain
+        )
 
     def with_columns(self, names: Sequence[str]) -> Records:
         """Exactly these columns, in this order; those that are absent are all NULL."""
         absent = Column(np.full(self.length, -1, dtype=np.int32), ())
-        return replace(self, columns={n: self.columns.get(n, absent) for n in names})
+        plain = self.plain_rows if TEXT_COLUMN in names else None
+        return replace(self, columns={n: self.columns.get(n, absent) for n in names}, plain_rows=plain)
 
     def with_values(self) -> Records:
         """Only the columns that hold a value in some row: a union of sources leaves columns that one side lacks."""
-        return replace(self, columns={n: c for n, c in self.columns.items() if (c.codes >= 0).any()})
+        return replace(self, columns={n: c for n, c in self.columns.items() if not c.is_empty})
+
+    def leaves(self) -> Records:
+        """The records as they are compared, word by word: of a nested value its leaves alone."""
+        if not any(column.nested for column in self.columns.values()):
+            return self
+        return replace(self, columns={n: c.leaves() for n, c in self.columns.items()})
 
     @property
     def plain(self) -> np.ndarray:
         """Boolean mask of the records that were given as text which is no JSON object."""
-        if not self.as_text or TEXT_COLUMN not in self.columns:
-            return np.zeros(self.length, dtype=bool)
-        return np.asarray(self.columns[TEXT_COLUMN].codes >= 0)
+        return np.zeros(self.length, dtype=bool) if self.plain_rows is None else self.plain_rows
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all of the batch was given as text which is no JSON object."""
+        return self.plain_rows is not None and bool(self.plain_rows.all())
 
     @cached_property
     def empty(self) -> np.ndarray:
@@ -191,7 +226,7 @@ class Records:
         """Positions of one row for each distinct record, and each row's index into them."""
         if not self.columns:
             return np.zeros(min(self.length, 1), dtype=np.int64), np.zeros(self.length, dtype=np.int64)
-        groups = np.zeros(self.length, dtype=np.int64)
+        groups = self.plain.astype(np.int64)
         for column in self.columns.values():
             # Renumbering after each column keeps the combined code far from overflow.
             combined = groups * (len(column.values) + 1) + (column.codes.astype(np.int64) + 1)
@@ -211,69 +246,41 @@ class Records:
 
 
 def one_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """A column as one array, dictionaries as plain values."""
+    """A column as one array, dictionaries as plain values, JSON as text."""
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # what older versions of pyarrow make of a column without chunks
         column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    if isinstance(column.type, pa.BaseExtensionType) and column.type.extension_name == "arrow.json":
+        return column.storage
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
-def parse_text(text: str | None) -> dict[str, object] | None:
-    """One canonical text as a record; text that is no JSON object is a record with the one column `text`."""
-    if text is None:
-        return None
-    if text.startswith("{"):
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError):
-            record = None
-        if isinstance(record, dict):
-            return record
-    return {TEXT_COLUMN: text}
+def _member(array: pa.StructArray, position: int) -> Column:
+    """One field of a struct, NULL where the struct itself is."""
+    member = array.type[position]
+    check_readable(member, member.name)
+    column = Column.from_arrow(array.field(position), member.name)
+    if not array.null_count:
+        return column
+    return replace(column, codes=np.where(array.is_valid().to_numpy(zero_copy_only=False), column.codes, np.int32(-1)))
 
 
-def _python_text(value: object) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, (dict, list, tuple)):
-        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    return normalise_value(value if isinstance(value, str) else str(value))
+def _in_order(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The names of all rows, in an order that is that of every row, so that no row's text depends on its neighbours.
 
-
-def _children(array: pa.StructArray) -> list[pa.Array]:
-    """The fields of a struct, NULL where the struct itself is."""
-    if not any(pa.types.is_union(field.type) for field in array.type):
-        return list(array.flatten())
-    # flatten() aborts the process on a union, which has no validity of its own.
-    valid = array.is_valid().to_pylist()
-    fields = [array.field(i).to_pylist() for i in range(array.type.num_fields)]
-    texts = [[_plain_text(v) if ok else None for v, ok in zip(values, valid, strict=True)] for values in fields]
-    return [pa.array(values, pa.string()) for values in texts]
-
-
-def _as_text(array: pa.Array) -> pa.Array:
-    """Any Arrow array as strings: nested values as JSON, bytes as UTF-8 where they are, else hex."""
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        array = array.dictionary_decode()
-        kind = array.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return array
-    if pa.types.is_null(kind):
-        return pa.nulls(len(array), pa.string())
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return pa.array([_plain_text(value) for value in array.to_pylist()], pa.string())
+    Where rows contradict each other the names are in order of first sight.
+    """
+    orders = list(dict.fromkeys(map(tuple, rows)))
+    if len(orders) == 1:
+        return list(orders[0])
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for names in orders:
+        for name in names[:1]:
+            sorter.add(name)
+        for before, after in pairwise(names):
+            sorter.add(after, before)
     try:
-        return array.cast(pa.string())
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return pa.array([None if v is None else str(v) for v in array.to_pylist()], pa.string())
-
-
-def _plain_text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError:
-            return value.hex()
-    return _python_text(value)
+        return list(sorter.static_order())
+    except CycleError:
+        return list(dict.fromkeys(name for names in orders for name in names))

@@ -11,7 +11,6 @@ complete.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,17 +19,16 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from distiller_udf.errors import DistillerError, SettingsError, StudentDamaged, StudentError, StudentNotFound
+from distiller_udf.files import private_folder, sync
 from distiller_udf.locks import FOREVER, locked
-from distiller_udf.pointer import VERSION, Pointer, Promotion, promoted, sync
+from distiller_udf.pointer import VERSION, Pointer, Promotion, promoted
+from distiller_udf.settings import Settings
 from distiller_udf.students import KINDS
 from distiller_udf.students.base import StudentInfo
 
 CURRENT = "CURRENT"
 LOCKS = ".locks"
-STAGING = ".staging-"
 WORK = ".work-"
-ABANDONED_SECONDS = 7 * 24 * 3600
-"""No training takes that long: what was staged before is what a killed one left behind."""
 FORGOTTEN_SECONDS = 30 * 24 * 3600
 """A training that was killed so long ago will not go on any more."""
 CHANGE_SECONDS = 60.0
@@ -44,12 +42,18 @@ class Registry:
     root: Path
     name: str = "default"
 
+    @classmethod
+    def of(cls, settings: Settings) -> Registry:
+        """The registry that the settings name."""
+        return cls(Path(settings.students_path), settings.student_name)
+
     def __post_init__(self) -> None:
         if not VERSION.fullmatch(self.name):
             raise SettingsError(f"the student's name is {self.name!r}; it may have letters, digits, '.', '_' and '-'")
 
     @property
     def folder(self) -> Path:
+        """The folder of the versions, which need not exist."""
         return self.root / self.name
 
     def path(self, version: str) -> Path:
@@ -158,27 +162,18 @@ class Registry:
         return path
 
     @contextmanager
-    def staging(self, version: str = "") -> Iterator[Path]:
+    def staging(self) -> Iterator[Path]:
         """A temporary folder beside the versions, removed on leaving whatever happens.
-
-        Whoever stages a `version` holds its lock (see `work`), and removes what one that was killed has left of it.
 
         Raises StudentError when it cannot be written (a full or read-only disk); no version is touched.
         """
-        staged: Path | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._remove_abandoned()
-            beginning = f"{STAGING}{version}{'-' if version else ''}"
-            for left in self.folder.glob(f"{beginning}*") if version else ():
-                shutil.rmtree(left, ignore_errors=True)
-            staged = Path(tempfile.mkdtemp(prefix=beginning, dir=self.folder))
-            yield staged
+            self._forget_work()
+            with private_folder(self.folder) as staged:
+                yield staged
         except OSError as error:
             raise StudentError(f"{self._reason(error)}. The current student is unchanged") from error
-        finally:
-            if staged is not None:
-                shutil.rmtree(staged, ignore_errors=True)
 
     def _reason(self, error: OSError) -> str:
         """Why a student could not be made: its folder cannot be written, or something that it needs is not there."""
@@ -201,12 +196,11 @@ class Registry:
             yield folder
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _remove_abandoned(self) -> None:
-        """Remove what trainings that were killed have left; a living one's is younger."""
-        kept = {STAGING: ABANDONED_SECONDS, WORK: FORGOTTEN_SECONDS}
-        for folder, seconds in ((f, seconds) for start, seconds in kept.items() for f in self.folder.glob(f"{start}*")):
+    def _forget_work(self) -> None:
+        """Remove what trainings that were killed long ago have kept to go on from."""
+        for folder in self.folder.glob(f"{WORK}*"):
             with suppress(OSError):
-                if time.time() - folder.stat().st_mtime > seconds:
+                if time.time() - folder.stat().st_mtime > FORGOTTEN_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, staged: Path, version: str) -> Path:
@@ -231,9 +225,8 @@ class Registry:
     def _discard(self, folder: Path) -> None:
         """Take a folder away at once, so that nobody meets half of it; a link goes, what it leads to stays."""
         if folder.exists() or folder.is_symlink():
-            aside = Path(tempfile.mkdtemp(prefix=STAGING, dir=self.folder))
-            folder.rename(aside / folder.name)
-            shutil.rmtree(aside, ignore_errors=True)
+            with private_folder(self.folder) as aside:
+                folder.rename(aside / folder.name)
 
     def promote(self, version: str, *, pin: bool = False) -> None:
         """Point to a version; readers see the old pointer or the new one. `pin` keeps it there when others are trained.

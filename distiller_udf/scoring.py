@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -94,9 +95,10 @@ def comparable(info: StudentInfo, left: Records, right: Records) -> Iterator[tup
 def _of_one_kind(records: Records, plain: bool) -> Records:
     if plain:
         return records.with_columns([TEXT_COLUMN])
-    if not records.as_text:
+    records = replace(records, plain_rows=None)
+    if not records.as_text or TEXT_COLUMN not in records.names or not records.columns[TEXT_COLUMN].is_empty:
         return records
-    return records.with_columns([name for name in records.names if name != TEXT_COLUMN])
+    return records.with_columns([name for name in records.names if name != TEXT_COLUMN])  # a neighbour's
 
 
 def score_pairs(student: Student, batches: Iterable[pa.RecordBatch], keys: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -23,17 +23,17 @@ import pyarrow.compute as pc
 
 from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import DistillerError, RecordError, SettingsError, StudentNotFound, TeacherError
-from distiller_udf.records import Records, one_array
+from distiller_udf.records import Records, common_columns, one_array
 from distiller_udf.scoring import comparable, score_records
 from distiller_udf.students import Student
-from distiller_udf.tuples import common_columns
+from distiller_udf.students.verdict import DECIDED, verdict
 
 if TYPE_CHECKING:
     import duckdb
 
     from distiller_udf.budget import Budget
-    from distiller_udf.labelling.run import Run
     from distiller_udf.labels import LabelStore
+    from distiller_udf.labels.run import Run
     from distiller_udf.privacy import Privacy
     from distiller_udf.prompts import Answer
     from distiller_udf.students.llm import Serving
@@ -119,28 +119,34 @@ class Functions:
             CHOICE,
         )
 
-    def er_explain(self, a: Array, b: Array) -> pa.Array:
+    def er_explain(self, *columns: Array) -> pa.Array:
+        if len(columns) not in (2, 3):
+            raise RecordError("er_explain takes two records and, if you like, the pair's row of er_decisions")
         student = self.current.get()
-        left, right = Records.from_arrow(a), Records.from_arrow(b)
+        left, right = Records.from_arrow(columns[0]), Records.from_arrow(columns[1])
+        decided = _decisions(columns[2]) if len(columns) == 3 else [None] * len(left)
         self._check_empty(left, right)
         sentences: list[str | None] = [None] * len(left)
         with self.current.lock:
-            for rows, *pair in comparable(student.info, left, right):
-                for row, sentence in zip(rows, student.explain(*pair), strict=True):
-                    sentences[row] = sentence
+            for rows, first, second in comparable(student.info, left, right):
+                probabilities = student.score(first, second)
+                found = [verdict(student.info, p, decided[row]) for row, p in zip(rows, probabilities, strict=True)]
+                told = student.explain(first, second, [one.is_match for one in found])
+                for row, one, evidence in zip(rows, found, told, strict=True):
+                    sentences[row] = " ".join(filter(None, (one.text, evidence)))
         return pa.array(sentences, pa.string())
 
     def er_label(self, query: Array, candidates: Array) -> pa.Array:
         if self.teacher is None:
             raise TeacherError(NO_TEACHER)
+        left = Records.from_arrow(query)
         _, right, tuples = _tuple_rows(query, candidates)
         rows = np.searchsorted(tuples, np.arange(len(query) + 1))
-        options, texts = right.texts(), Records.from_arrow(query).texts()
+        options, texts = right.texts(), left.texts()
         # An empty list is a question too: it has no match, as er_select says.
-        asked = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False) & ~Records.from_arrow(query).empty
+        asked = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False) & ~left.empty
         wanted = {i: (texts[i], tuple(options[rows[i] : rows[i + 1]])) for i in np.flatnonzero(asked).tolist()}
-        columns = common_columns(one_array(query).type, one_array(candidates).type.value_type) if wanted else None
-        by_row = dict(zip(wanted, self.teacher.answer(list(wanted.values()), columns), strict=True))
+        by_row = dict(zip(wanted, self.teacher.answer(list(wanted.values()), common_columns(left, right)), strict=True))
         return pa.array(
             [self._labelled(*by_row[i]) if i in by_row else self._unlabelled() for i in range(len(query))], LABEL
         )
@@ -228,8 +234,8 @@ def register(
 
     def ask() -> Run:
         from distiller_udf.budget import Budget
-        from distiller_udf.labelling.run import Run
         from distiller_udf.labels import LabelStore
+        from distiller_udf.labels.run import Run
         from distiller_udf.privacy import Privacy
 
         if teacher is None or store is None:
@@ -283,18 +289,35 @@ def _sql_type(kind: pa.DataType) -> str:
     return {"bool": "BOOLEAN", "int32": "INTEGER", "double": "DOUBLE", "string": "VARCHAR"}[str(kind)]
 
 
-def _clear_errors(name: str, body: Callable[[Array, Array], pa.Array]) -> Callable[[Array, Array], pa.Array]:
+def _clear_errors(name: str, body: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
     """DuckDB keeps only a message of whatever is raised, so ours go out as they are and others get the name."""
 
-    def function(a: Array, b: Array) -> pa.Array:
+    def of_any(*columns: Array) -> pa.Array:
         try:
-            return body(a, b)
+            return body(*columns)
         except DistillerError:
             raise
         except Exception as error:
             raise RuntimeError(f"{name} failed: {type(error).__name__}: {error}") from error
 
-    return function
+    def of_two(a: Array, b: Array) -> pa.Array:
+        return of_any(a, b)
+
+    # DuckDB knows a function by its parameters; it has neither defaults nor overloads.
+    return of_any if name == "er_explain" else of_two
+
+
+def _decisions(rows: Array) -> list[dict[str, Any] | None]:
+    """What is known of how each pair was decided. Raises RecordError for what are no rows of decisions."""
+    rows = one_array(rows)
+    if pa.types.is_null(rows.type):
+        return [None] * len(rows)
+    if not pa.types.is_struct(rows.type) or DECIDED not in {field.name for field in rows.type}:
+        raise RecordError(
+            f"the third argument of er_explain is a row of er_decisions, er_matches or er_choices, with its {DECIDED}, "
+            f"not {rows.type}"
+        )
+    return list(rows.to_pylist())
 
 
 def _tuple_rows(query: Array, candidates: Array) -> tuple[Records, Records, np.ndarray]:

@@ -4,11 +4,12 @@
 def model(dbt, session):
     dbt.config(materialized="table")
     from distiller_udf import pipeline
+    from distiller_udf.plugin import running
 
     return pipeline.choices(
         session,
         scores=dbt.ref("er_scores"),
         records=dbt.ref("er_records"),
         students=dbt.ref("er_student"),
-        settings=dbt.config.meta_get("er"),
+        constraint=running().settings.resolved_constraint,
     )

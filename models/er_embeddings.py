@@ -4,12 +4,11 @@
 def model(dbt, session):
     dbt.config(materialized="incremental", incremental_strategy="delete+insert", unique_key=["source", "id"])
     from distiller_udf.pipeline import embed
-    from distiller_udf.plugin import project_folder
+    from distiller_udf.plugin import running
 
     return embed(
         session,
         records=dbt.ref("er_records"),
-        settings=dbt.config.meta_get("er"),
-        folder=project_folder(),
+        settings=running().settings,
         embedded=session.query(f"select * from {dbt.this}") if dbt.is_incremental else None,
     )

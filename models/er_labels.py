@@ -9,14 +9,13 @@ def model(dbt, session):
         on_schema_change="append_new_columns",
     )
     from distiller_udf import pipeline
-    from distiller_udf.plugin import invocation, project_folder
+    from distiller_udf.plugin import invocation, running
 
     return pipeline.label(
         session,
         tuples=dbt.ref("er_tuples"),
         pairs=dbt.ref("er_pairs"),
         records=dbt.ref("er_records"),
-        settings=dbt.config.meta_get("er"),
-        folder=project_folder(),
+        settings=running().settings,
         invocation=invocation(),
     )

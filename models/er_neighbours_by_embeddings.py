@@ -4,10 +4,11 @@
 def model(dbt, session):
     dbt.config(materialized="table")
     from distiller_udf.pipeline import nearest
+    from distiller_udf.plugin import running
 
     return nearest(
         session,
         embeddings=dbt.ref("er_embeddings"),
         numbered=dbt.ref("er_blocking_records"),
-        settings=dbt.config.meta_get("er"),
+        settings=running().settings,
     )

@@ -8,14 +8,14 @@ def model(dbt, session):
         unique_key=["left_source", "left_id"],
     )
     from distiller_udf import pipeline
-    from distiller_udf.plugin import project_folder
+    from distiller_udf.plugin import running
     from distiller_udf.students.llm import serving_of
 
+    settings = running().settings
+    student = pipeline.current_student(dbt.ref("er_student"), settings.resolved_constraint, serving_of(settings))
     return pipeline.score(
         session,
         pairs=dbt.ref("er_pairs"),
-        students=dbt.ref("er_student"),
-        settings=dbt.config.meta_get("er"),
+        student=student,
         scored=session.query(f"select * from {dbt.this}") if dbt.is_incremental else None,
-        serving=serving_of(dbt.config.meta_get("er"), project_folder()),
     )

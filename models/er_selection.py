@@ -4,11 +4,12 @@
 def model(dbt, session):
     dbt.config(materialized="table")
     from distiller_udf import pipeline
+    from distiller_udf.plugin import running
 
     return pipeline.select_tuples(
         session,
         candidates=dbt.ref("er_candidates"),
-        settings=dbt.config.meta_get("er"),
+        settings=running().settings,
         database=dbt.this.database,
         schema=dbt.this.schema,
     )

@@ -3,7 +3,7 @@
 
 def model(dbt, session):
     dbt.config(materialized="table")
-    from distiller_udf.plugin import project_folder
+    from distiller_udf.plugin import running
     from distiller_udf.training import er_student
 
     def weighed():
@@ -14,6 +14,5 @@ def model(dbt, session):
         session,
         labels=dbt.ref("er_votes"),
         pairs=dbt.ref("er_pairs"),
-        settings=dbt.config.meta_get("er"),
-        folder=project_folder(),
+        settings=running().settings,
     )

@@ -3,7 +3,8 @@
 
 def model(dbt, session):
     dbt.config(materialized="table")
-    from distiller_udf import pipeline
-    from distiller_udf.plugin import project_folder
+    from distiller_udf.plugin import running
+    from distiller_udf.registry import Registry
+    from distiller_udf.training.schedule.comparison import Archive
 
-    return pipeline.student_comparisons(settings=dbt.config.meta_get("er"), folder=project_folder())
+    return Archive(Registry.of(running().settings).folder).table()

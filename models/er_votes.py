@@ -4,11 +4,10 @@
 def model(dbt, session):
     dbt.config(materialized="table")
     from distiller_udf import pipeline
-    from distiller_udf.plugin import project_folder
+    from distiller_udf.plugin import running
 
     return pipeline.vote(
         session,
         labels=dbt.ref("er_labels"),
-        settings=dbt.config.meta_get("er"),
-        folder=project_folder(),
+        settings=running().settings,
     )

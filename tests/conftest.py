@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pyarrow as pa
 import pytest
 
 from distiller_udf.records import record_text
 from distiller_udf.registry import Registry
 from tests.tiny_encoder import save_tiny_encoder
+
+# How long an example takes depends on what else the machine has to do.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 FIRST = "anna bruno clara david elena felix greta hugo irene jonas katja lukas maria nils olga paul rosa simon".split()
 LAST = (

@@ -6,18 +6,18 @@ what the student's probabilities and thresholds are. Nothing is learnt from unla
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from distiller_udf.encoding import DEFAULT_MODEL
-from distiller_udf.encoding.batches import padded_lengths
-from distiller_udf.encoding.loading import torch_module
-from distiller_udf.encoding.pair_classifier import PairClassifier, PairTokens, readable
+from distiller_udf.encoding.fine_tuning import parameter_groups, seeded, warmed_up
+from distiller_udf.encoding.loading import padded_lengths, torch_module
+from distiller_udf.encoding.pair_classifier import PairClassifier, PairTokens
+from distiller_udf.encoding.texts import readable
 from distiller_udf.errors import TrainingError
 from distiller_udf.students.odds import logit
 
@@ -140,7 +140,7 @@ def fit(
     """
     course = _Course(classifier, known, settings)
     best, best_loss, waited = classifier.state(), math.inf, 0
-    with _seeded(settings.seed, classifier.device):
+    with seeded(settings.seed, classifier.device):
         for epoch in range(settings.epochs):
             name = f"epoch {epoch + 1} of {settings.epochs}"
             for loss, share in course.epoch():
@@ -165,8 +165,10 @@ class _Course:
         self.settings = settings
         self.steps = math.ceil(len(known.labels) / settings.batch_size)
         self._rng = np.random.default_rng(settings.seed)
-        self._optimizer = torch.optim.AdamW(_groups(classifier, settings))
-        rate = _rate(settings.epochs * self.steps, settings.warm_up)
+        # The head moves faster.
+        parts = (classifier.model, settings.learning_rate), (classifier.head, settings.head_learning_rate)
+        self._optimizer = torch.optim.AdamW(parameter_groups(*((*part, settings.weight_decay) for part in parts)))
+        rate = warmed_up(settings.epochs * self.steps, settings.warm_up)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, rate)
         # The head begins where every pair is as likely as any; from there it learns what tells them apart.
         prior = float(logit(np.clip(known.share, LEAST_PRIOR, 1 - LEAST_PRIOR)))
@@ -221,32 +223,3 @@ def _batches(known: Examples, size: int, rng: np.random.Generator) -> Iterator[n
         window = window[np.argsort(lengths[window], kind="stable")]
         for at in rng.permutation(math.ceil(len(window) / size)):
             yield window[at * size : (at + 1) * size]
-
-
-def _groups(classifier: PairClassifier, settings: CrossEncoderSettings) -> list[dict[str, Any]]:
-    """Weight decay is for matrices; it would only pull biases and norms towards 0. The head moves faster."""
-    parts = (classifier.model, settings.learning_rate), (classifier.head, settings.head_learning_rate)
-    return [
-        {"params": [p for p in part.parameters() if (p.ndim > 1) == decays], "lr": rate, "weight_decay": decay}
-        for part, rate in parts
-        for decays, decay in ((True, settings.weight_decay), (False, 0.0))
-    ]
-
-
-def _rate(steps: int, warm_up: float) -> Any:
-    """Up in a straight line over the first steps, then down to 0."""
-    warm = max(1, math.ceil(warm_up * steps))
-
-    def rate(step: int) -> float:
-        return (step + 1) / warm if step < warm else max(0.0, (steps - step) / max(1, steps - warm))
-
-    return rate
-
-
-@contextlib.contextmanager
-def _seeded(seed: int, device: str) -> Iterator[None]:
-    """torch's random numbers from our seed, and the caller's own afterwards as if nothing had happened."""
-    torch = torch_module()
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
-        torch.manual_seed(seed)
-        yield

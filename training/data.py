@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,14 +11,12 @@ import pyarrow as pa
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TrainingError
+from distiller_udf.labels.table import believed, has_answer
 from distiller_udf.records import Records
 
 NEEDED = ("left_source", "left_id", "choice", "query", "options")
 BESIDE_CHOSEN = 0.25
 """Weight of an unchosen candidate beside a chosen one where several candidates may match."""
-
-EVEN = 0.5
-"""No teacher says none of them and thinks more than this of one."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,8 @@ def labelled_pairs(labels: pa.Table, constraint: Constraint = Constraint.ONE_TO_
             "pass er_labels as the label store exports it"
         )
     questions: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in labels.to_pylist():
-        if row["choice"] is not None and row["options"] and row["query"]:
+    for row in labels.filter(has_answer(labels)).to_pylist():
+        if row["query"]:
             options = tuple(option["record"] for option in row["options"])
             questions.setdefault((row["left_source"], row["left_id"], row["query"], options), []).append(row)
     if not questions:
@@ -108,19 +105,19 @@ def _judgement(answer: Mapping[str, Any], copies: np.ndarray, multi: bool) -> tu
 
     Options that share a number in `copies` are the same text: which of them was chosen says nothing, and what it
     thinks of them adds up. Where a record has one match in each source, what it did not choose from another source than
-    that of its choice may match as well.
+    that of its choice may match as well; what it was asked pair by pair (`ask` is match) it knows of each.
     """
-    choice, options = int(answer["choice"]), len(copies)
-    if not 0 <= choice <= options:
+    choice, options, by_pair = answer["choice"], len(copies), answer.get("ask") == "match"
+    if choice is not None and not 0 <= choice <= options:
         raise TrainingError(
             f"the label of {answer['left_source']}:{answer['left_id']} chooses candidate {choice} of {options}; "
             "a choice is 1-based, 0 means none of them"
         )
     chosen = np.arange(1, options + 1) == choice
-    given = believed(answer, chosen)
+    given = believed(answer.get("probabilities"), chosen, choice)
     soft = chosen.astype(np.float64) if given is None else given
     heard = np.isfinite(soft)
-    if choice and not multi:
+    if choice and not multi and not (by_pair and given is not None):
         sources = np.asarray([str(option.get("source")) for option in answer["options"]])
         heard &= sources == sources[choice - 1]
     labels = np.minimum(np.bincount(copies, np.where(heard, soft, 0.0)), 1.0)
@@ -128,20 +125,6 @@ def _judgement(answer: Mapping[str, Any], copies: np.ndarray, multi: bool) -> tu
     if multi and choice and answer.get("probabilities") is None:
         weights[(labels == 0) & (weights > 0)] = BESIDE_CHOSEN
     return labels, weights
-
-
-def believed(answer: Mapping[str, Any], chosen: np.ndarray) -> np.ndarray | None:
-    """A teacher's probability of each option (NaN: unknown); None where it gave none from which its choice follows."""
-    given = answer.get("probabilities")
-    if given is None or len(given) != len(chosen):
-        return None
-    soft = np.asarray([p if p is not None else math.nan for p in given], dtype=np.float64)
-    known = np.isfinite(soft)
-    # An answer that was corrected by hand keeps the probabilities of the one before.
-    most = np.nanmax(soft) if known.any() else math.nan
-    if not (soft[chosen][0] >= most if chosen.any() else most <= EVEN):
-        return None
-    return np.clip(soft, 0.0, 1.0)
 
 
 def read_candidates(batches: Iterable[pa.RecordBatch], limit: int) -> tuple[Records, Records, np.ndarray | None] | None:

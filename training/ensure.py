@@ -66,7 +66,7 @@ def publish_student(
         return Outcome(StudentInfo.read(path), path, trained=False)
     if hasattr(kinds.KINDS[kind].settings, "encoder"):
         _check_encoder((recipe.settings or {}).get("encoder", DEFAULT_MODEL))
-    with registry.work(version) as work, registry.staging(version) as folder:
+    with registry.work(version) as work, registry.staging() as folder:
         if registry.exists(version):  # another process has trained it meanwhile
             return Outcome(StudentInfo.read(path), path, trained=False)
         info = train(

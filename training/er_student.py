@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,9 @@ from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, 
 from distiller_udf.pipeline.votes import imported_teachers
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
+from distiller_udf.settings import Settings
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.llm import placed
 
 from .ensure import ensure_student
 from .learned import Learned
@@ -52,33 +52,32 @@ def student_model(
     session: duckdb.DuckDBPyConnection,
     labels: duckdb.DuckDBPyRelation,
     pairs: duckdb.DuckDBPyRelation,
-    settings: Mapping[str, Any],
-    folder: Path,
+    settings: Settings,
 ) -> pa.Table:
     """The rows of the dbt model `er_student`; trains when the labels changed, unless `distiller retrain` does that.
 
-    `labels` are the rows of `er_votes`. `settings` are its er_* variables, `folder` is the dbt project that their paths
-    are relative to. Without any candidate pair there is nothing to decide, so no student is needed and none is trained.
+    `labels` are the rows of `er_votes`. Without any candidate pair there is nothing to decide, so no student is needed
+    and none is trained.
     """
-    if settings["student_path"]:
-        return single_student_table(folder / settings["student_path"], Constraint.of(settings))
-    registry = Registry(folder / settings["students_path"], settings["student_name"])
+    if settings.student_path:
+        return single_student_table(Path(settings.student_path), settings.resolved_constraint)
+    registry = Registry.of(settings)
     answered = labels.to_arrow_table()
     if answered.num_rows == 0 and is_empty(pairs):
         logger.warning("there are no candidate pairs, so there is nothing to train on and nothing to decide")
         return student_table(registry)
     wanted = imported_models(settings)
     if answered.num_rows == 0 and wanted:
-        raise TrainingError(_no_imported_labels(wanted, folder / settings["label_store"]))
+        raise TrainingError(_no_imported_labels(wanted, Path(settings.label_store)))
     to_learn = answered
-    if settings["training"] == "schedule":
-        to_learn, _ = split(answered, settings["evaluation_share"])
-        if is_usable(registry, Constraint.of(settings)):
+    if settings.training == "schedule":
+        to_learn, _ = split(answered, settings.evaluation_share)
+        if is_usable(registry, settings.resolved_constraint):
             _say_what_is_newer(to_learn, registry)
             return student_table(registry)
     recipe = Recipe(
-        settings["student"],
-        training_settings(settings, folder),
+        settings.student,
+        training_settings(settings),
         candidates=lambda: sampled(session, pairs),
         columns=record_columns(pairs),
     )
@@ -99,18 +98,21 @@ def _say_what_is_newer(labels: pa.Table, registry: Registry) -> None:
         logger.info("%d labels are newer than %s; `distiller retrain` weighs a student of them", newer, current.name)
 
 
-def training_settings(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings of training, from the er_* variables as dbt has them, without those of other kinds of student."""
-    chosen: dict[str, Any] = {"seed": settings["seed"], "constraint": Constraint.of(settings)}
-    if settings["target_precision"] is not None:
-        chosen["target_precision"] = settings["target_precision"]
-    if settings["student"] == "llm":
-        chosen |= {"local_only": settings["local_only"], "model": placed(settings["llm_model"], folder)}
-        own = dict(settings["llm_training"] or {})
-        return {**chosen, **own, **{name: placed(own[name], folder) for name in ("model", "start") if own.get(name)}}
-    if settings["student"] != "lexical":
-        chosen["encoder"] = placed(settings["student_encoder"], folder)
-        chosen["local_only"] = settings["local_only"]
+def training_settings(settings: Settings) -> dict[str, Any]:
+    """The settings of training, without those of other kinds of student."""
+    chosen: dict[str, Any] = {"seed": settings.seed, "constraint": settings.resolved_constraint}
+    if settings.target_precision is not None:
+        chosen["target_precision"] = settings.target_precision
+    if settings.student == "llm":
+        return {
+            **chosen,
+            "local_only": settings.local_only,
+            "model": settings.llm_model,
+            **(settings.llm_training or {}),
+        }
+    if settings.student != "lexical":
+        chosen["encoder"] = settings.student_encoder
+        chosen["local_only"] = settings.local_only
     return chosen
 
 
@@ -147,7 +149,7 @@ def record_columns(pairs: duckdb.DuckDBPyRelation) -> str:
 def student_table(registry: Registry) -> pa.Table:
     """All versions of a registry as rows of `er_student`."""
     current = registry.current_version()
-    return _table([(info, registry.path(info.version), info.version == current) for info in registry.versions()])
+    return student_rows([(info, registry.path(info.version), info.version == current) for info in registry.versions()])
 
 
 def single_student_table(path: Path, constraint: Constraint) -> pa.Table:
@@ -155,10 +157,11 @@ def single_student_table(path: Path, constraint: Constraint) -> pa.Table:
 
     Raises StudentNotFound, StudentDamaged, ConstraintMismatch.
     """
-    return _table([(load_student(path, constraint=constraint).info, path, True)])
+    return student_rows([(load_student(path, constraint=constraint).info, path, True)])
 
 
-def _table(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table:
+def student_rows(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table:
+    """Students as rows of `er_student`: each with its folder, and whether it is the current one."""
     rows = [
         {
             "student": info.version,

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from distiller_udf.errors import LabelError
+from distiller_udf.labels.table import has_answer
 from distiller_udf.records import content_hash
 
 _SAID = ("query", "options", "choice", "teacher", "probabilities")
@@ -47,7 +48,7 @@ def teachers(labels: pa.Table) -> list[str]:
 
 def usable_labels(labels: pa.Table) -> int:
     """How many answers there are besides abstentions."""
-    return int(labels.num_rows - labels["choice"].null_count)
+    return int(has_answer(labels).true_count)
 
 
 def _said(row: Mapping[str, Any]) -> dict[str, Any]:

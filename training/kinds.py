@@ -16,10 +16,14 @@ from .settings import CommonSettings, EncodedPairSettings, PairSettings
 
 @dataclass(frozen=True)
 class Kind:
-    """The settings of a kind of student, and the function that trains one."""
+    """The settings of a kind of student, and the function that trains one.
+
+    `reads_all`: it reads records as they are, columns that only one side has as well; the others compare columns.
+    """
 
     settings: type[CommonSettings]
     train: Callable[[Material[Any], Report], Trained]
+    reads_all: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
@@ -27,5 +31,5 @@ KINDS: Mapping[str, Kind] = {
     "encoder": Kind(EncodedPairSettings, views.encoder),
     "blend": Kind(EncodedPairSettings, views.blend),
     "cross_encoder": Kind(CrossEncoderSettings, cross_encoder),
-    "llm": Kind(LLMSettings, fine_tune),
+    "llm": Kind(LLMSettings, fine_tune, reads_all=True),
 }

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from distiller_udf.labels.table import has_answer
 from distiller_udf.records import content_hash
 
 from .fingerprint import label_hashes
@@ -67,8 +67,7 @@ class Learned:
 
 def usable(labels: pa.Table) -> pa.Table:
     """The labels besides abstentions and questions without candidates."""
-    asked = pc.greater(pc.fill_null(pc.list_value_length(labels["options"]), 0), 0)
-    return labels.filter(pc.and_(pc.is_valid(labels["choice"]), asked))
+    return labels.filter(has_answer(labels))
 
 
 def _kept(labels: pa.Table, wanted: Sequence[bool]) -> pa.Table:

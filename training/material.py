@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from distiller_udf.records import Records
-from distiller_udf.similarity import PairFeatures
+from distiller_udf.similarity import Matching, PairFeatures
 from distiller_udf.students.base import StudentInfo
 
 from .data import LabelledPairs
@@ -33,6 +33,7 @@ class Material(Generic[Settings]):
     """What students are trained from: `labels` in the shape of `er_labels`, the same as `pairs`, and unlabelled pairs.
 
     `left` and `right` are all candidates (row i of both is a pair), `pool` those among them that training looks at.
+    `matching` says which columns are compared with which, where the student compares columns: it sees no other ones.
     `work` is a folder that outlives a killed training; whoever trains the same student next finds it again.
     """
 
@@ -43,11 +44,12 @@ class Material(Generic[Settings]):
     right: Records
     settings: Settings
     work: Path
+    matching: Matching | None = None
 
     @cached_property
     def similarity(self) -> PairFeatures:
         """Which columns are compared with which, and how rare words are: fitted on all candidates."""
-        return PairFeatures.fit(self.left, self.right)
+        return PairFeatures.fit(self.left, self.right, self.matching)
 
 
 class Saved(Protocol):

@@ -19,7 +19,7 @@ from .material import model_name
 
 Candidates = Iterable[pa.RecordBatch]
 
-REVISION = 6
+REVISION = 7
 """Raised when the same labels and settings give another student than before."""
 
 MODELS = ("encoder", "model", "start")

@@ -10,10 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from distiller_udf.comparison.profile import Profile, profile
-from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TrainingError, one_of
-from distiller_udf.records import Records
+from distiller_udf.similarity import filled_columns, match_columns
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.odds import sigmoid
 
@@ -24,6 +22,7 @@ from .kinds import KINDS
 from .learned import Learned
 from .material import Material, Report, Trained, model_name
 from .pool import Pool
+from .schedule.profile import PairProfile
 from .settings import CommonSettings
 
 logger = logging.getLogger(__name__)
@@ -56,7 +55,8 @@ def train(
     report("reading labels", 0.0)
     pairs = labelled_pairs(labels, chosen.constraint)
     _check(pairs)
-    material = _material(labels, pairs, candidates, chosen, work or folder.with_name(f"{folder.name}.work"))
+    work = work or folder.with_name(f"{folder.name}.work")
+    material = _material(labels, pairs, candidates, chosen, work, KINDS[kind].reads_all)
     report("reading candidates", 0.1)
     trained = KINDS[kind].train(material, report)
     report("writing the student", 0.95)
@@ -98,13 +98,13 @@ def _decided(trained: Trained, material: Material[CommonSettings]) -> Decisions:
     return replace(decisions, metrics=metrics)
 
 
-def _profile(trained: Trained, material: Material[CommonSettings]) -> Profile:
+def _profile(trained: Trained, material: Material[CommonSettings]) -> PairProfile:
     """What the candidates are like, so that it can be told when they have drifted away.
 
     Of labelled pairs alone the probabilities say nothing about all: how these were chosen shows in them.
     """
     log_odds = trained.log_odds if trained.judged is None else trained.log_odds[:0]
-    return profile(material.left, material.right, sigmoid(log_odds))
+    return PairProfile.of(material.left, material.right, sigmoid(log_odds))
 
 
 def _material(
@@ -113,34 +113,26 @@ def _material(
     candidates: Iterable[pa.RecordBatch] | None,
     settings: CommonSettings,
     work: Path,
+    reads_all: bool,
 ) -> Material[CommonSettings]:
     read = read_candidates(candidates, settings.max_candidates) if candidates is not None else None
     left, right, tuples = read if read is not None else (pairs.left, pairs.right, None)
-    left, right = _filled(left, right, settings.constraint)
+    left, right = filled_columns(left, right, one_table=not settings.constraint.limits_left)
+    matching = None if reads_all else match_columns(left, right)
+    if matching is not None:
+        left, right = matching.compared(left, right)
+        if unseen := matching.warning():
+            logger.warning("%s", unseen)
     pairs = pairs.with_columns(left.names, right.names)
     _check_columns(pairs)
-    # Nothing is learnt from unlabelled pairs where any number of them may match: no rival tells that one does not.
     pool = Pool.of(pairs, left, right, tuples, settings.seed, settings.constraint)
-    return Material(labels, pairs, pool, left, right, settings, work)
+    return Material(labels, pairs, pool, left, right, settings, work, matching)
 
 
 def _shareable(settings: CommonSettings) -> dict[str, Any]:
     """The settings as a manifest keeps them: of folders the name alone, for they are elsewhere on other machines."""
     known = asdict(settings)
     return known | {name: model_name(known[name]) for name in ("encoder", "model", "start") if known.get(name)}
-
-
-def _filled(left: Records, right: Records, constraint: Constraint) -> tuple[Records, Records]:
-    """The columns that are compared: er_pairs has those of all sources on both sides, and a side fills its own.
-
-    In deduplication both sides are of one table, and what either fills belongs to both.
-    """
-    own = left.with_values(), right.with_values()
-    if constraint.limits_left:
-        return own
-    filled = {name for side in own for name in side.names}
-    names = [name for name in left.names if name in filled] + [n for n in own[1].names if n not in left.names]
-    return left.with_columns(names), right.with_columns(names)
 
 
 def _check_columns(pairs: LabelledPairs) -> None:

@@ -12,16 +12,19 @@ from distiller_udf.errors import DistillerError
 
 COMMANDS = {
     "init": "Add distiller-udf to an existing dbt project; nothing is overwritten.",
-    "label": "Ask the teachers now, outside dbt, and watch it; or see what it will cost.",
-    "labels": "Import, export, show and delete the teachers' labels.",
+    "ask": "Ask the teachers now, outside dbt, and watch it; or see what it will cost.",
+    "labels": "Import, export, show and delete labels: your own, and the teachers' answers.",
     "train": "Train a student from labels and make it the current one.",
     "retrain": "Train a student from new labels; promote it only where it is not worse.",
     "drift": "Ask the teacher about a sample of today's decisions; is the student still right?",
     "evaluate": "Measure matches against known pairs: precision, recall, F1.",
-    "score": "Score pairs of records: Parquet in, Parquet out.",
+    "score": "Score pairs of records: files in, a file out.",
     "students": "List, show, promote and roll back trained students.",
     "doctor": "Say what is missing, and the command that fixes it.",
 }
+
+FORMER = {"label": "ask"}
+"""Commands that were called otherwise: the old name still works."""
 
 
 class LazyGroup(click.Group):
@@ -29,6 +32,15 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        former, *rest = args
+        if former in FORMER:
+            click.echo(f"`distiller {former}` is now called `distiller {FORMER[former]}`", err=True)
+            args = [FORMER[former], *rest]
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:

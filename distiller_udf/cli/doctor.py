@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import click
 
 from distiller_udf.cli.console import json_option, out, print_json
-from distiller_udf.cli.labels import store_option
-from distiller_udf.cli.students import name_option, students_option
+from distiller_udf.cli.options import REGISTRY, STORE, with_project
+from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project
+from distiller_udf.project_files import ProjectFiles
+from distiller_udf.settings import Settings
 
 CORE = ("duckdb", "dbt-core", "dbt-duckdb", "pyarrow", "lightgbm", "rapidfuzz", "scikit-learn", "openai")
 
@@ -33,28 +34,18 @@ class Check:
 
 
 @click.command()
-@click.option(
-    "--project-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    help="The dbt project; the other paths are relative to it.",
-)
-@students_option
-@name_option
-@store_option
-@click.option("--key-env", default="OPENAI_API_KEY", show_default=True, help="The variable that holds the LLM's key.")
+@with_project({**REGISTRY, **STORE}, warehouse=True)
 @json_option
 @click.pass_context
-def doctor(
-    context: click.Context, project_dir: Path, root: Path, name: str, store: Path, key_env: str, as_json: bool
-) -> None:
+def doctor(context: click.Context, /, project: Project, as_json: bool) -> None:
     """Say what is missing, and the command that fixes it; exits 1 when something needed is missing."""
+    settings = project.settings
     checks = [
         *check_packages(),
-        *check_project(project_dir),
-        check_student(project_dir / root, name),
-        check_label_store(project_dir / store),
-        check_key(key_env),
+        *check_project(project),
+        check_student(settings),
+        check_label_store(Path(settings.label_store)),
+        check_key(settings.teacher_api_key_env),
     ]
     healthy = all(check.ok or not check.needed for check in checks)
     if as_json:
@@ -74,40 +65,49 @@ def check_packages() -> Iterator[Check]:
             yield Check(package, False, "not installed", f"pip install {package}")
 
 
-def check_project(folder: Path) -> Iterator[Check]:
-    """The dbt project: package entry, sources and plug-in, as `distiller init` would write them."""
-    try:
-        project = Project(folder)
-    except DistillerError as error:
+def check_project(project: Project) -> Iterator[Check]:
+    """The dbt project: package entry, sources and plug-in, as `distiller init` would write them, and its warehouse."""
+    if not project.exists:
         fix = "without dbt, register(connection, student=…) is all it takes"
-        yield Check("dbt project", False, str(error), fix, needed=False)
+        yield Check("dbt project", False, f"none at {project.folder}", fix, needed=False)
         return
-    try:
-        package, sources, outputs = project.package(), project.sources(), project.outputs()
-        variables = project.variables()
-    except DistillerError as error:
-        yield Check("dbt project", False, str(error), "correct the file, then run `distiller doctor` again")
-        return
-    yield check_package(package, folder, project.packages_file.name)
-    yield from check_encoder(str(variables["er_student"]))
-    yield from check_language_model(variables)
-    names = ", ".join(str(source.get("name")) for source in sources or [] if isinstance(source, dict))
-    yield Check("er_sources", bool(sources), names or "no table is listed", "distiller init --source NAME=MODEL:ID")
+    files, settings = ProjectFiles(project.folder, project.profiles_dir), project.settings
+    yield check_package(files)
+    yield from check_encoder(settings.student)
+    yield from check_language_model(settings)
+    yield Check(
+        "er_sources",
+        bool(settings.sources),
+        ", ".join(settings.source_names) or "no table is listed",
+        "distiller init --source NAME=MODEL:ID",
+    )
+    outputs = files.outputs()
     lacking = [name for name, plugged in outputs.items() if not plugged]
     found = f"missing in {', '.join(lacking)}" if lacking else ", ".join(outputs) or "no duckdb output in profiles.yml"
     yield Check("dbt plug-in", bool(outputs) and not lacking, found, "distiller init")
+    yield check_warehouse(project)
 
 
-def check_language_model(variables: Mapping[str, Any]) -> Iterator[Check]:
+def check_warehouse(project: Project) -> Check:
+    """Where the project's target has its er_* tables, asked of dbt itself, and whether they have been built."""
+    try:
+        warehouse = warehouse_of(project)
+        matches = warehouse.table("er_matches").aggregate("count(*)").fetchall()[0][0]
+    except DistillerError as error:
+        return Check("warehouse", False, str(error), "dbt deps && dbt build", needed=False)
+    return Check("warehouse", True, f"{warehouse.path}, {warehouse.relation('er_matches')}: {matches:,} matches")
+
+
+def check_language_model(settings: Settings) -> Iterator[Check]:
     """Whether a language model can be fine-tuned here, where that is the student that is set."""
-    if variables["er_student"] != "llm":
+    if settings.student != "llm":
         return
     from distiller_udf.students.llm.causal import INSTALL
 
     missing = [name for name in ("torch", "transformers", "peft", "trl", "datasets") if find_spec(name) is None]
     said = f"er_student is llm; {'not installed: ' + ', '.join(missing) if missing else 'what trains it is here'}"
     yield Check("language model", not missing, said, INSTALL)
-    if variables["er_llm_model"] is None:
+    if settings.llm_model is None:
         yield Check(
             "base model", False, "er_llm_model is not set", "set it to a folder, or the id of a model on the hub"
         )
@@ -127,23 +127,25 @@ def check_encoder(student: str) -> Iterator[Check]:
         yield Check("encoder", True, f"er_student is {student}; torch and transformers are here")
 
 
-def check_package(package: str | None, folder: Path, file: str) -> Check:
+def check_package(files: ProjectFiles) -> Check:
     """The dbt package's entry, and whether its folder is still there: a new environment has its copy elsewhere."""
+    package, file = files.package(), files.packages_file.name
     if not package:
         return Check("dbt package", False, f"not in {file}", "distiller init")
     local = package.startswith((".", "/"))
-    there = not local or (folder / package / "dbt_project.yml").is_file()
+    there = not local or (files.folder / package / "dbt_project.yml").is_file()
     return Check("dbt package", there, package if there else f"no package at {package}", f"correct it in {file}")
 
 
-def check_student(root: Path, name: str) -> Check:
-    """The current student, loaded for real."""
+def check_student(settings: Settings) -> Check:
+    """The student that answers, loaded for real: the one that is given, or the registry's current one."""
     from distiller_udf.registry import Registry
     from distiller_udf.students import load_student
-    from distiller_udf.students.llm import LLMStudent
+    from distiller_udf.students.llm import LLMStudent, serving_of
 
     try:
-        student = load_student(Registry(root, name).current())
+        folder = Path(settings.student_path) if settings.student_path else Registry.of(settings).current()
+        student = load_student(folder, serving_of(settings))
         if isinstance(student, LLMStudent):
             student.model()  # its base model must be there
     except DistillerError as error:

@@ -2,63 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from distiller_udf.cli.ask import PAIR_COLUMNS
 from distiller_udf.cli.console import json_option, print_json, print_table, say
-from distiller_udf.cli.label import PAIR_COLUMNS, find_project, read_settings
-from distiller_udf.cli.schedule_settings import (
-    check,
-    name_option,
-    project_option,
-    registry_of,
-    students_option,
-    variables_option,
-)
-from distiller_udf.cli.warehouse import database_option, schema_option
+from distiller_udf.cli.options import BUDGET, REGISTRY, with_project
+from distiller_udf.cli.weighing import of_project
 from distiller_udf.errors import SettingsError
+from distiller_udf.project import Project
+from distiller_udf.registry import Registry
+from distiller_udf.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.pipeline.snapshot import Snapshot
     from distiller_udf.training.schedule.drift import Asked, Drift
+    from distiller_udf.training.schedule.snapshot import Snapshot
 
 DRIFTED = 30
-Settings = Mapping[str, Any]
 
 
 @click.command()
-@database_option
-@schema_option
-@project_option
-@variables_option
-@students_option
-@name_option
-@click.option("--tuples", "drift_tuples", type=click.IntRange(1), help="About how many left records; er_drift_tuples.")
-@click.option("--psi", "drift_psi", type=click.FloatRange(0), help="Instead of er_drift_psi.")
 @click.option("--seed", "draw", type=int, help="Which records are drawn.  [default: the day, as in 20261123]")
-@click.option("--budget-calls", type=click.IntRange(0), help="How many calls this run may make.")
-@click.option("--budget-tokens", type=click.IntRange(0), help="How many tokens this run may use.")
-@click.option("--budget-usd", type=click.FloatRange(0), help="How many dollars this run may spend.")
+@with_project({**REGISTRY, "--tuples": "drift_tuples", "--psi": "drift_psi", **BUDGET}, warehouse=True)
 @json_option
 @click.pass_context
-def drift(
-    context: click.Context,
-    /,
-    database: Path | None,
-    schema: str,
-    project_dir: Path | None,
-    variables: str,
-    draw: int | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def drift(context: click.Context, /, project: Project, draw: int | None, as_json: bool) -> None:
     """Ask the teacher about a sample of today's decisions, and see whether today's pairs are like those trained on.
 
     The same day draws the same records, and what the teacher has answered is in the label store: a second run asks
@@ -71,11 +44,7 @@ def drift(
       1   an error
       2   wrong options
     """
-    if database is None:
-        raise click.UsageError("give --database")
-    settings, folder = read_settings(find_project(project_dir, database), variables, given)
-    check(settings)
-    found = measured(database, schema, settings, folder, draw)
+    found = measured(project, draw)
     if as_json:
         print_json(asdict(found))
     else:
@@ -83,42 +52,40 @@ def drift(
     context.exit(DRIFTED if found.drifted else 0)
 
 
-def measured(database: Path, schema: str, settings: Settings, folder: Path, draw: int | None = None) -> Drift:
+def measured(project: Project, draw: int | None = None) -> Drift:
     """Measure the drift of the current student and write it down. Raises StudentError, TeacherError, RecordError."""
-    from distiller_udf.constraint import Constraint
-    from distiller_udf.pipeline.downstream import with_sources
-    from distiller_udf.pipeline.snapshot import of_warehouse
     from distiller_udf.students import load_student
     from distiller_udf.students.llm import serving_of
     from distiller_udf.training.schedule.drift import measure
     from distiller_udf.training.schedule.evaluation_set import split
 
-    registry = registry_of(settings, folder)
+    settings = project.settings
+    registry = Registry.of(settings)
     student = registry.current()
     day = int(datetime.now(timezone.utc).strftime("%Y%m%d"))
-    with of_warehouse(database, schema, {}, also=("er_matches", "er_choices")) as snapshot:
-        known = with_sources(settings, snapshot)
-        _, held_out = split(snapshot.table("er_votes").to_arrow_table(), settings["evaluation_share"])
+    tables = {name: name for name in ("er_votes", "er_matches", "er_choices")}
+    with of_project(project, ("er_pairs", "er_tuples"), tables) as (snapshot, known):
+        _, held_out = split(snapshot.table("er_votes").to_arrow_table(), settings.evaluation_share)
         found = measure(
             snapshot,
-            load_student(student, serving_of(settings, folder), Constraint.of(known)),
+            load_student(student, serving_of(settings), known.resolved_constraint),
             student,
             held_out,
             known,
             day if draw is None else draw,
-            lambda tuples: asked(tuples, snapshot, known, folder),
+            lambda tuples: asked(tuples, snapshot, known),
         )
     found.write(registry.folder)
     return found
 
 
-def asked(tuples: pa.Table, snapshot: Snapshot, settings: Settings, folder: Path) -> Asked:
+def asked(tuples: pa.Table, snapshot: Snapshot, settings: Settings) -> Asked:
     """The teachers' answers as one label a tuple, and why the asking ended early, if it did."""
-    from distiller_udf.cli.label_view import watching
-    from distiller_udf.labelling import label_tuples, make_run
+    from distiller_udf.cli.ask_view import watching
+    from distiller_udf.labels import label_tuples, make_run
     from distiller_udf.votes import vote
 
-    run = make_run(settings, folder)
+    run = make_run(settings)
     if not run.teachers:
         raise SettingsError("only imported labels are set, and nobody is asked for these; set er_teacher, as in --vars")
     with run.store as store, watching() as watch:

@@ -7,34 +7,36 @@ from pathlib import Path
 import click
 
 from distiller_udf.cli.console import json_option, print_facts, print_json
-from distiller_udf.cli.warehouse import database_option, read_parquet, read_table, schema_option
+from distiller_udf.cli.options import FILE, with_project
+from distiller_udf.dbt import warehouse_of
 from distiller_udf.metrics import pair_metrics
-
-existing = click.Path(exists=True, dir_okay=False, path_type=Path)
+from distiller_udf.project import Project
+from distiller_udf.tables import open_table
 
 
 @click.command()
-@click.option("--gold", type=existing, required=True, help="The known pairs as Parquet: left_id, right_id.")
-@database_option
-@schema_option
-@click.option("--matches", type=existing, help="Instead of --database: matches as Parquet (left_id, right_id).")
-@click.option("--candidates", type=existing, help="With --matches: all candidate pairs, for blocking's recall.")
+@click.option("--gold", type=FILE, help="The known pairs: left_id, right_id.  [default: er_gold]")
+@click.option("--matches", type=FILE, help="Instead of the warehouse: matches (left_id, right_id).")
+@click.option("--candidates", type=FILE, help="With --matches: all candidate pairs, for blocking's recall.")
+@with_project(warehouse=True)
 @json_option
-def evaluate(
-    gold: Path, database: Path | None, schema: str, matches: Path | None, candidates: Path | None, as_json: bool
-) -> None:
+def evaluate(project: Project, gold: Path | None, matches: Path | None, candidates: Path | None, as_json: bool) -> None:
     """Measure matches against known pairs: precision, recall, F1, and what blocking missed.
 
     Ids are compared as text. Where left_source and right_source are named, by the known pairs or the matches, they are
-    compared too, and a pair counts in either order; where none names sources, (1, 2) is not (2, 1).
+    compared too, and a pair counts in either order; where none names sources, (1, 2) is not (2, 1). Of matches with a
+    column is_match those count of which it is true.
     """
+    named = project.settings.gold
+    if gold is None and named is None:
+        raise click.UsageError("give the known pairs with --gold, or set er_gold")
     if matches:
-        found, proposed = read_parquet(matches), read_parquet(candidates) if candidates else None
-    elif database:
-        found, proposed = (read_table(database, schema, table) for table in ("er_matches", "er_candidates"))
+        found, proposed = open_table(matches), open_table(candidates) if candidates else None
     else:
-        raise click.UsageError("give --database or --matches")
-    figures = pair_metrics(read_parquet(gold), found, proposed)
+        warehouse = warehouse_of(project)
+        found, proposed = warehouse.table("er_matches"), warehouse.table("er_candidates")
+    known = open_table(gold) if gold else warehouse_of(project).table(str(named))
+    figures = pair_metrics(known, found, proposed)
     if as_json:
         print_json(figures)
     else:

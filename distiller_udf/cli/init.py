@@ -10,7 +10,7 @@ import click
 
 from distiller_udf.cli.console import json_option, out, print_json
 from distiller_udf.errors import SettingsError
-from distiller_udf.project import Project, installed_package
+from distiller_udf.project_files import ProjectFiles, installed_package
 
 folder = click.Path(file_okay=False, path_type=Path)
 EXAMPLE = "{name: customers, model: stg_customers, id: customer_id}"
@@ -44,7 +44,7 @@ def init(
 
     Adds the package entry, the plug-in in the profile and the variable er_sources where they are missing.
     """
-    project, report = Project(project_dir, profiles_dir), Report()
+    project, report = ProjectFiles(project_dir, profiles_dir), Report()
     entries = [parse_source(text) for text in sources]
     init_package(project, package, report)
     init_sources(project, entries, report)
@@ -68,7 +68,7 @@ def parse_source(text: str) -> dict[str, str]:
     return {"name": name, "model": model, "id": id_column or "id"}
 
 
-def init_package(project: Project, package: str | None, report: Report) -> None:
+def init_package(project: ProjectFiles, package: str | None, report: Report) -> None:
     """List the dbt package unless it is listed."""
     found = project.package()
     if found:
@@ -78,7 +78,7 @@ def init_package(project: Project, package: str | None, report: Report) -> None:
     report.added.append(f"the package in {project.packages_file.name}: {project.package()}")
 
 
-def init_sources(project: Project, entries: list[dict[str, str]], report: Report) -> None:
+def init_sources(project: ProjectFiles, entries: list[dict[str, str]], report: Report) -> None:
     """Set er_sources unless tables are listed there; without entries nothing is written."""
     found = project.sources()
     if found:
@@ -97,7 +97,7 @@ def init_sources(project: Project, entries: list[dict[str, str]], report: Report
         )
 
 
-def init_plugin(project: Project, report: Report) -> None:
+def init_plugin(project: ProjectFiles, report: Report) -> None:
     """Add the plug-in to the profile's DuckDB outputs unless it is there."""
     if not project.outputs():
         where = project.profiles_file or "profiles.yml, which was not found (--profiles-dir says where it is)"

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distiller_udf.cli.console import err, json_option, out, print_json, print_table, say
+from distiller_udf.cli.options import STORE, with_project
 from distiller_udf.errors import LabelError
+from distiller_udf.labels.reading import PEOPLE
+from distiller_udf.project import Project
 
 if TYPE_CHECKING:
     from distiller_udf.labels import Deleted, LabelStore
 
-store_option = click.option(
-    "--store",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("distiller/labels.sqlite"),
-    show_default=True,
-    help="The label store.",
-)
+SHOWN = 20
+"""So many remarks on single rows are printed."""
 
 
 @click.group()
@@ -32,47 +30,61 @@ def labels() -> None:
 
 @labels.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--teacher", default=PEOPLE, show_default=True, help="Who gave the labels, where the file names nobody.")
 @click.option("--skip-bad-rows", is_flag=True, help="Import the good rows although others are bad.")
-@store_option
+@with_project(STORE)
 @json_option
-def import_file(file: Path, skip_bad_rows: bool, store: Path, as_json: bool) -> None:
+def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool, as_json: bool) -> None:
     """Import labels from FILE (.parquet, .csv, .json, .jsonl).
 
-    Columns: left_id, options (the candidates' ids in the order shown), answer (1-based, 0 = none) or right_id
-    (NULL = none), teacher; optional confidence, explanation, left_source, right_source. Importing a file again
-    changes nothing.
-    """
-    from distiller_udf.imported import read_label_file
-    from distiller_udf.labels import LabelStore
+    One pair a line: left_id, right_id, is_match (1 or 0; without it, every pair is a match). Or one left record a line:
+    left_id, options (the candidates' ids in the order shown) and answer (1-based, 0 = none) or right_id (NULL = none).
+    Or what `export` wrote: answers come back as they were, and those that you have changed are corrected. Optional are
+    teacher, left_source, right_source, confidence, explanation; other columns are passed over.
 
-    table = read_label_file(file)
+    Importing a file again changes nothing, and a later import corrects an earlier one. Where one teacher says yes and
+    no to the same pair in one file, neither is used.
+    """
+    from distiller_udf.labels import LabelStore
+    from distiller_udf.tables import read_table
+
+    store = Path(project.settings.label_store)
+    table = read_table(file)
     with err.status(f"importing {table.num_rows:,} labels"), LabelStore(store) as target:
-        result = target.import_labels(table, skip_bad_rows=skip_bad_rows)
+        result = target.import_labels(
+            table, teacher=teacher, sources=project.settings.source_names, skip_bad_rows=skip_bad_rows
+        )
     if as_json:
         print_json({**asdict(result), "store": str(store)})
         return
-    say(f"{store}: {result.added:,} added, {result.updated:,} updated, {result.unchanged:,} unchanged")
-    if result.contradictory:
-        say(
-            f"{result.contradictory:,} left records are answered in two ways by one teacher in this file; "
-            "the last answer was taken"
-        )
-    for problem in result.rejected:
-        say(f"left out: {problem}")
+    repeated = f", {result.repeated:,} said more than once" if result.repeated else ""
+    say(f"{store}: {result.added:,} added, {result.updated:,} updated, {result.unchanged:,} unchanged{repeated}")
+    for what, sentences in (
+        ("left out", result.rejected),
+        ("neither is used", result.contradictions),
+        ("passed over", result.passed_over),
+    ):
+        for sentence in sentences[:SHOWN]:
+            say(f"{what}: {sentence}")
+        if len(sentences) > SHOWN:
+            say(f"{what}: {len(sentences) - SHOWN:,} more; --json lists them all")
 
 
 @labels.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--imported", is_flag=True, help="Instead: the imported labels, in the shape that import takes.")
-@store_option
+@with_project(STORE)
 @json_option
-def export(file: Path, imported: bool, store: Path, as_json: bool) -> None:
-    """Export every answer of the store to FILE (.parquet, .csv, .json, .jsonl)."""
-    from distiller_udf.cli.files import check_suffix, write_table
+def export(project: Project, file: Path, as_json: bool) -> None:
+    """Export all answers and imported labels of the store to FILE (.parquet, .csv, .json, .jsonl).
+
+    It is the shape of er_labels: `import` reads it back, and `distiller train --labels` learns from it. To correct an
+    answer, change its choice (the position in options, 0 for none) and import the file.
+    """
+    from distiller_udf.tables import check_suffix, write_table
 
     check_suffix(file)
-    with _existing(store) as source:
-        table = source.export_imported() if imported else source.export()
+    with _existing(Path(project.settings.label_store)) as source:
+        table = source.export()
     write_table(table, file)
     if as_json:
         print_json({"labels": table.num_rows, "output": str(file)})
@@ -82,10 +94,11 @@ def export(file: Path, imported: bool, store: Path, as_json: bool) -> None:
 
 @labels.command()
 @click.option("--limit", type=click.IntRange(0), default=10, show_default=True, help="How many of the newest answers.")
-@store_option
+@with_project(STORE)
 @json_option
-def show(limit: int, store: Path, as_json: bool) -> None:
+def show(project: Project, limit: int, as_json: bool) -> None:
     """Show what the store holds, by teacher and kind of question, and the newest answers."""
+    store = Path(project.settings.label_store)
     with _existing(store) as source:
         teachers = [asdict(summary) for summary in source.summary()]
         newest = source.newest(limit).to_pylist()
@@ -108,16 +121,16 @@ def show(limit: int, store: Path, as_json: bool) -> None:
 @click.option("--containing", metavar="TEXT", help="Delete all in which this text stands, capitals or not.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Only say how many there are.")
-@store_option
+@with_project(STORE)
 @json_option
 def delete(
+    project: Project,
     record_id: str | None,
     source: str | None,
     text: str | None,
     containing: str | None,
     yes: bool,
     dry_run: bool,
-    store: Path,
     as_json: bool,
 ) -> None:
     """Delete what teachers were asked and said about a record, as a person may request of you.
@@ -136,6 +149,7 @@ def delete(
         raise click.UsageError("give one of --id, --text and --containing")
     if source is not None and record_id is None:
         raise click.UsageError("--source goes with --id")
+    store = Path(project.settings.label_store)
     with _existing(store) as target:
         erase = _eraser(target, record_id, source, text, containing)
         found, unmentioned = erase(dry_run=True), target.unmentioned() if record_id is not None else 0
@@ -180,7 +194,7 @@ def _existing(store: Path) -> LabelStore:
 
 
 def _choice_text(row: dict[str, Any]) -> str:
-    choice, candidates = row["choice"], row["candidates"]
+    choice = row["choice"]
     if choice is None:
         return f"abstained: {row['error']}"
-    return "none" if choice == 0 else str(candidates[choice - 1])[:60]
+    return "none" if choice == 0 else str(row["options"][choice - 1]["record"])[:60]

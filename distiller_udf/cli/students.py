@@ -10,23 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table, say
+from distiller_udf.cli.options import REGISTRY, with_project
 from distiller_udf.cli.students_compare import compare
 from distiller_udf.errors import StudentError
+from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 
 if TYPE_CHECKING:
     from distiller_udf.pointer import Pointer, Promotion
     from distiller_udf.students.base import StudentInfo
-
-students_option = click.option(
-    "--students",
-    "root",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("distiller/students"),
-    show_default=True,
-    help="The folder of the registry.",
-)
-name_option = click.option("--name", default="default", show_default=True, help="The student's name in the registry.")
 
 
 @click.group()
@@ -42,15 +34,14 @@ students.add_command(compare)
 
 
 @students.command("list")
-@students_option
-@name_option
+@with_project(REGISTRY)
 @json_option
-def list_students(root: Path, name: str, as_json: bool) -> None:
+def list_students(project: Project, as_json: bool) -> None:
     """List all versions, the oldest first.
 
     It says which one answers, whether that is pinned, when each last became the current one, and which are damaged.
     """
-    registry = Registry(root, name)
+    registry = Registry.of(project.settings)
     pointer = registry.pointer()
     rows = [described(registry, pointer, version) for version in registry.names()]
     if as_json:
@@ -107,15 +98,14 @@ def written(promotion: Promotion) -> str:
 
 @students.command()
 @click.argument("version", required=False)
-@students_option
-@name_option
+@with_project(REGISTRY)
 @json_option
-def show(version: str | None, root: Path, name: str, as_json: bool) -> None:
+def show(project: Project, version: str | None, as_json: bool) -> None:
     """Show what a version is made of.
 
     Without VERSION it is the current one; of a damaged one it says why it cannot be used.
     """
-    registry = Registry(root, name)
+    registry = Registry.of(project.settings)
     folder = registry.path(registry.find(version)) if version else registry.current()
     info = registry.read(folder.name)
     if as_json:
@@ -135,16 +125,15 @@ def show(version: str | None, root: Path, name: str, as_json: bool) -> None:
 @students.command()
 @click.argument("version")
 @click.option("--pin", is_flag=True, help="It stays when `dbt build` trains others.")
-@students_option
-@name_option
+@with_project(REGISTRY)
 @json_option
-def promote(version: str, pin: bool, root: Path, name: str, as_json: bool) -> None:
+def promote(project: Project, version: str, pin: bool, as_json: bool) -> None:
     """Make VERSION the one that answers.
 
     The next student that is trained takes its place unless it is pinned. Promoting the current version again, with or
     without --pin, pins it or releases it.
     """
-    registry = Registry(root, name)
+    registry = Registry.of(project.settings)
     version = registry.find(version)
     before = registry.current_version()
     registry.promote(version, pin=pin)
@@ -153,17 +142,16 @@ def promote(version: str, pin: bool, root: Path, name: str, as_json: bool) -> No
 
 @students.command()
 @click.option("--pin/--no-pin", default=True, show_default=True, help="It stays when `dbt build` trains others.")
-@students_option
-@name_option
+@with_project(REGISTRY)
 @json_option
-def rollback(pin: bool, root: Path, name: str, as_json: bool) -> None:
+def rollback(project: Project, pin: bool, as_json: bool) -> None:
     """Go back to the version that answered before.
 
     Once more, and it is the one before that; versions that are gone or damaged are passed over. The version is pinned,
     because the next `dbt build` has the same labels and would promote again what was rolled back;
     `distiller students promote VERSION` releases it.
     """
-    registry = Registry(root, name)
+    registry = Registry.of(project.settings)
     before = registry.current_version()
     report(registry.rollback(pin=pin), before, pin, as_json)
 

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from distiller_udf.cli.console import Command, json_option, with_options
-from distiller_udf.cli.sources import read_labels, source_options
-from distiller_udf.cli.students import name_option, students_option
-from distiller_udf.cli.training import constraint_of, constraint_option, promote_option, train_and_report
+from distiller_udf.cli.options import REGISTRY, with_project
+from distiller_udf.cli.sources import LABELS, SHARE, Files, read_sources, with_files
+from distiller_udf.cli.training import promote_option, train_and_report
+from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import MANIFEST
 
@@ -75,9 +76,14 @@ def _option(name: str, default: Any) -> Callable[[Command], Command]:
 
 
 shared_options = with_options(
-    source_options, students_option, name_option, constraint_option, promote_option, json_option
+    LABELS,
+    with_files(),
+    SHARE,
+    promote_option,
+    with_project({**REGISTRY, "--constraint": "constraint", "--vote": "vote"}, warehouse=True),
+    json_option,
 )
-"""The options that all methods share besides their settings."""
+"""The options that all methods share besides the settings of their training."""
 
 
 @click.command()
@@ -115,23 +121,18 @@ def grpo(**given: Any) -> None:
 
 def fine_tune(
     method: str,
-    root: Path,
-    name: str,
+    project: Project,
     promoted: bool,
     as_json: bool,
-    database: Path | None,
-    schema: str,
     labels: Path | None,
-    vote: str,
-    pairs: Path | None,
-    evaluation_share: float,
-    constraint: str | None,
+    files: Files,
+    evaluation_share: float | None,
     **settings: Any,
 ) -> None:
     """Train, publish, promote, and say how good it is expected to be. Raises SettingsError, TrainingError."""
     from distiller_udf.training.recipe import Recipe
 
-    registry = Registry(root, name)
+    registry = Registry.of(project.settings)
     # A flag that is not set leaves its default; --no-four-bit says something.
     chosen = {key: v for key, v in settings.items() if v is not None and (v is not False or key == "four_bit")}
     if "start" in chosen:
@@ -139,9 +140,9 @@ def fine_tune(
     elif "model" not in chosen:
         raise click.UsageError("name the base model with --model, or a student to go on from with --from")
     answers = chosen.get("preferences", "answers") == "answers"
-    source = read_labels(database, schema, labels, pairs, vote if answers else None, evaluation_share)
-    chosen["constraint"] = constraint_of(constraint, database, source.labels)
-    recipe = Recipe("llm", {"method": method, **chosen}, source.candidates, source.columns)
+    source = read_sources(project, labels, files, evaluation_share, voted=answers)
+    chosen |= {"method": method, "constraint": source.settings.resolved_constraint}
+    recipe = Recipe("llm", chosen, source.candidates, source.columns)
     train_and_report(source.labels, registry, recipe, promoted, as_json)
 
 

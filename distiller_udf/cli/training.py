@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from distiller_udf.cli.console import print_json, reporting, say
-from distiller_udf.cli.label import find_project, read_settings
 from distiller_udf.cli.students import print_student
-from distiller_udf.constraint import Constraint, sides
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import StudentInfo
 
@@ -28,20 +25,6 @@ promote_option = click.option(
     show_default=True,
     help="Make it the current student, unless that one is pinned.",
 )
-
-
-constraint_option = click.option(
-    "--constraint",
-    type=click.Choice([str(each) for each in Constraint]),
-    help="How many records one may match.  [default: er_constraint of the project; without a project, none where the "
-    "labels are about records of one source, otherwise one_to_one]",
-)
-
-
-def constraint_of(given: str | None, database: Path | None, labels: pa.Table) -> Constraint:
-    """The constraint that is given, or the project's, or what the labels' sources suggest. Raises SettingsError."""
-    settings, _ = read_settings(find_project(None, database), "", {"constraint": given})
-    return Constraint.of(settings, sides(labels))
 
 
 def train_and_report(labels: pa.Table, registry: Registry, recipe: Recipe, promoted: bool, as_json: bool) -> None:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from distiller_udf.encoding.cache import EncodedRecord, RecordCache
-from distiller_udf.encoding.loading import DEFAULT_MODEL, torch_module
-from distiller_udf.encoding.maxsim import LIKENESSES, MAX_DIMENSIONS, Spans, TokenBank, likenesses
-from distiller_udf.encoding.reduction import Reduction, TokenWeights
-from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, spans
+from distiller_udf.encoding.loading import DEFAULT_MODEL, read_arrays
+from distiller_udf.encoding.maxsim import (
+    LIKENESSES,
+    MAX_DIMENSIONS,
+    Reduction,
+    Spans,
+    TokenBank,
+    likenesses,
+    token_weights,
+)
+from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_texts, tokens_by_column
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
-from distiller_udf.similarity import Comparison
+from distiller_udf.similarity import ComparedFeatures, Comparison
+from distiller_udf.similarity.vectors import RARITY_STEPS
 
 MAX_LENGTH = 64
 """Tokens of a record that are read: 96 and 128 cost 30 to 40 % more time on long records and found no more matches."""
@@ -25,20 +34,64 @@ MAX_LENGTH = 64
 DIMENSIONS = 64
 """Bytes kept a token: 128 and 384 found no more matches."""
 
+MAX_CACHED_BYTES = 512 * 1024**2
+"""About 120,000 records of 60 tokens each in 64 dimensions."""
+
 SETTINGS_FILE = "encoding.json"
 ARRAYS_FILE = "encoding.safetensors"
 
 _WEIGHED_RECORDS = 20_000
 _REDUCED_RECORDS = 500
 _PAIRS_AT_ONCE = 8_192
+_OVERHEAD = 600
 
 
-class EncoderFeatures:
+@dataclass(frozen=True)
+class EncodedRecord:
+    """A record's tokens: `vectors` int8 (tokens, dimensions), `weights` int16 (tokens,), and each column's stretch."""
+
+    vectors: np.ndarray
+    weights: np.ndarray
+    columns: Mapping[str, tuple[int, int]]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return self.vectors.nbytes + self.weights.nbytes + _OVERHEAD
+
+
+class RecordCache:
+    """Encoded records by their key, up to so many bytes; those that were not used for longest go first."""
+
+    def __init__(self, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._records: OrderedDict[bytes, EncodedRecord] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def get(self, key: bytes) -> EncodedRecord | None:
+        """The record, which now counts as used last."""
+        found = self._records.get(key)
+        if found is not None:
+            self._records.move_to_end(key)
+        return found
+
+    def put(self, key: bytes, record: EncodedRecord) -> None:
+        """Keep a record, dropping those that were not used for longest."""
+        before = self._records.pop(key, None)
+        self.bytes += record.size - (before.size if before else 0)
+        self._records[key] = record
+        while self.bytes > self.max_bytes and self._records:
+            _, dropped = self._records.popitem(last=False)
+            self.bytes -= dropped.size
+
+
+class EncoderFeatures(ComparedFeatures):
     """Turns pairs of records into likenesses of their tokens, as a pretrained encoder sees them in their record.
 
-    Every distinct record is encoded once and kept (`cache`, bounded in bytes). `comparisons` say which columns are
-    compared, `names` are the features in order (`comparison:feature`), `groups` gives each feature's comparison by its
-    position, and `directions` how the probability of a match may move with it (1 up, -1 down).
+    Every distinct record is encoded once and kept (`cache`, bounded in bytes).
     """
 
     def __init__(
@@ -46,19 +99,11 @@ class EncoderFeatures:
         comparisons: Sequence[Comparison],
         encoder: TokenEncoder,
         reduction: Reduction,
-        weights: TokenWeights,
+        weights: np.ndarray,
     ) -> None:
-        self.comparisons = list(comparisons)
+        super().__init__(comparisons, dict.fromkeys(COMPARED, LIKENESSES))
         self.encoder = encoder
         self.cache = RecordCache()
-        self.names: list[str] = []
-        self.directions: list[int] = []
-        self.groups: list[int] = []
-        for position, comparison in enumerate(self.comparisons):
-            if comparison.kind in COMPARED:
-                self.names += [f"{comparison.label}:{name}" for name in LIKENESSES]
-                self.directions += LIKENESSES.values()
-                self.groups += [position] * len(LIKENESSES)
         self._reduction = reduction
         self._weights = weights
         self._layouts = layouts(self.comparisons)
@@ -90,8 +135,8 @@ class EncoderFeatures:
         rng = np.random.default_rng(seed)
         texts = _sample(left, right, layouts(comparisons), rng)
         tokens = encoder.tokenise([text.text for text in texts])
-        inside = [spans(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
-        weights = TokenWeights.fit((t.ids[own] for t, own in zip(tokens, inside, strict=True)), encoder.vocabulary)
+        inside = [tokens_by_column(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
+        weights = token_weights((t.ids[own] for t, own in zip(tokens, inside, strict=True)), encoder.vocabulary)
         some = np.sort(rng.permutation(len(texts))[:_REDUCED_RECORDS]).tolist()
         vectors = [v[inside[some[i]]] for i, v in encoder.encode([tokens[i] for i in some])]
         empty = np.zeros((0, encoder.width), dtype=np.float32)
@@ -119,14 +164,14 @@ class EncoderFeatures:
 
         folder.mkdir(parents=True, exist_ok=True)
         self.encoder.save(folder)
-        tokens, weights = self._weights.seen
-        arrays = {"projection": self._reduction.matrix, "token_ids": tokens, "token_weights": weights}
+        seen = np.flatnonzero(self._weights != RARITY_STEPS).astype(np.int32)
+        arrays = {"projection": self._reduction.matrix, "token_ids": seen, "token_weights": self._weights[seen]}
         save_file(arrays, folder / ARRAYS_FILE)
         state = {
             "max_length": self.encoder.max_length,
             "precision": self.encoder.precision,
             "scale": self._reduction.scale,
-            "comparisons": [[c.kind, list(c.left_columns), list(c.right_columns)] for c in self.comparisons],
+            "comparisons": [comparison.state for comparison in self.comparisons],
         }
         (folder / SETTINGS_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -139,10 +184,11 @@ class EncoderFeatures:
         files.
         """
         state = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        comparisons = [Comparison(kind, tuple(a), tuple(b)) for kind, a, b in state["comparisons"]]
+        comparisons = list(map(Comparison.of, state["comparisons"]))
         encoder = TokenEncoder(str(folder), max_length=state["max_length"], precision=precision, local_only=True)
-        arrays = _read_arrays(folder / ARRAYS_FILE)
-        weights = TokenWeights.of(arrays["token_ids"], arrays["token_weights"], encoder.vocabulary)
+        arrays = read_arrays(folder / ARRAYS_FILE)
+        weights = np.full(encoder.vocabulary, RARITY_STEPS, dtype=np.int16)
+        weights[arrays["token_ids"]] = arrays["token_weights"]
         return cls(comparisons, encoder, Reduction(arrays["projection"], state["scale"]), weights)
 
     def _transformed(self, left: Records, right: Records) -> np.ndarray:
@@ -175,30 +221,18 @@ class EncoderFeatures:
     def _fresh(self, texts: Sequence[RecordText]) -> Iterator[tuple[bytes, EncodedRecord]]:
         tokens = self.encoder.tokenise([text.text for text in texts])
         for i, vectors in self.encoder.encode(tokens, self._reduction.matrix):
-            inside, columns = spans(texts[i], tokens[i])
-            weights = self._weights.weights[tokens[i].ids[inside]]
+            inside, columns = tokens_by_column(texts[i], tokens[i])
+            weights = self._weights[tokens[i].ids[inside]]
             yield texts[i].key, EncodedRecord(self._reduction.whole(vectors[inside]), weights, columns)
 
     def _bank(self, records: Sequence[EncodedRecord | None]) -> tuple[TokenBank, np.ndarray]:
         """All tokens of these records, and where each record's begin."""
-        torch = torch_module()
         empty = EncodedRecord(np.zeros((0, self._reduction.matrix.shape[1]), np.int8), np.zeros(0, np.int16), {})
         known = [empty, *(empty if record is None else record for record in records)]
         starts = np.cumsum([len(record.weights) for record in known])[:-1]
         arrays = np.concatenate([r.vectors for r in known]), np.concatenate([r.weights for r in known])
-        vectors, weights = (torch.from_numpy(array).to(self.encoder.device) for array in arrays)
+        vectors, weights = map(self.encoder.tensor, arrays)
         return TokenBank(vectors, weights, self._reduction.scale), starts
-
-
-def _read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file; raises OSError or ValueError where it cannot be read."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return dict(load_file(file))
-    except SafetensorError as error:
-        raise ValueError(f"{file.name} is damaged: {error}") from error
 
 
 def _sample(

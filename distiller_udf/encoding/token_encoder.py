@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distiller_udf.encoding.batches import clean, length_batches
-from distiller_udf.encoding.loading import load_pretrained, longest_input, quiet, torch_module
+from distiller_udf.encoding.loading import PretrainedEncoder, clean, length_batches, torch_module
 from distiller_udf.errors import SettingsError, one_of
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -32,10 +30,10 @@ class Tokens:
     ends: np.ndarray
 
 
-class TokenEncoder:
-    """A frozen encoder from a local folder or by its hub id; on a GPU where there is one.
+class TokenEncoder(PretrainedEncoder):
+    """A frozen encoder. Tokens after `max_length` are cut, special tokens included.
 
-    Tokens after `max_length` are cut, special tokens included. `precision` is `float32`, `bfloat16`, or `auto`:
+    `precision` is `float32`, `bfloat16`, or `auto`:
     bfloat16 where the processor computes in it. A text's vectors do not depend on the texts beside it: every text is
     padded to a multiple of 8 tokens and every batch to 512, because matrices of fewer rows may be multiplied in
     another order, which bfloat16 shows. Raises SettingsError for impossible values, when torch or transformers is
@@ -46,23 +44,14 @@ class TokenEncoder:
         one_of("precision", precision, PRECISIONS)
         if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 3:
             raise SettingsError(f"max_length is {max_length!r}; it must be a whole number of tokens from 3")
-        torch = torch_module()
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.tokenizer, self.model = load_pretrained(model, local_only=local_only)
+        super().__init__(model, max_length=max_length, local_only=local_only)
         if not self.tokenizer.is_fast:
             raise SettingsError(
                 f"the tokenizer of {model!r} cannot tell where its tokens lie in the text; "
                 "give an encoder with a tokenizer.json"
             )
         self.precision = _precision(precision, self.device)
-        self.model.to(self.device, getattr(torch, self.precision)).eval()
-        self.max_length = longest_input(self.tokenizer, self.model, max_length)
-        self._padding = int(self.tokenizer.pad_token_id or 0)
-
-    @property
-    def width(self) -> int:
-        """How many numbers a token's vector has."""
-        return int(self.model.config.hidden_size)
+        self.model.to(getattr(torch_module(), self.precision))
 
     @property
     def vocabulary(self) -> int:
@@ -94,35 +83,17 @@ class TokenEncoder:
         The vectors have length 1. `projection`, a (width, dimensions) array, is multiplied with them first.
         """
         torch = torch_module()
-        matrix = None if projection is None else torch.from_numpy(projection).to(self.device)
+        matrix = None if projection is None else self.tensor(projection)
         for positions, length in length_batches([len(text.ids) for text in texts], self.max_length, _TOKENS_AT_ONCE):
-            ids, mask = self._padded([texts[i].ids for i in positions], length)
+            inputs = self.padded([texts[i].ids for i in positions], length, rows=-(-_LEAST_TOKENS // length))
             with torch.inference_mode():
-                hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+                hidden = self.model(**inputs).last_hidden_state.float()
                 vectors = torch.nn.functional.normalize(hidden, dim=2)
                 if matrix is not None:
                     vectors = torch.nn.functional.normalize(vectors @ matrix, dim=2)
                 found = vectors.cpu().numpy()
             for row, position in enumerate(positions):
                 yield position, found[row, : len(texts[position].ids)]
-
-    def save(self, folder: Path) -> None:
-        """Write tokenizer and weights as transformers reads them; the weights in the precision that is computed in."""
-        with quiet():
-            self.tokenizer.save_pretrained(folder)
-            self.model.save_pretrained(folder)
-
-    def _padded(self, texts: Sequence[np.ndarray], length: int) -> tuple[Any, Any]:
-        torch = torch_module()
-        rows = max(len(texts), -(-_LEAST_TOKENS // length))
-        ids = np.full((rows, length), self._padding, dtype=np.int64)
-        mask = np.zeros((rows, length), dtype=np.int64)
-        for row, text in enumerate(texts):
-            ids[row, : len(text)] = text
-            mask[row, : len(text)] = 1
-        # A row that attends to nothing would give NaN in some models.
-        mask[len(texts) :, 0] = 1
-        return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
 
 
 def _precision(wanted: str, device: str) -> str:

@@ -1,14 +1,53 @@
-"""The label store: every answer that was paid for, in one SQLite file beside the warehouse."""
+"""Labels: their one shape, the store that keeps them, what people bring, and asking teachers through the store."""
 
+from distiller_udf.labels.answering import answer_questions
+from distiller_udf.labels.asking import estimate, label_tuples
 from distiller_udf.labels.erasure import Deleted
-from distiller_udf.labels.schema import EXPORT_SCHEMA, IMPORTED_SCHEMA, SCHEMA_VERSION
+from distiller_udf.labels.finding import FoundReport, labels_on_records, labels_with_records
+from distiller_udf.labels.importing import ImportResult
+from distiller_udf.labels.panel import Estimate, Labelled, Panel
+from distiller_udf.labels.progress import Lines, OnProgress, Progress
+from distiller_udf.labels.reading import good_labels, read_labels
+from distiller_udf.labels.run import Run, make_run
+from distiller_udf.labels.schema import SCHEMA_VERSION
 from distiller_udf.labels.store import LabelStore, TeacherSummary
+from distiller_udf.labels.table import (
+    EXPORT_SCHEMA,
+    Label,
+    has_answer,
+    label_id_columns,
+    label_schema,
+    without_label_columns,
+)
+from distiller_udf.labels.tuples import Tuples
 
 __all__ = [
     "EXPORT_SCHEMA",
-    "IMPORTED_SCHEMA",
     "SCHEMA_VERSION",
     "Deleted",
+    "Estimate",
+    "FoundReport",
+    "ImportResult",
+    "Label",
     "LabelStore",
+    "Labelled",
+    "Lines",
+    "OnProgress",
+    "Panel",
+    "Progress",
+    "Run",
     "TeacherSummary",
+    "Tuples",
+    "answer_questions",
+    "estimate",
+    "good_labels",
+    "has_answer",
+    "label_id_columns",
+    "label_schema",
+    "label_tuples",
+    "labels_on_records",
+    "labels_with_records",
+    "make_run",
+    "read_labels",
+    "without_label_columns",
 ]

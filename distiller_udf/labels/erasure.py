@@ -21,7 +21,7 @@ class Deleted:
 
 @dataclass(frozen=True)
 class Found:
-    """What mentions somebody: keys of questions, answered or not, and rows of imported labels."""
+    """What mentions somebody: keys of questions, answered or not, and numbers of imported labels."""
 
     keys: frozenset[str]
     imported: tuple[int, ...] = ()
@@ -36,12 +36,13 @@ def of_record(source: str | None, record_id: str) -> Find:
 
     def find(connection: sqlite3.Connection) -> Found:
         mentioned = connection.execute(
-            "select distinct key from mentions where id = ?1 and (?2 is null or source = ?2)", [record_id, source]
+            "select distinct key from places where id = ?1 and (?2 is null or source = ?2)", [record_id, source]
         )
         imported = connection.execute(
             # An imported label that names no source may mean any.
-            "select rowid from imported where (left_id = ?1 and (?2 is null or left_source in (?2, ''))) or "
-            "((?2 is null or right_source in (?2, '')) and exists (select 1 from json_each(options) where value = ?1))",
+            "select number from brought where (left_id = ?1 and (?2 is null or left_source in (?2, ''))) or "
+            "exists (select 1 from json_each(options) where json_extract(value, '$[1]') = ?1 "
+            "and (?2 is null or json_extract(value, '$[0]') in (?2, '')))",
             [record_id, source],
         )
         return Found(frozenset(key for (key,) in mentioned), tuple(row for (row,) in imported))
@@ -82,16 +83,16 @@ def containing(text: str) -> Find:
             )
             if holds(query, *json.loads(candidates), *said)
         }
-        ids = {value for (value,) in connection.execute("select distinct id from mentions") if holds(value)}
+        ids = {value for (value,) in connection.execute("select distinct id from places") if holds(value)}
         mentioned = connection.execute(
-            "select key from mentions where id in (select value from json_each(?))", [json.dumps(sorted(ids))]
+            "select key from places where id in (select value from json_each(?))", [json.dumps(sorted(ids))]
         )
         imported = tuple(
-            row
-            for row, left_id, options, explanation in connection.execute(
-                "select rowid, left_id, options, explanation from imported"
+            number
+            for number, left_id, options, explanation, explanations in connection.execute(
+                "select number, left_id, options, explanation, explanations from brought"
             )
-            if holds(left_id, *json.loads(options), explanation)
+            if holds(left_id, *(key for _, key in json.loads(options)), explanation, *json.loads(explanations or "[]"))
         )
         return Found(frozenset(keys.union(key for (key,) in mentioned)), imported)
 
@@ -107,12 +108,12 @@ def count(connection: sqlite3.Connection, found: Found) -> Deleted:
 
 
 def erase(connection: sqlite3.Connection, found: Found) -> Deleted:
-    """Erase what was found, and the mentions of all its keys, whether or not they were ever answered."""
+    """Erase what was found, and the places of all its keys, whether or not they were ever answered."""
     keys = _keys(found)
     answers = connection.execute("delete from labels where key in (select value from json_each(?))", [keys]).rowcount
-    connection.execute("delete from mentions where key in (select value from json_each(?))", [keys])
+    connection.execute("delete from places where key in (select value from json_each(?))", [keys])
     imported = connection.execute(
-        "delete from imported where rowid in (select value from json_each(?))", [json.dumps(found.imported)]
+        "delete from brought where number in (select value from json_each(?))", [json.dumps(found.imported)]
     ).rowcount
     return Deleted(answers, imported)
 

@@ -18,30 +18,18 @@ import pyarrow as pa
 
 from distiller_udf.database import Database
 from distiller_udf.errors import LabelError
-from distiller_udf.imported import ImportResult, check_labels, id_text, listed
-from distiller_udf.labels import erasure
+from distiller_udf.ids import id_text
+from distiller_udf.labels import erasure, rows
 from distiller_udf.labels.claims import Claims
 from distiller_udf.labels.erasure import Deleted
-from distiller_udf.labels.rows import (
-    ANSWER_COLUMNS,
-    answer_row,
-    contradictory,
-    imported_row,
-    stored_answer,
-    stored_table,
-)
-from distiller_udf.labels.schema import (
-    APPLICATION_ID,
-    EXPORT_SCHEMA,
-    IMPORTED_SCHEMA,
-    MIGRATIONS,
-    SCHEMA,
-    SCHEMA_VERSION,
-)
+from distiller_udf.labels.importing import Held, ImportResult, changes_of, later_than
+from distiller_udf.labels.reading import PEOPLE, listed, read_labels
+from distiller_udf.labels.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
+from distiller_udf.labels.table import Key, Label, table_of
 from distiller_udf.prompts import Answer, Asked, Question
 
 _KEYS_A_QUERY = 500
-_MENTIONS_A_COMMIT = 50_000
+_QUESTIONS_A_COMMIT = 5_000
 
 
 @dataclass(frozen=True)
@@ -97,11 +85,11 @@ class LabelStore:
             for start in range(0, len(wanted), _KEYS_A_QUERY):
                 part = wanted[start : start + _KEYS_A_QUERY]
                 # One JSON parameter instead of many: no limit on their number, nothing pasted into the SQL.
-                rows = self._database.connection().execute(
-                    f"select key, {ANSWER_COLUMNS} from labels where key in (select value from json_each(?))",  # noqa: S608
+                cursor = self._database.connection().execute(
+                    f"select key, {rows.ANSWER_COLUMNS} from labels where key in (select value from json_each(?))",  # noqa: S608
                     [json.dumps(part)],
                 )
-                found.update((key, stored_answer(values)) for key, *values in rows)
+                found.update((key, rows.stored_answer(values)) for key, *values in cursor)
         return found
 
     def put(self, question: Question, teacher: Asked, answer: Answer) -> Answer:
@@ -114,27 +102,23 @@ class LabelStore:
         Returns what the store now holds for each: where another process was first, its answer stays. Answers that
         `failed` are passed through unstored, because they cost nothing and are to be asked again.
         """
-        rows = [answer_row(question, teacher, answer) for question, answer in answered if not answer.failed]
+        new = [rows.answer_row(question, teacher, answer) for question, answer in answered if not answer.failed]
         with self._database.using(), self._database.writing() as connection:
-            connection.executemany(
-                "insert into labels (key, ask, chosen, prompt_version, teacher, parameters, query, candidates, "  # noqa: S608
-                f"{ANSWER_COLUMNS}) values ({', '.join('?' * 17)}) on conflict (key) do nothing",
-                rows,
-            )
-        held = self.get(row[0] for row in rows)
+            rows.insert_answers(connection, new)
+        held = self.get(row[0] for row in new)
         return [answer if answer.failed else held.get(q.key(teacher), answer) for q, answer in answered]
 
-    def mention(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        """Note which records questions show: (key, source, id as text), before they are asked.
+    def mention(self, shown: Iterable[tuple[str, Sequence[Key]]]) -> None:
+        """Note which records questions show, before they are asked: a question's key, and its records' sources and ids
+        (as text), the query's first and then its candidates' in their order.
 
-        Without it `delete_record` cannot find their answers. What is noted already may be given again.
+        Without it `delete_record` cannot find their answers, and `export` cannot say whom they are about. What is noted
+        already may be given again.
         """
-        remaining = iter(rows)
-        while part := list(itertools.islice(remaining, _MENTIONS_A_COMMIT)):
+        remaining = iter(shown)
+        while part := list(itertools.islice(remaining, _QUESTIONS_A_COMMIT)):
             with self._database.using(), self._database.writing() as connection:
-                connection.executemany(
-                    "insert into mentions (key, source, id) values (?, ?, ?) on conflict do nothing", part
-                )
+                rows.put_places(connection, part)
 
     def claims(self) -> Claims:
         """The claims of a new run: which questions it alone is asking."""
@@ -154,60 +138,54 @@ class LabelStore:
                     found = connection.execute(wanted).fetchone()  # another process may have been faster
         return bytes(found[0])
 
-    def import_labels(self, table: pa.Table, *, skip_bad_rows: bool = False) -> ImportResult:
-        """Take over labels from a table of the shape described in `imported.py`: all of them or none.
+    def import_labels(
+        self, table: pa.Table, *, teacher: str = PEOPLE, sources: Sequence[str] = (), skip_bad_rows: bool = False
+    ) -> ImportResult:
+        """Take over labels from a table of any shape that `reading.py` describes: all of them or none.
 
-        A left record has one label a teacher: importing it again updates it. With `skip_bad_rows` rows that
-        cannot be used are left out and named in the result. Raises LabelError naming the rows that are wrong.
+        What `export` gave comes back as it was; an answer that was edited is corrected. Other labels go by their
+        records' ids: another answer to the same question, or of the same pair, takes the place of the one before.
+        Answers that contradict each other within the table are not used and are named in the result. `teacher` is who
+        gave the labels that name nobody, `sources` are those of the project: a label that names none means the first on
+        its left and the last on its right. With `skip_bad_rows` rows that cannot be used are left out and named, too.
+        Raises LabelError naming the rows that are wrong.
         """
-        labels, problems = check_labels(table)
+        names = {name.strip().lower(): name for name in table.column_names}
+        keys = table[names["label_key"]].to_pylist() if "label_key" in names else []
+        with self._database.using():
+            held = Held.read(self._database.connection(), keys)
+        labels, problems = read_labels(table, teacher=teacher, former=held.former)
         if problems and not skip_bad_rows:
             raise LabelError(
                 f"{len(problems):,} of {table.num_rows:,} rows cannot be imported, so nothing was: {listed(problems)}. "
                 "Correct them, or leave them out by skipping bad rows"
             )
-        # The last row wins where a file answers the same left record twice.
-        unique = {(label.teacher, label.left_source, label.left_id): label for label in labels}
         with self._database.using(), self._database.writing() as connection:
-            before = {row[:3]: row[3:] for row in connection.execute(_IMPORTED_ROWS)}
-            new = {key: imported_row(label) for key, label in unique.items()}
-            connection.executemany(_IMPORT, [(*key, *values) for key, values in new.items()])
-        added = sum(key not in before for key in new)
-        unchanged = sum(before.get(key) == values for key, values in new.items())
-        return ImportResult(added, len(new) - added - unchanged, unchanged, tuple(problems), contradictory(labels))
+            times = "select (select max(stored_at) from brought), (select max(created_at) from labels)"
+            now = later_than(*connection.execute(times).fetchone())
+            changes, result = changes_of(labels, problems, held, now, sources)
+            changes.write(connection)
+        return result
 
-    def imported(self, teacher: str | None = None) -> pa.Table:
-        """The imported labels of one teacher, or of all: `IMPORTED_SCHEMA`, ordered by teacher and left record."""
-        names = IMPORTED_SCHEMA.names
+    def imported(self, teacher: str | None = None) -> list[Label]:
+        """The labels that were imported by ids, of one teacher or of all, in the order in which they came."""
         with self._database.using():
-            rows = self._database.connection().execute(
-                f"select {', '.join(names)} from imported where ?1 is null or teacher = ?1 "  # noqa: S608
-                "order by teacher, left_source, left_id",
-                [teacher],
-            )
-            return stored_table(rows, IMPORTED_SCHEMA, lists=("options",))
+            return [label for _, label in rows.brought(self._database.connection(), teacher)]
 
     def export(self) -> pa.Table:
-        """All answers as a table (`EXPORT_SCHEMA`), oldest first; imported labels come from `export_imported`."""
-        return self._answers("order by rowid")
+        """All answers, the oldest first, and then all imported labels (`EXPORT_SCHEMA`); `import_labels` reads it.
+
+        An answer is there once for each left record that it is about, and once without ids where these are unknown.
+        """
+        with self._database.using():
+            answers = list(rows.answers(self._database.connection(), "order by rowid"))
+        return table_of([*answers, *self.imported()])
 
     def newest(self, limit: int) -> pa.Table:
-        """The last `limit` answers (`EXPORT_SCHEMA`), newest first."""
-        return self._answers("order by rowid desc limit ?", max(0, limit))
-
-    def export_imported(self, teacher: str | None = None) -> pa.Table:
-        """The imported labels of one teacher, or of all, in the shape that `import_labels` takes.
-
-        What `distiller labels export` writes of them, `distiller labels import` reads back.
-        """
-        table = self.imported(teacher)
-        return table.rename_columns(["answer" if name == "choice" else name for name in table.column_names])
-
-    def _answers(self, which: str, *values: Any) -> pa.Table:
-        columns = ["key", *EXPORT_SCHEMA.names[1:]]
+        """The last `limit` answers (`EXPORT_SCHEMA`), newest first, once for each left record."""
+        which = "order by rowid desc limit ?"
         with self._database.using():
-            rows = self._database.connection().execute(f"select {', '.join(columns)} from labels {which}", values)  # noqa: S608
-            return stored_table(rows, EXPORT_SCHEMA, lists=("candidates", "probabilities"))
+            return table_of(rows.answers(self._database.connection(), which, [max(0, limit)]))
 
     def summary(self) -> list[TeacherSummary]:
         """What the store holds, teacher by teacher."""
@@ -243,7 +221,7 @@ class LabelStore:
         """How many answers have no mention: those of an older version, and of questions without ids."""
         with self._database.using():
             found = self._database.connection().execute(
-                "select count(*) from labels where not exists (select 1 from mentions where mentions.key = labels.key)"
+                "select count(*) from labels where not exists (select 1 from places where places.key = labels.key)"
             )
             return int(found.fetchone()[0])
 
@@ -259,15 +237,6 @@ class LabelStore:
         return deleted
 
 
-_IMPORTED_ROWS = (
-    "select teacher, left_source, left_id, right_source, options, choice, confidence, explanation from imported"
-)
-_IMPORT = (
-    "insert into imported (teacher, left_source, left_id, right_source, options, choice, confidence, explanation) "
-    "values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (teacher, left_source, left_id) do update set "
-    "right_source = excluded.right_source, options = excluded.options, choice = excluded.choice, "
-    "confidence = excluded.confidence, explanation = excluded.explanation, imported_at = excluded.imported_at"
-)
 _SUMMARY = """
 select teacher, ask, 0, count(*), count(*) filter (where choice > 0), count(*) filter (where choice = 0),
     count(*) filter (where choice is null),
@@ -275,9 +244,9 @@ select teacher, ask, 0, count(*), count(*) filter (where choice > 0), count(*) f
     coalesce(sum(output_tokens), 0), min(created_at), max(created_at)
 from labels group by teacher, ask
 union all
-select teacher, 'select', 1, count(*), count(*) filter (where choice > 0), count(*) filter (where choice = 0),
+select teacher, ask, 1, count(*), count(*) filter (where choice > 0), count(*) filter (where choice = 0),
     count(*) filter (where choice is null),
-    0.0, count(*), 0, 0, min(imported_at), max(imported_at)
-from imported group by teacher
+    0.0, count(*), 0, 0, min(stored_at), max(stored_at)
+from brought group by teacher, ask
 order by 1, 3, 2
 """

@@ -1,21 +1,20 @@
 """What the Python models do: DuckDB relations in, relations out. The models themselves are a few lines each."""
 
 from distiller_udf.pipeline.choices import choices
-from distiller_udf.pipeline.comparisons import student_comparisons
 from distiller_udf.pipeline.embeddings import embed, nearest
 from distiller_udf.pipeline.labels import label
-from distiller_udf.pipeline.scores import score
+from distiller_udf.pipeline.scores import current_student, score
 from distiller_udf.pipeline.selection import select_tuples
 from distiller_udf.pipeline.votes import reliability, vote
 
 __all__ = [
     "choices",
+    "current_student",
     "embed",
     "label",
     "nearest",
     "reliability",
     "score",
     "select_tuples",
-    "student_comparisons",
     "vote",
 ]

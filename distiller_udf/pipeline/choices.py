@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -37,16 +36,15 @@ def choices(
     scores: duckdb.DuckDBPyRelation,
     records: duckdb.DuckDBPyRelation,
     students: duckdb.DuckDBPyRelation,
-    settings: Mapping[str, Any],
+    constraint: Constraint,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_choices`: those of `er_scores`, `choice_probability` having seen what all other pairs say.
 
     Under many_to_one no record on the right competes, so that `er_scores` has seen all; there, and where the scores are
-    not the current student's, they stay as they are. `records` has the `fingerprint` of each record. `settings` are
-    er_constraint, er_task and er_sources. Raises StudentNotFound, StudentDamaged, ConstraintMismatch.
+    not the current student's, they stay as they are. `records` has the `fingerprint` of each record. Raises
+    StudentNotFound, StudentDamaged, ConstraintMismatch.
     """
     columns = f"{', '.join(PAIR_KEYS)}, probability, choice_probability, student"
-    constraint = Constraint.of(settings)
     if constraint not in _ENDS or is_empty(scores):
         return scores.select(columns)
     info = StudentInfo.read(current_student_path(students))

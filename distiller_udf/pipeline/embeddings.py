@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from distiller_udf.constraint import task
-from distiller_udf.encoding.nearest import shortlists
-from distiller_udf.encoding.record_vectors import RecordEncoder
+from distiller_udf.encoding.record_vectors import RecordEncoder, shortlists
 from distiller_udf.pipeline.relations import staged
 from distiller_udf.records import Records
+from distiller_udf.settings import Settings
 from distiller_udf.sql import quoted
 
 if TYPE_CHECKING:
@@ -30,18 +28,15 @@ ROWS_AT_ONCE = 2_048
 def embed(
     session: duckdb.DuckDBPyConnection,
     records: duckdb.DuckDBPyRelation,
-    settings: Mapping[str, Any],
-    folder: Path,
+    settings: Settings,
     embedded: duckdb.DuckDBPyRelation | None = None,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_embeddings` that are not in `embedded` yet: records that are new, or have changed.
 
-    `settings` are blocking_encoder, blocking_columns and local_only; `folder` is the dbt project's, which the encoder
-    may be in. With another encoder or other columns all rows are new. Raises SettingsError where the encoder cannot be
-    loaded.
+    With another encoder or other columns all rows are new. Raises SettingsError where the encoder cannot be loaded.
     """
-    columns = settings["blocking_columns"] or [name for name in records.columns if name not in KEPT]
-    model = str(settings["blocking_encoder"])
+    columns = settings.blocking_columns or [name for name in records.columns if name not in KEPT]
+    model = settings.blocking_encoder
     made_with = json.dumps([model, list(columns)], ensure_ascii=False)
     wanted = records
     if embedded is not None:
@@ -58,8 +53,7 @@ def embed(
     )
     encoder = None
     if total:
-        place = str(folder / model) if (folder / model).is_dir() else model
-        encoder = RecordEncoder(place, local_only=settings["local_only"])
+        encoder = RecordEncoder(model, local_only=settings.local_only)
     rows = _encoded(encoder, reader, schema, columns, made_with, total)
     kind = records.types[records.columns.index("id")]
     return staged(session, pa.RecordBatchReader.from_batches(schema, rows), f"* replace (cast(id as {kind}) as id)")
@@ -69,19 +63,18 @@ def nearest(
     session: duckdb.DuckDBPyConnection,
     embeddings: duckdb.DuckDBPyRelation,
     numbered: duckdb.DuckDBPyRelation,
-    settings: Mapping[str, Any],
+    settings: Settings,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_neighbours_by_embeddings`: for each record those of every source whose vectors are nearest.
 
-    `settings` are task, sources, blocking, blocking_top_k and blocking_index. Raises SettingsError where the extra
-    `encoder` is not installed.
+    Raises SettingsError where the extra `encoder` is not installed.
     """
     joined = numbered.set_alias("n").join(embeddings.set_alias("e"), "source, id")
     found = joined.select("n, source_rank, vector").filter("vector is not null").order("n").to_arrow_table()
     vectors = _matrix(found["vector"])
     numbers, sources = (found[name].to_numpy() for name in ("n", "source_rank"))
-    length = _top_k(settings["blocking"], settings["blocking_top_k"]) + 2
-    lists = shortlists(vectors, numbers, sources, task(settings), length, settings["blocking_index"])
+    length = _top_k(settings.blocking, settings.blocking_top_k) + 2
+    lists = shortlists(vectors, numbers, sources, settings.resolved_task, length, settings.blocking_index)
     rows = pa.table({"n": pa.array(numbers, pa.uint32()), "shortlist": lists})
     listed = staged(session, rows)
     every = numbered.set_alias("n").join(listed.set_alias("l"), "n", how="left")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from distiller_udf.pipeline.relations import TUPLE_KEYS, with_id_type
+from distiller_udf.settings import Settings
 from distiller_udf.teachers import IMPORTED, entries, make_teachers, voices
 from distiller_udf.teachers.base import Learner
 
@@ -22,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 PACKED = "struct_pack(*columns(* exclude (source, id, fingerprint)))"
 
-Settings = Mapping[str, Any]
-
 
 def label(
     session: duckdb.DuckDBPyConnection,
@@ -31,43 +28,39 @@ def label(
     pairs: duckdb.DuckDBPyRelation,
     records: duckdb.DuckDBPyRelation,
     settings: Settings,
-    folder: Path,
     invocation: str | None = None,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_labels`: the teachers' answers to these tuples, and imported labels on these records.
 
-    `settings` are the model's er_* variables, `folder` is the dbt project that their paths are relative to. What the
-    run will ask is logged before anything is spent; all that is asked in one `invocation` of dbt shares a budget.
+    What the run will ask is logged before anything is spent; all that is asked in one `invocation` of dbt shares a
+    budget.
 
     What the label store knows is not asked again; where a student is given, nothing is asked at all. A spent budget
     ends the asking, not the run. Raises SettingsError, LabelError, TeacherError.
     """
     from distiller_udf.budget import ledger_of
-    from distiller_udf.labelling import Lines, estimate, label_tuples, make_run
+    from distiller_udf.labels import Lines, estimate, label_tuples, make_run
 
     def all_pairs() -> pa.Table:
         return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
 
-    run = make_run(settings, folder, ledger_of(invocation) if invocation else None)
+    run = make_run(settings, ledger_of(invocation) if invocation else None)
     with run.store as store:
-        tables = [_imported(store, records, model, settings) for model in imported_models(settings)]
-        if run.teachers:
-            questions = (tuples.limit(0) if settings["student_path"] else tuples).to_arrow_table()
-            paid = [teacher for teacher in run.teachers if not teacher.free or isinstance(teacher, Learner)]
-            for expected in estimate(questions, teachers=paid, store=store, privacy=run.privacy, pairs=all_pairs):
-                logger.info("%s", expected)
-            tables.append(
-                label_tuples(
-                    questions,
-                    teachers=run.teachers,
-                    store=store,
-                    budget=run.budget,
-                    privacy=run.privacy,
-                    pairs=all_pairs,
-                    progress=Lines(logger.info),
-                )
-            )
-    return with_id_type(session, pa.concat_tables(tables), pairs)
+        asking = run.teachers and not settings.student_path
+        questions = (tuples if asking else tuples.limit(0)).to_arrow_table()
+        paid = [teacher for teacher in run.teachers if not teacher.free or isinstance(teacher, Learner)]
+        for expected in estimate(questions, teachers=paid, store=store, privacy=run.privacy, pairs=all_pairs):
+            logger.info("%s", expected)
+        asked = label_tuples(
+            questions,
+            teachers=run.teachers,
+            store=store,
+            budget=run.budget,
+            privacy=run.privacy,
+            pairs=all_pairs,
+            progress=Lines(logger.info),
+        )
+        return with_id_type(session, _with_imported(asked, store, records, settings), pairs)
 
 
 def named_teachers(settings: Settings) -> set[str]:
@@ -78,23 +71,32 @@ def named_teachers(settings: Settings) -> set[str]:
 
 def imported_models(settings: Settings) -> list[str | None]:
     """The teachers whose imported labels are wanted; None stands for all of them."""
-    return [entry.get("teacher_model") for entry in entries(settings) if entry["teacher"] == IMPORTED]
+    listed = (entry.settings for entry in entries(settings))
+    return [entry.teacher_model for entry in listed if entry.teacher == IMPORTED]
 
 
-def _imported(store: LabelStore, records: duckdb.DuckDBPyRelation, teacher: str | None, settings: Settings) -> pa.Table:
-    """Imported labels of a teacher, or of all who are not named, as rows of `er_labels`; logs unusable ones."""
-    from distiller_udf.labelling import imported_labels
+def _with_imported(
+    asked: pa.Table, store: LabelStore, records: duckdb.DuckDBPyRelation, settings: Settings
+) -> pa.Table:
+    """The teachers' answers with the imported labels that are wanted, which correct them; logs what is not used."""
+    from distiller_udf.labels import labels_on_records
 
+    wanted = imported_models(settings)
+    corrections = named_teachers(settings) if None not in wanted else None
+    labels = [label for label in store.imported() if corrections is None or label.teacher in corrections]
+    for model in wanted:
+        if not any(model in (None, label.teacher) for label in labels):
+            logger.warning("no labels of %s have been imported", model or "anyone")
+    if not labels:
+        return asked
     packed = records.select(f"source, id, cast(id as varchar) as id_text, {PACKED} as record").to_arrow_table()
-    sources = [str(source["name"]) for source in settings["sources"]]
-    table, report = imported_labels(store, packed, teacher=teacher, sources=sources)
-    if report.total == 0:
-        logger.warning("no labels of %s have been imported", teacher or "anyone")
+    table, report = labels_on_records(
+        labels, packed, asked=asked, sources=settings.source_names, constraint=settings.resolved_constraint
+    )
     for example in report.examples:
         logger.warning("imported label not used: %s", example)
+    for contradiction in report.contradictions:
+        logger.warning("%s; neither is used", contradiction)
     if report.options_dropped:
         logger.warning("%d options of imported labels are no records of the input", report.options_dropped)
-    if teacher is not None:
-        return table
-    named = named_teachers(settings)  # they answer under that name already
-    return table.filter(pa.array([name not in named for name in table["teacher"].to_pylist()], pa.bool_()))
+    return table

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from distiller_udf.constraint import Constraint
+from distiller_udf.errors import StudentNotFound
 from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty, with_id_type
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
 from distiller_udf.students import Student, load_student
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_STUDENT = "er_student has no current student; run `dbt build --select er_student` first"
+
 _CONTENT = (
     f"{', '.join(TUPLE_KEYS)}, count(*) as pairs, bit_xor(hash(right_source, right_id, pair_fingerprint)) as content"
 )
@@ -29,22 +32,22 @@ _CONTENT = (
 def score(
     session: duckdb.DuckDBPyConnection,
     pairs: duckdb.DuckDBPyRelation,
-    students: duckdb.DuckDBPyRelation,
-    settings: Mapping[str, Any],
+    student: Student | None,
     scored: duckdb.DuckDBPyRelation | None = None,
-    serving: Serving | None = None,
+    advance: Callable[[int], None] | None = None,
 ) -> duckdb.DuckDBPyRelation:
-    """The rows of `er_scores`: the pairs of new or changed tuples, scored by the current student.
+    """The rows of `er_scores`: the pairs of new or changed tuples, scored by a student.
 
     `scored` are the scores that are there already; a tuple is scored again when its candidates, their records or
-    the student changed. `settings` are er_constraint, er_task and er_sources; `serving` says where a language model
-    runs. Raises StudentNotFound, StudentDamaged, ColumnsMismatch, ConstraintMismatch.
+    the student changed. `advance` is called with the number of pairs of each batch that is done. Without any pair no
+    student is needed. Raises StudentNotFound, ColumnsMismatch.
     """
     wanted = pairs.select(", ".join((*PAIR_KEYS, "left_record", "right_record", "pair_fingerprint")))
-    if is_empty(students) and is_empty(pairs):
+    if student is None and is_empty(pairs):
         nothing = pa.RecordBatchReader.from_batches(_score_schema(wanted.to_arrow_table().schema), [])
         return with_id_type(session, nothing, pairs)
-    student = load_student(current_student_path(students), serving, Constraint.of(settings))
+    if student is None:
+        raise StudentNotFound(NO_STUDENT)
     if scored is not None:
         changed = _changed(pairs, scored, student.info.version)
         wanted = wanted.set_alias("pairs").join(changed.set_alias("changed"), ", ".join(TUPLE_KEYS), how="semi")
@@ -52,25 +55,41 @@ def score(
     query = wanted.order(", ".join(RIVAL_KEYS)).sql_query()
     reader = session.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
     schema = _score_schema(reader.schema)
-    rows = pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema))
+    rows = pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema, advance))
     return with_id_type(session, rows, pairs)
+
+
+def current_student(
+    students: duckdb.DuckDBPyRelation, constraint: Constraint, serving: Serving | None = None
+) -> Student | None:
+    """The student that `er_student` names as the current one; None where it names no student at all.
+
+    `constraint` is the one that it is to decide under, `serving` says where a language model runs. Raises
+    StudentNotFound, StudentDamaged, ConstraintMismatch.
+    """
+    return None if is_empty(students) else load_student(current_student_path(students), serving, constraint)
 
 
 def current_student_path(students: duckdb.DuckDBPyRelation) -> Path:
     """The folder of the current student in `er_student`. Raises StudentNotFound when it names none."""
-    from distiller_udf.errors import StudentNotFound
-
     paths = students.filter("is_current").select("path").fetchall()
     if not paths:
-        raise StudentNotFound("er_student has no current student; run `dbt build --select er_student` first")
+        raise StudentNotFound(NO_STUDENT)
     return Path(paths[0][0])
 
 
-def _score_rows(student: Student, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _score_rows(
+    student: Student,
+    reader: pa.RecordBatchReader,
+    schema: pa.Schema,
+    advance: Callable[[int], None] | None,
+) -> Iterator[pa.RecordBatch]:
     done = 0
     for batch in score_pairs(student, reader, RIVAL_KEYS):
         done += batch.num_rows
         logger.info("scored %d pairs", done)
+        if advance:
+            advance(batch.num_rows)
         version = pa.array([student.info.version] * batch.num_rows, pa.string())
         yield batch.append_column("student", version).select(schema.names)
 

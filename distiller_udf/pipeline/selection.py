@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from distiller_udf.constraint import Constraint
 from distiller_udf.selection import select
+from distiller_udf.settings import Settings
 from distiller_udf.sql import quoted
 
 if TYPE_CHECKING:
@@ -29,18 +29,18 @@ NEEDED = {
 def select_tuples(
     session: duckdb.DuckDBPyConnection,
     candidates: duckdb.DuckDBPyRelation,
-    settings: Mapping[str, Any],
+    settings: Settings,
     database: str,
     schema: str,
 ) -> duckdb.DuckDBPyRelation:
-    """The rows of `er_selection`, by the settings er_selection_*, er_seed and the constraint (see `selection.select`).
+    """The rows of `er_selection`, by the settings of the selection (see `selection.select`).
 
     The strategy `uncertain` reads what an earlier run left in `database` and `schema`: er_selection, er_labels and
     er_scores, as far as they are there; dbt cannot be told of them, for they are made from this model. Every row of
     er_labels is an answer, an abstention too: only what failed or was not paid for yet has none. What is there and what
     is not is logged. Ids stay inside DuckDB and keep their type. Raises SettingsError for an unknown strategy.
     """
-    strategy = settings["selection_strategy"]
+    strategy = settings.selection_strategy
     session.execute(
         f"create or replace temp table {PROFILES} as "  # noqa: S608
         "select row_number() over () as n, * from ("
@@ -56,13 +56,13 @@ def select_tuples(
     chosen = select(
         profiles,
         strategy=strategy,
-        share=settings["selection_share"],
-        minimum=settings["selection_minimum"],
-        positive_ratio=settings["selection_positive_ratio"],
-        bins=settings["selection_bins"],
-        rounds=settings["selection_rounds"],
-        seed=settings["seed"],
-        constraint=Constraint.of(settings),
+        share=settings.selection_share,
+        minimum=settings.selection_minimum,
+        positive_ratio=settings.selection_positive_ratio,
+        bins=settings.selection_bins,
+        rounds=settings.selection_rounds,
+        seed=settings.seed,
+        constraint=settings.resolved_constraint,
     )
     return _with_ids(session, chosen)
 

@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from distiller_udf.pipeline.labels import imported_models, named_teachers
 from distiller_udf.pipeline.relations import with_id_type
+from distiller_udf.settings import Settings
 from distiller_udf.teachers import IMPORTED, entries, make_teachers
 from distiller_udf.teachers.base import Learner
 
 if TYPE_CHECKING:
     import duckdb
 
-Settings = Mapping[str, Any]
-
 
 def vote(
-    session: duckdb.DuckDBPyConnection, labels: duckdb.DuckDBPyRelation, settings: Settings, folder: Path
+    session: duckdb.DuckDBPyConnection, labels: duckdb.DuckDBPyRelation, settings: Settings
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_votes`: one label a left record from the answers of the teachers that are set."""
     from distiller_udf.votes import vote
 
-    answers = _answers(labels, settings, folder)
-    return with_id_type(session, vote(answers, settings["vote"], asked=_asked(settings, answers)), labels)
+    answers = _answers(labels, settings)
+    return with_id_type(session, vote(answers, settings.vote, asked=_asked(settings, answers)), labels)
 
 
 def reliability(
-    session: duckdb.DuckDBPyConnection, labels: duckdb.DuckDBPyRelation, settings: Settings, folder: Path
+    session: duckdb.DuckDBPyConnection, labels: duckdb.DuckDBPyRelation, settings: Settings
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_teacher_reliability`: how right each teacher that is set is, by the others' answers."""
     from distiller_udf.votes import reliabilities
 
-    return with_id_type(session, reliabilities(_answers(labels, settings, folder)), labels)
+    return with_id_type(session, reliabilities(_answers(labels, settings)), labels)
 
 
-def teacher_names(settings: Settings, folder: Path) -> list[str]:
+def teacher_names(settings: Settings) -> list[str]:
     """The names under which the teachers that are set answer; of imported ones all that labels were imported of."""
     names = sorted(named_teachers(settings))
     everyone = None in imported_models(settings)
-    return names + imported_teachers(folder / settings["label_store"]) if everyone else names
+    return names + imported_teachers(Path(settings.label_store)) if everyone else names
 
 
 def imported_teachers(path: Path) -> list[str]:
@@ -62,9 +61,9 @@ def by_teachers(labels: duckdb.DuckDBPyRelation, names: Sequence[str]) -> duckdb
     return labels.filter(duckdb.ColumnExpression("teacher").isin(*(duckdb.ConstantExpression(name) for name in names)))
 
 
-def _answers(labels: duckdb.DuckDBPyRelation, settings: Settings, folder: Path) -> pa.Table:
+def _answers(labels: duckdb.DuckDBPyRelation, settings: Settings) -> pa.Table:
     """The labels of the teachers that are set, one voice a teacher."""
-    answers = by_teachers(labels, teacher_names(settings, folder)).to_arrow_table()
+    answers = by_teachers(labels, teacher_names(settings)).to_arrow_table()
     for teacher in make_teachers(settings):
         if isinstance(teacher, Learner):
             answers = _without_answers_of(answers, teacher.name, where=teacher.base.name)
@@ -82,7 +81,8 @@ def _without_answers_of(labels: pa.Table, learner: str, where: str) -> pa.Table:
 
 def _asked(settings: Settings, answers: pa.Table) -> int:
     """How many teachers each record is asked of: one an entry, and everyone whose labels were imported."""
-    listed = [entry for entry in entries(settings) if entry["teacher"] != IMPORTED or entry.get("teacher_model")]
+    given = (entry.settings for entry in entries(settings))
+    listed = [entry for entry in given if entry.teacher != IMPORTED or entry.teacher_model]
     if None not in imported_models(settings):
         return len(listed)
     return len(listed) + len(set(answers["teacher"].to_pylist()) - named_teachers(settings))

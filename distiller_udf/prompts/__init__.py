@@ -1,9 +1,19 @@
 """Prompts: a question becomes messages, a reply becomes an answer."""
 
 from distiller_udf.prompts.asking import Asking, Posed, with_costs
-from distiller_udf.prompts.choices import parse_answer
-from distiller_udf.prompts.question import ASKS, PROMPT_VERSIONS, REPLIES, Answer, Ask, Asked, Question, Reply
-from distiller_udf.prompts.replies import read_reply, reply_of_reason
+from distiller_udf.prompts.question import (
+    ASKS,
+    PROMPT_VERSIONS,
+    REPLIES,
+    Answer,
+    Ask,
+    Asked,
+    Question,
+    Reply,
+    label_key,
+    parameters_text,
+)
+from distiller_udf.prompts.replies import parse_answer, read_reply, reply_of_reason
 from distiller_udf.prompts.token import MAX_TOKEN_CANDIDATES, read_token, token_labels
 from distiller_udf.prompts.wording import messages, reply_schema
 
@@ -19,7 +29,9 @@ __all__ = [
     "Posed",
     "Question",
     "Reply",
+    "label_key",
     "messages",
+    "parameters_text",
     "parse_answer",
     "read_reply",
     "read_token",

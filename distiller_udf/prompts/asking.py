@@ -22,10 +22,20 @@ _BARELY = 0.51
 
 @dataclass(frozen=True)
 class Posed:
-    """One question of a tuple; its candidate i is the tuple's candidate `positions[i]`, counted from 0."""
+    """One question of a tuple; its candidate i is the tuple's candidate `positions[i]`, counted from 0.
+
+    A pair is `turned` where its question's query is the candidate, and its candidate the tuple's query.
+    """
 
     question: Question
     positions: tuple[int, ...]
+    turned: bool = False
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Which record of the tuple each of the question's is, the query's first: 0 is the tuple's query."""
+        shown = (0, *(1 + position for position in self.positions))
+        return shown[::-1] if self.turned else shown
 
 
 @dataclass(frozen=True)
@@ -100,10 +110,10 @@ class Asking:
         return told
 
     def _pair(self, query: str, candidate: str, position: int) -> list[Posed]:
-        asked = [Question(query, (candidate,), "match", self.reply)]
+        asked = [Posed(Question(query, (candidate,), "match", self.reply), (position,))]
         if self.orders > 1 and query != candidate:
-            asked.append(Question(candidate, (query,), "match", self.reply))
-        return [Posed(question, (position,)) for question in asked]
+            asked.append(Posed(Question(candidate, (query,), "match", self.reply), (position,), turned=True))
+        return asked
 
     def _turns(self, query: str, candidates: tuple[str, ...]) -> list[int]:
         """Where each order starts in the given one: turned, every candidate stands at another place in every order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -64,9 +64,21 @@ class Question:
 
     def key(self, teacher: Asked) -> str:
         """The label's key: a hash of the query, the candidates in order, the prompt and who is asked."""
-        parameters = json.dumps(teacher.parameters, sort_keys=True, ensure_ascii=False, default=str)
-        version = self.prompt_version if self.chosen is None else f"{self.prompt_version}:{self.chosen}"
-        return content_hash(version, teacher.name, parameters, self.query, *self.candidates)
+        parameters = parameters_text(teacher)
+        return label_key(self.prompt_version, self.chosen, teacher.name, parameters, self.query, self.candidates)
+
+
+def parameters_text(teacher: Asked) -> str:
+    """The parameters of a teacher as they go into a label's key."""
+    return json.dumps(teacher.parameters, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def label_key(
+    prompt_version: str, chosen: int | None, teacher: str, parameters: str, query: str, candidates: Sequence[str]
+) -> str:
+    """The key under which the answer to a question is stored."""
+    version = prompt_version if chosen is None else f"{prompt_version}:{chosen}"
+    return content_hash(version, teacher, parameters, query, *candidates)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,15 @@ import pyarrow as pa
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import one_of
 from distiller_udf.records import one_array
-from distiller_udf.selection.clustering import clustered
-from distiller_udf.selection.extremes import at_random, extremes
-from distiller_udf.selection.profiles import Chosen, Pool
-from distiller_udf.selection.uncertain import least_sure, uncertainty
+from distiller_udf.selection.strategies import (
+    LeftRecords,
+    Selection,
+    at_random,
+    clustered,
+    extremes,
+    least_sure,
+    uncertainty,
+)
 
 __all__ = ["STRATEGIES", "select", "uncertainty"]
 
@@ -22,7 +27,7 @@ STRATEGIES = ("random", "max", "top2", "kmeans", "hierarchical", "uncertain")
 
 
 def select(
-    profiles: pa.Table,
+    table: pa.Table,
     *,
     strategy: str = "random",
     share: float = 0.1,
@@ -35,7 +40,7 @@ def select(
 ) -> pa.Table:
     """The selected left records: `left_source`, `left_id`, `strategy`, `rank` (from 1), `score` and `round` (from 1).
 
-    `profiles` has one row a left record: `left_source`, `left_id` (of any type), `id_text` (the id as text) and
+    `table` has one row a left record: `left_source`, `left_id` (of any type), `id_text` (the id as text) and
     `similarities` (LIST of its candidates' similarities, from 0 to 1). `uncertain` also reads, where they are,
     `probabilities` (LIST of what the current student gives its candidates, NULL where it has not scored them),
     `selected` (by an earlier run), the `round` of that, and `labelled` (asked and answered, be it by an abstention;
@@ -51,22 +56,22 @@ def select(
 
     `share` and `minimum` say how many, as far as there are so many; `positive_ratio` of them come from the likely
     matches (not in random and uncertain); likely matches and the others take turns in `rank`. The `constraint` says
-    what `uncertain` is unsure of. The result does not depend on the order of the rows. Raises SettingsError for an
-    unknown strategy.
+    what `uncertain` is unsure of. The result does not
+    depend on the order of the rows. Raises SettingsError for an unknown strategy.
     """
     one_of("the selection strategy", strategy, STRATEGIES)
-    pool = Pool.of(profiles, seed)
-    wanted = min(len(pool), max(_share(len(pool), share), minimum))
+    records = LeftRecords.of(table, seed)
+    wanted = min(len(records), max(_share(len(records), share), minimum))
     from_top = _share(wanted, positive_ratio)
     if strategy == "random":
         chosen = at_random(wanted)
     elif strategy == "uncertain":
-        chosen = least_sure(pool, wanted, rounds, constraint)
+        chosen = least_sure(records, wanted, rounds, constraint)
     elif strategy in ("kmeans", "hierarchical"):
-        chosen = clustered(pool, strategy, wanted, from_top, bins, seed)
+        chosen = clustered(records, strategy, wanted, from_top, bins, seed)
     else:
-        chosen = extremes(pool, strategy, wanted, from_top)
-    return _as_table(profiles, pool, strategy, chosen)
+        chosen = extremes(records, strategy, wanted, from_top)
+    return _as_table(table, records, strategy, chosen)
 
 
 def _share(count: int, share: float) -> int:
@@ -74,13 +79,13 @@ def _share(count: int, share: float) -> int:
     return math.ceil(count * Decimal(repr(float(share))))
 
 
-def _as_table(profiles: pa.Table, pool: Pool, strategy: str, chosen: Chosen) -> pa.Table:
-    at = pa.array(pool.row[chosen.rows])
+def _as_table(table: pa.Table, records: LeftRecords, strategy: str, chosen: Selection) -> pa.Table:
+    at = pa.array(records.row[chosen.rows])
     rounds = np.ones(len(at), dtype=np.int64) if chosen.rounds is None else chosen.rounds
     return pa.table(
         {
-            "left_source": one_array(profiles["left_source"]).take(at),
-            "left_id": one_array(profiles["left_id"]).take(at),
+            "left_source": one_array(table["left_source"]).take(at),
+            "left_id": one_array(table["left_id"]).take(at),
             "strategy": pa.array([strategy] * len(at), pa.string()),
             "rank": pa.array(np.arange(1, len(at) + 1), pa.int64()),
             "score": pa.array(chosen.scores, pa.float64(), mask=np.isnan(chosen.scores)),

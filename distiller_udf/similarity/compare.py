@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from distiller_udf.records import Column
-from distiller_udf.similarity.sparse import ValueCache
 from distiller_udf.similarity.text import parse_date, parse_number
+from distiller_udf.similarity.vectors import ValueCache
 
 MAX_EDIT_CHARACTERS = 120
 """Edit distances look at this much of a text: they cost length times length."""
@@ -50,7 +50,10 @@ FEATURES: dict[str, dict[str, int]] = {
 
 
 def compare(kind: str, left: Column, right: Column, cache: ValueCache) -> dict[str, np.ndarray]:
-    """Features of each pair of values; NaN where a side is NULL. Swapping the sides changes nothing."""
+    """The FEATURES of this kind for each pair of values, float64 (pairs,); NaN where a side is NULL.
+
+    Swapping the sides changes nothing.
+    """
     both = (left.codes >= 0) & (right.codes >= 0)
     width = len(right.values) + 1
     keys, inverse = np.unique(left.codes[both].astype(np.int64) * width + right.codes[both], return_inverse=True)

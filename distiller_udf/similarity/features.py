@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from distiller_udf.records import TEXT_COLUMN, Column, Records
-from distiller_udf.similarity.columns import Comparison, match_columns
+from distiller_udf.similarity.columns import ComparedFeatures, Comparison, Matching, match_columns
 from distiller_udf.similarity.compare import FEATURES, compare
-from distiller_udf.similarity.rarity import Rarity
-from distiller_udf.similarity.sparse import ValueCache
+from distiller_udf.similarity.vectors import Rarity, ValueCache
 
 PAIR_FEATURES = {"comparable": 0, "filled_min": 0, "filled_max": 0, "same_name_column": 1}
 """Features of the pair as a whole: which columns could be compared at all."""
@@ -21,40 +20,34 @@ PAIR_FEATURES = {"comparable": 0, "filled_min": 0, "filled_max": 0, "same_name_c
 COMPARISONS_FILE = "comparisons.json"
 
 
-class PairFeatures:
-    """Turns pairs of records into similarity features.
-
-    `comparisons` say which columns are compared, `names` are the features in order (`comparison:feature`),
-    `groups` gives each feature's comparison by position (-1: the pair as a whole), and `directions` how the
-    probability of a match may move with it (1 up, -1 down, 0 either way).
-    """
+class PairFeatures(ComparedFeatures):
+    """Turns pairs of records into similarity features: those of compared columns, and some of the pair as a whole."""
 
     def __init__(self, comparisons: Sequence[Comparison], rarity: Rarity) -> None:
-        self.comparisons = list(comparisons)
+        super().__init__(comparisons, FEATURES)
+        self._add("pair", -1, PAIR_FEATURES)
         self.rarity = rarity
-        self.names: list[str] = []
-        self.directions: list[int] = []
-        self.groups: list[int] = []
-        for position, comparison in enumerate(self.comparisons):
-            for name, direction in FEATURES[comparison.kind].items():
-                self.names.append(f"{comparison.label}:{name}")
-                self.directions.append(direction)
-                self.groups.append(position)
-        self.names += [f"pair:{name}" for name in PAIR_FEATURES]
-        self.directions += PAIR_FEATURES.values()
-        self.groups += [-1] * len(PAIR_FEATURES)
         self._cache = ValueCache(rarity)
         self._lock = threading.Lock()
 
     @classmethod
-    def fit(cls, left: Records, right: Records) -> PairFeatures:
-        """Fit on candidate pairs: row i of both sides is one pair."""
+    def fit(cls, left: Records, right: Records, matching: Matching | None = None) -> PairFeatures:
+        """Fit on candidate pairs: row i of both sides is one pair. `matching` says how their columns are compared.
+
+        Without it columns are matched by the values of these pairs; see `match_columns`.
+        """
+        left, right = left.leaves(), right.leaves()
+        matching = matching or match_columns(left, right)
+        left, right = matching.compared(left, right)
         documents = list(dict.fromkeys(_record_texts(left) + _record_texts(right)))
-        rarity = Rarity.fit(documents)
-        return cls(match_columns(left, right, ValueCache(rarity)), rarity)
+        return cls(matching.comparisons, Rarity.fit(documents))
 
     def transform(self, left: Records, right: Records) -> np.ndarray:
-        """Features of each pair: float32, shape (pairs, features); NaN = not comparable."""
+        """Features of each pair: float32, shape (pairs, features); NaN = not comparable.
+
+        Columns that are in no comparison are passed over; a record given as plain text is compared as a whole.
+        """
+        left, right = (_known(side, names).leaves() for side, names in zip((left, right), self.columns, strict=True))
         columns: list[np.ndarray] = []
         with self._lock:
             self._cache.begin()
@@ -65,6 +58,13 @@ class PairFeatures:
                 columns += [features[name] for name in FEATURES[comparison.kind]]
         columns += self._pair_features(left, right, columns)
         return np.column_stack(columns).astype(np.float32)
+
+    @property
+    def columns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The columns of the left and of the right record that are compared."""
+        sides = zip(*((c.left_columns, c.right_columns) for c in self.comparisons), strict=True)
+        left, right = (tuple(dict.fromkeys(name for names in side for name in names)) for side in sides)
+        return left, right
 
     def _pair_features(self, left: Records, right: Records, columns: list[np.ndarray]) -> list[np.ndarray]:
         comparable = np.zeros(len(left))
@@ -82,15 +82,20 @@ class PairFeatures:
     def save(self, folder: Path) -> None:
         """Write the fitted state into `folder`: JSON and Parquet only."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = [[c.kind, list(c.left_columns), list(c.right_columns)] for c in self.comparisons]
+        state = [comparison.state for comparison in self.comparisons]
         (folder / COMPARISONS_FILE).write_text(json.dumps(state, ensure_ascii=False, indent=1), encoding="utf-8")
         self.rarity.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> PairFeatures:
-        """Read what `save` wrote."""
+        """Read what `save` wrote. Raises OSError, ValueError, KeyError or TypeError for other files."""
         state = json.loads((folder / COMPARISONS_FILE).read_text(encoding="utf-8"))
-        return cls([Comparison(kind, tuple(a), tuple(b)) for kind, a, b in state], Rarity.load(folder))
+        return cls(list(map(Comparison.of, state)), Rarity.load(folder))
+
+
+def _known(records: Records, names: Sequence[str]) -> Records:
+    """The records with the columns that are compared; plain text stays as it is."""
+    return records if records.is_plain else records.with_columns(names)
 
 
 def _view(kind: str, records: Records, names: Sequence[str]) -> Column:
@@ -109,7 +114,7 @@ def _view(kind: str, records: Records, names: Sequence[str]) -> Column:
 
 def _whole(records: Records, names: Sequence[str]) -> Column:
     """All known columns of each record as one text; a record given as plain text is taken as it is."""
-    if records.names == (TEXT_COLUMN,):
+    if records.is_plain:
         return records.columns[TEXT_COLUMN]
     known = records.with_columns([n for n in names if n in records.columns])
     if not known.names:

@@ -16,7 +16,7 @@ GRAM_BITS = 18
 """Character 3-grams are hashed into 2**GRAM_BITS buckets, so that no vocabulary has to be kept."""
 
 _PIECE = re.compile(r"\w+(?:[-/.]\w+)*")
-_DIGIT = re.compile(r"\d")
+DIGIT = re.compile(r"\d")
 _NUMBER_WITHIN = re.compile(r"\d{2,}")
 _SEPARATORS = re.compile(r"[-/.]")
 # A currency before, a unit behind: `$1,299.00`, `EUR 40`, `40 GB`; but not `TS8`, which is a code.
@@ -63,7 +63,7 @@ def codes(text: str) -> str:
     Their 3-grams tell that `ex55/blk` and `mdrex55bk` are close where neither token equals the other.
     """
     pieces = (_SEPARATORS.sub("", piece) for piece in _PIECE.findall(text) if not piece.isalpha())
-    return " ".join(piece for piece in pieces if len(piece) >= 3 and _DIGIT.search(piece))
+    return " ".join(piece for piece in pieces if len(piece) >= 3 and DIGIT.search(piece))
 
 
 def grams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

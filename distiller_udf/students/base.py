@@ -13,9 +13,10 @@ import numpy as np
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import ColumnsMismatch, ConstraintMismatch, StudentDamaged, StudentNotFound
-from distiller_udf.records import TEXT_COLUMN, Records
+from distiller_udf.records import Records
 
 MANIFEST = "student.json"
+EMPTY = "A record is empty, so there is nothing to compare."
 FORMAT = 3
 
 
@@ -158,8 +159,8 @@ class Student(Protocol):
         """
         ...
 
-    def explain(self, left: Records, right: Records) -> list[str]:
-        """One sentence a pair that names what spoke for and against."""
+    def explain(self, left: Records, right: Records, matches: Sequence[bool]) -> list[str]:
+        """What spoke for and against each pair; `matches` says of which the reader is told that they are matches."""
         ...
 
 
@@ -176,7 +177,7 @@ def check_columns(info: StudentInfo, left: Records, right: Records) -> tuple[Rec
 
 
 def _with_known_columns(info: StudentInfo, records: Records, known: Sequence[str], side: str) -> Records:
-    if not records.names or records.names == (TEXT_COLUMN,):
+    if not records.names or records.is_plain:
         return records
     records = _in_known_case(records, known)
     if records.as_text and any(name in records.columns for name in known):

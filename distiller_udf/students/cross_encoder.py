@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.encoding.loading import torch_module
-from distiller_udf.encoding.pair_classifier import PairClassifier, readable
+from distiller_udf.encoding.pair_classifier import PairClassifier
+from distiller_udf.encoding.texts import readable
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures

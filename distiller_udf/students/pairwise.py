@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
 from distiller_udf.similarity.text import tokens
 from distiller_udf.students import explain
-from distiller_udf.students.base import StudentInfo, check_columns
+from distiller_udf.students.base import EMPTY, StudentInfo, check_columns
 from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.explain import Explanation, Group
 from distiller_udf.students.odds import sigmoid
@@ -97,7 +97,7 @@ class PairwiseStudent(ABC):
         The unit is log odds. The last label is `baseline`, the log odds without any column; a row adds up to the
         log odds of `score`, and is NaN where that is.
         """
-        left, right = check_columns(self.info, left, right)
+        left, right = self._compared(left, right)
         groups = self._groups(left, right)
         parts = explain.contributions(self.log_odds, left, right, groups)
         parts[left.empty | right.empty] = np.nan
@@ -109,7 +109,7 @@ class PairwiseStudent(ABC):
         The unit is log odds. The columns and the baseline add up to the log odds of `score`, the words of a column to
         the column's contribution.
         """
-        left, right = check_columns(self.info, left, right)
+        left, right = self._compared(left, right)
         known = np.flatnonzero(~(left.empty | right.empty))
         sides = left.take(known), right.take(known)
         found = explain.explanations(self.log_odds, *sides, self._groups(left, right), self._rarity)
@@ -118,18 +118,23 @@ class PairwiseStudent(ABC):
             result[row] = explanation
         return result
 
-    def explain(self, left: Records, right: Records) -> list[str]:
-        """One sentence a pair: its probability, then the columns and words that spoke for and against it.
+    def explain(self, left: Records, right: Records, matches: Sequence[bool]) -> list[str]:
+        """The columns and words that spoke for and against each pair; see `Student.explain`.
 
         The figures are those of `explanations`: log odds, which add up to those of `score` with the baseline.
         """
-        return [
-            "A record is empty, so there is nothing to compare." if explanation is None else explanation.sentence()
-            for explanation in self.explanations(left, right)
-        ]
+        told = zip(self.explanations(left, right), matches, strict=True)
+        return [EMPTY if known is None else known.sentence(is_match) for known, is_match in told]
+
+    def _compared(self, left: Records, right: Records) -> tuple[Records, Records]:
+        """Both sides with the student's columns, word by word."""
+        left, right = check_columns(self.info, left, right)
+        return left.leaves(), right.leaves()
 
     def _groups(self, left: Records, right: Records) -> list[Group]:
         sides = left.names or self.info.left_columns, right.names or self.info.right_columns
+        if left.is_plain or right.is_plain:
+            return [Group(*sides, kind="plain")]
         return explain.column_groups(*sides, self.similarity.comparisons)
 
     def _rarity(self, word: str) -> float:

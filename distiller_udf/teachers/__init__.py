@@ -3,51 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from distiller_udf.constraint import Constraint
-from distiller_udf.errors import SettingsError, check_names, one_of
+from distiller_udf.errors import SettingsError
 from distiller_udf.prompts import Asking
+from distiller_udf.settings import TEACHER, Settings
 from distiller_udf.teachers.base import Learner, Teacher
-from distiller_udf.teachers.settings import IMPORTED, SETTINGS, check_settings, check_text, merged, positive
 
-__all__ = [
-    "IMPORTED",
-    "SETTINGS",
-    "TEACHERS",
-    "check_settings",
-    "check_text",
-    "entries",
-    "make_teacher",
-    "make_teachers",
-    "voices",
-]
+__all__ = ["IMPORTED", "TEACHERS", "Entry", "entries", "make_teacher", "make_teachers", "voices"]
 
-_IN_ENTRIES = {"teacher", "name", *(name.removeprefix("teacher_") for name in SETTINGS if name.startswith("teacher_"))}
+IMPORTED = "imported"
+"""The name that stands for labels which someone has brought: there is nobody to ask."""
 
 
-def make_teacher(settings: Mapping[str, Any]) -> Teacher:
-    """The teacher that `settings` describe (names of `SETTINGS`, None means the default, and those of
-    `Constraint.of`; others are ignored).
+@dataclass(frozen=True)
+class Entry:
+    """One teacher: the settings with its own in them, and the name that its labels are to have, if that is given."""
+
+    settings: Settings
+    name: str | None = None
+
+
+def make_teacher(settings: Settings | Mapping[str, Any], name: str | None = None) -> Teacher:
+    """The teacher that `settings` describe, given whole or as far as they are no defaults; its labels have the `name`.
 
     Raises SettingsError for a setting that is missing or has an impossible value.
     """
-    make = TEACHERS[one_of("teacher", settings.get("teacher"), TEACHERS)]
-    check_settings(settings)
-    constraint = Constraint.of(settings) if "constraint" in settings else Constraint.ONE_TO_ONE
-    return make({**merged(settings), "name": settings.get("name"), "constraint": constraint})
+    known = settings if isinstance(settings, Settings) else Settings.of(settings)
+    if known.teacher not in TEACHERS:
+        raise SettingsError(f"teacher is {known.teacher}, whom nobody can ask; take one of {', '.join(TEACHERS)}")
+    known.check_needs()
+    return TEACHERS[known.teacher](Entry(known, name))
 
 
-def make_teachers(settings: Mapping[str, Any], folder: Path | None = None) -> list[Teacher]:
+def make_teachers(settings: Settings) -> list[Teacher]:
     """All teachers that are asked, in the order in which they are set; imported labels have no teacher to ask.
 
-    Files of prices lie in `folder`; without it nobody's price is known. Raises SettingsError, also where two teachers
-    would answer under the same name.
+    Raises SettingsError, also where two teachers would answer under the same name.
     """
-    listed = [_with_prices(entry, folder) for entry in entries(settings)]
-    teachers = [make_teacher(entry) for entry in listed if entry["teacher"] != IMPORTED]
-    imported = [entry.get("teacher_model") for entry in listed if entry["teacher"] == IMPORTED]
+    listed = entries(settings)
+    teachers = [make_teacher(entry.settings, entry.name) for entry in listed if entry.settings.teacher != IMPORTED]
+    imported = [entry.settings.teacher_model for entry in listed if entry.settings.teacher == IMPORTED]
     names = [*(name for teacher in teachers for name in voices(teacher)), *imported]
     for name in names:
         if names.count(name) > 1:
@@ -57,112 +54,95 @@ def make_teachers(settings: Mapping[str, Any], folder: Path | None = None) -> li
     return teachers
 
 
-def _with_prices(entry: dict[str, Any], folder: Path | None) -> dict[str, Any]:
-    prices = entry.get("teacher_prices")
-    return {**entry, "teacher_prices": str(folder / prices) if folder and prices else None}
-
-
 def voices(teacher: Teacher) -> list[str]:
     """The names under which a teacher's answers are kept: its own, and its base's where it learns from one."""
     return [teacher.name, *voices(teacher.base)] if isinstance(teacher, Learner) else [teacher.name]
 
 
-def entries(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def entries(settings: Settings) -> list[Entry]:
     """The settings of each teacher: those of `settings` under the ones of its entry in the list `teachers`.
 
-    An entry has the names of `SETTINGS` without `teacher_`, and `name`; without `teacher`, a model means a server.
-    Raises SettingsError for an entry of another shape.
+    In an entry without `teacher` a model means a server. Raises SettingsError for a value that is not allowed.
     """
-    listed = settings.get("teachers")
-    common = {name: value for name, value in settings.items() if name != "teachers"}
-    if listed is None:
-        return [common]
-    if not isinstance(listed, (list, tuple)) or not listed:
-        raise SettingsError("teachers is a list, each entry such as {model: qwen2.5:32b} or {teacher: embedded}")
-    result = []
-    for entry in listed:
-        if not isinstance(entry, Mapping):
-            raise SettingsError(f"a teacher's entry is {entry!r}; it looks like {{model: qwen2.5:32b}}")
-        check_names("entry of a teacher", entry, sorted(_IN_ENTRIES))
-        own = {name if name in ("teacher", "name") else f"teacher_{name}": value for name, value in entry.items()}
-        if own.get("teacher") == IMPORTED:
-            own.setdefault("teacher_model", None)  # all who were imported, whatever model is set for the others
-        kind = common.get("teacher")
-        if "teacher" not in own and own.get("teacher_model") and kind in (None, "embedded"):
-            own["teacher"] = "openai"
-        result.append({**common, **own})
-    return result
+    return [_entry(settings, entry) for entry in settings.teachers or [{}]]
 
 
-def _asking(settings: Mapping[str, Any]) -> Asking:
+def _entry(settings: Settings, entry: Mapping[str, Any]) -> Entry:
+    given = {key: value for key, value in entry.items() if value is not None}
+    name = given.pop("name", None)
+    own = {key if key == "teacher" else TEACHER + key: value for key, value in given.items()}
+    if own.get("teacher") == IMPORTED:
+        own.setdefault("teacher_model", None)  # all who were imported, whatever model is set for the others
+    if "teacher" not in own and "teacher_model" in own and settings.teacher == "embedded":
+        own["teacher"] = "openai"
+    return Entry(settings.but({"teachers": None, **own}), name)
+
+
+def _asking(settings: Settings) -> Asking:
     return Asking(
-        ask=settings["teacher_ask"],
-        reply=settings["teacher_reply"],
-        orders=settings["teacher_orders"],
-        seed=settings["seed"],
-        justify=settings["teacher_justify"],
-        justify_each=settings["teacher_justify_each"],
+        ask=settings.teacher_ask,
+        reply=settings.teacher_reply,
+        orders=settings.teacher_orders,
+        seed=settings.seed,
+        justify=settings.teacher_justify,
+        justify_each=settings.teacher_justify_each,
     )
 
 
-def _embedded(settings: Mapping[str, Any]) -> Teacher:
+def _embedded(entry: Entry) -> Teacher:
     from distiller_udf.teachers.embedded import EmbeddedMixture
 
-    return EmbeddedMixture(Asking(seed=settings["seed"]), settings["constraint"])
+    return EmbeddedMixture(Asking(seed=entry.settings.seed), entry.settings.resolved_constraint)
 
 
-def _openai(settings: Mapping[str, Any]) -> Teacher:
+def _openai(entry: Entry) -> Teacher:
     from distiller_udf.teachers.openai_compatible import OpenAICompatible
 
     return OpenAICompatible(
-        **_llm(settings, "openai", "such as gpt-4.1-mini or qwen2.5:32b"),
-        base_url=settings["teacher_base_url"],
-        api_key_env=str(settings["teacher_api_key_env"]),
-        concurrency=int(positive(settings, "teacher_concurrency")),
-        timeout=positive(settings, "teacher_timeout"),
+        **_llm(entry),
+        base_url=entry.settings.teacher_base_url,
+        api_key_env=entry.settings.teacher_api_key_env,
+        concurrency=entry.settings.teacher_concurrency,
+        timeout=entry.settings.teacher_timeout,
     )
 
 
-def _vllm(settings: Mapping[str, Any]) -> Teacher:
+def _vllm(entry: Entry) -> Teacher:
     from distiller_udf.teachers.vllm import VLLMTeacher
 
-    return VLLMTeacher(**_llm(settings, "vllm", "a folder, or the id of a model on the hub"))
+    return VLLMTeacher(**_llm(entry))
 
 
-def _llm(settings: Mapping[str, Any], teacher: str, examples: str) -> dict[str, Any]:
-    """What every LLM is made from. Raises SettingsError where no model is named."""
+def _llm(entry: Entry) -> dict[str, Any]:
+    """What every LLM is made from."""
     from distiller_udf.teachers.prices import read_prices
 
-    model = settings["teacher_model"]
-    if model is None:
-        raise SettingsError(f"the teacher {teacher} needs a teacher_model, {examples}")
-    prices = read_prices(settings["teacher_prices"]) if settings["teacher_prices"] else {}
+    settings = entry.settings
+    prices = read_prices(settings.teacher_prices) if settings.teacher_prices else {}
     return {
-        "model": model,
-        "name": settings["name"],
+        "model": settings.teacher_model,
+        "name": entry.name,
         "asking": _asking(settings),
-        "parameters": settings["teacher_parameters"],
-        "price": prices.get(model),
-        "local_only": settings["local_only"],
+        "parameters": settings.teacher_parameters,
+        "price": prices.get(str(settings.teacher_model)),
+        "local_only": settings.local_only,
     }
 
 
-def _encoder(settings: Mapping[str, Any]) -> Teacher:
+def _encoder(entry: Entry) -> Teacher:
     from distiller_udf.teachers.encoder import EncoderTeacher
 
-    if settings["teacher_encoder"] is None:
-        raise SettingsError("the teacher encoder needs teacher_encoder: a folder, or the id of a model on the hub")
-    base = TEACHERS[one_of("teacher_base", settings["teacher_base"], ("openai", "vllm"))](settings)
+    settings = entry.settings
     return EncoderTeacher(
-        base,
-        str(settings["teacher_encoder"]),
-        share=settings["teacher_base_share"],
-        seed=settings["seed"],
-        local_only=settings["local_only"],
+        TEACHERS[settings.teacher_base](entry),
+        str(settings.teacher_encoder),
+        share=settings.teacher_base_share,
+        seed=settings.seed,
+        local_only=settings.local_only,
     )
 
 
-TEACHERS: Mapping[str, Callable[[Mapping[str, Any]], Teacher]] = {
+TEACHERS: Mapping[str, Callable[[Entry], Teacher]] = {
     "embedded": _embedded,
     "openai": _openai,
     "vllm": _vllm,

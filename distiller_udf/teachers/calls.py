@@ -12,54 +12,47 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from distiller_udf.budget import Budget, Cost, Reservation
 from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Question
-from distiller_udf.teachers.attempts import Attempts, Outcome, Outdated
+from distiller_udf.teachers.base import FAILURES_IN_A_ROW
+from distiller_udf.teachers.bodies import WITHHELD, Requests, Shape, read_body
 from distiller_udf.teachers.chat import ChatEndpoint, NotSent, Passing, Rejected
-from distiller_udf.teachers.requests import Requests, Shape
 
 logger = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW = 10
-"""So many questions that fail one after the other (or twice the concurrency, if that is more) end the run."""
+MAX_ATTEMPTS = 6
+"""How often one question is asked before it has failed."""
+
+UNUSABLE_ATTEMPTS = 2
+"""How often one question is asked before its reply, which says nothing usable, is taken for an abstention."""
+
+MAX_WAIT_SECONDS = 120.0
+"""A server that asks for a longer pause than this is not waited for."""
 
 LONGEST_BACKOFF = 20.0
 
 
-class ChatTeacher(Protocol):
-    """What calls need of the teacher that makes them."""
+class Paused(NotSent):
+    """While a request waited for its slot, the server asked for a pause, or the run ended."""
 
-    concurrency: int
-    endpoint: ChatEndpoint
-    requests: Requests
-    slots: Slots
-    first_wait: float
 
-    def most(self, question: Question, body: Mapping[str, Any]) -> Cost:
-        """The most that a call with this body may cost."""
-        ...
-
-    def used(self, body: Mapping[str, Any]) -> Cost | None:
-        """What a response body says that its call has used; None where it does not say."""
-        ...
-
-    def read(self, body: Mapping[str, Any], question: Question) -> Answer:
-        """The answer in a response body; raises Passing when it holds none."""
-        ...
+class Outdated(NotSent):
+    """While a request waited for its slot, the server refused another one of its shape."""
 
 
 class Slots:
-    """At most so many calls at once, over all runs of a teacher."""
+    """At most `count` calls at once, over all runs of a teacher."""
 
     def __init__(self, count: int) -> None:
+        self.count = count
         self._free: SimpleQueue[None] = SimpleQueue()  # in C: a semaphore's lock would be fought over by all threads
         for _ in range(count):
             self._free.put(None)
@@ -74,13 +67,61 @@ class Slots:
             self._free.put(None)
 
 
-class Calls:
-    """One call of `answer`; `ended` is why no more questions are asked."""
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a question: `answer` None means that it is left for another run.
 
-    def __init__(self, teacher: ChatTeacher, budget: Budget) -> None:
+    `fault`: it failed where another question might have, too. `error` ends the run.
+    """
+
+    answer: Answer | None
+    fault: bool = False
+    error: Exception | None = None
+
+
+@dataclass
+class _Attempts:
+    """What one question's attempts have brought: `costs` (None: unknown) of those that had a reply, and the last
+    answer that was `unusable`.
+    """
+
+    costs: list[Cost | None] = field(default_factory=list)
+    unusable: Answer | None = None
+
+    @property
+    def kept(self) -> Answer | None:
+        """The unusable answer, with its costs: however the attempts end, it is paid for."""
+        return None if self.unusable is None else self.priced(self.unusable)
+
+    def failed(self, reason: str, *, fault: bool = False) -> _Outcome:
+        """How the attempts end without a usable answer."""
+        if self.kept is not None:
+            return _Outcome(self.kept)
+        return _Outcome(self.priced(Answer(None, error=f"no answer: {reason}", failed=True)), fault)
+
+    def priced(self, answer: Answer) -> Answer:
+        """The answer with what all attempts cost together; unknown where one of them is."""
+        if not self.costs or None in self.costs:
+            return answer
+        cost = sum((cost for cost in self.costs if cost is not None), Cost())
+        return replace(answer, input_tokens=cost.input_tokens, output_tokens=cost.output_tokens, cost_usd=cost.usd)
+
+
+class Calls:
+    """The calls that answer some questions, within a budget; `ended` is why no more questions are asked.
+
+    `first_wait`: seconds before a second attempt; it doubles from there.
+    """
+
+    def __init__(
+        self, requests: Requests, endpoint: ChatEndpoint, slots: Slots, budget: Budget, first_wait: float
+    ) -> None:
         self.ended: Exception | None = None
-        self._teacher = teacher
+        self._requests = requests
+        self._endpoint = endpoint
+        self._slots = slots
         self._budget = budget
+        self._first_wait = first_wait
         self._stop = threading.Event()
         self._heard = False
         self._resume_at = 0.0
@@ -92,10 +133,10 @@ class Calls:
 
         When the run has to end early, the calls under way are waited for and yielded first: they are paid for.
         """
-        threads = 2 * self._teacher.concurrency
+        threads = 2 * self._slots.count
         waiting = iter(questions)
-        pending: dict[Future[Outcome], Question] = {}
-        done: SimpleQueue[Future[Outcome]] = SimpleQueue()
+        pending: dict[Future[_Outcome], Question] = {}
+        done: SimpleQueue[Future[_Outcome]] = SimpleQueue()
         pool = ThreadPoolExecutor(threads, thread_name_prefix="distiller-teacher")
         try:
             while True:
@@ -116,7 +157,7 @@ class Calls:
             self._stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _settle(self, future: Future[Outcome]) -> Answer | None:
+    def _settle(self, future: Future[_Outcome]) -> Answer | None:
         """The answer of a finished question; None for one that is left for another run. Called by one thread."""
         outcome = future.result()
         if outcome.error is not None:
@@ -127,7 +168,8 @@ class Calls:
         # A question that the server will not have says nothing of the next one.
         self._failures = self._failures + 1 if outcome.fault else 0
         self._last = answer.error or self._last
-        if self._failures >= max(FAILURES_IN_A_ROW, 2 * self._teacher.concurrency):
+        # As many as are under way at once may fail together.
+        if self._failures >= max(FAILURES_IN_A_ROW, 2 * self._slots.count):
             self._end(self._gone(f"{self._failures} questions in a row failed"))
         return None if self.ended and answer.failed else answer
 
@@ -135,31 +177,69 @@ class Calls:
         """What to raise after the last question: where no fault was one of that question alone, no server is there."""
         return self._gone("no question was answered") if self._failures and not self._heard else None
 
-    def _ask(self, question: Question) -> Outcome:
+    def _ask(self, question: Question) -> _Outcome:
         """One question with all its attempts."""
         started = time.monotonic()
-        outcome = Attempts(question, self).outcome()
-        if outcome.error is not None:
+        attempts = _Attempts()
+        try:
+            outcome = self._attempted(question, attempts)
+        except Exception as error:
             self._stop.set()  # here, not when the result is looked at: the next question must not go out
+            outcome = _Outcome(attempts.kept, error=error)
         if outcome.answer is None:
             return outcome
         return replace(outcome, answer=replace(outcome.answer, seconds=round(time.monotonic() - started, 3)))
 
-    def send(self, question: Question, body: dict[str, Any], shape: Shape) -> tuple[dict[str, Any], Cost | None] | None:
+    def _attempted(self, question: Question, attempts: _Attempts) -> _Outcome:
+        """The first usable answer; else the last unusable one, which is paid for; else one that failed."""
+        shape, faults, unusable = self._requests.shape, 0, 0
+        while True:
+            body = self._requests.body(question, shape)
+            try:
+                sent = self._send(question, body, shape)
+                if sent is None:
+                    return attempts.failed("the run ended first")
+                response, cost = sent
+                self._requests.accepted(body, shape)
+                attempts.costs.append(cost)
+                answer = read_body(response, question, self._endpoint.without_key)
+            except Outdated:
+                shape |= self._requests.shape
+            except Rejected as rejected:
+                other = self._requests.refused(body, shape, rejected.said)
+                if other is None:
+                    return attempts.failed(str(rejected))
+                logger.info("the server refuses a part of the request; asking without it: %s", rejected.said)
+                shape = other
+            except Passing as fault:
+                faults += 1
+                self._check_reached(faults, fault)
+                if faults >= MAX_ATTEMPTS or (fault.wait or 0.0) > MAX_WAIT_SECONDS:
+                    return attempts.failed(f"{fault} ({faults} attempt{'s' * (faults > 1)})", fault=True)
+                self._back_off(faults, fault)
+            else:
+                unusable += 1
+                # What a filter withholds once, it withholds again.
+                if not answer.abstained or answer.error == WITHHELD or unusable >= UNUSABLE_ATTEMPTS:
+                    return _Outcome(attempts.priced(answer))
+                attempts.unusable = answer
+
+    def _send(
+        self, question: Question, body: dict[str, Any], shape: Shape
+    ) -> tuple[dict[str, Any], Cost | None] | None:
         """One call, once the budget and a slot allow it: the response and its known cost; None when the run has ended.
 
         A call counts as the most that it may cost, unless it is known to have cost less: what is not said, and what
         never arrived, may have been paid for all the same. Raises Outdated, Passing, Rejected and TeacherError.
         """
-        teacher = self._teacher
-        most = teacher.most(question, body)
+        most = self._requests.most(question, body)
         if not self._wait():
             return None
         with self._budget.reserve(most) as reservation:
             reservation.settle(Cost())  # until the call is made
             while self._wait():
                 try:
-                    response = teacher.endpoint.post(body, self._slot(shape, reservation, most))
+                    response = self._endpoint.post(body, self._slot(shape, reservation, most))
                 except Paused:
                     continue
                 except (Rejected, TeacherRefused):
@@ -172,7 +252,7 @@ class Calls:
                         reservation.settle(Cost(0 if fault.nobody_there else 1))
                     raise
                 self._heard = True
-                used = teacher.used(response)
+                used = self._requests.used(response)
                 if used is not None:
                     reservation.settle(used)
                 return response, used
@@ -181,35 +261,31 @@ class Calls:
     @contextmanager
     def _slot(self, shape: Shape, reservation: Reservation, most: Cost) -> Iterator[None]:
         """Hold a slot for one call, which counts as `most` from now on; raises NotSent where it must not go out."""
-        with self._teacher.slots.taken():
+        with self._slots.taken():
             if self._stop.is_set() or self._paused() > 0:
                 raise Paused
-            if not self._teacher.requests.shape <= shape:
+            if not self._requests.shape <= shape:
                 raise Outdated
             reservation.settle(most)
             yield
 
-    def back_off(self, attempt: int, fault: Passing) -> None:
+    def _back_off(self, attempt: int, fault: Passing) -> None:
         """Wait before the next attempt; a pause that the server asks for holds for all threads."""
         logger.info("attempt %d failed, trying again: %s", attempt, fault)
         if fault.wait is not None:
             self._resume_at = max(self._resume_at, time.monotonic() + fault.wait)
         else:
-            wait_seconds = min(self._teacher.first_wait * 2 ** (attempt - 1), LONGEST_BACKOFF)
+            wait_seconds = min(self._first_wait * 2 ** (attempt - 1), LONGEST_BACKOFF)
             # Jitter: threads that failed together must not come back together.
             self._stop.wait(wait_seconds * random.uniform(0.5, 1.0))
 
-    def check_reached(self, attempt: int, fault: Passing) -> None:
+    def _check_reached(self, attempt: int, fault: Passing) -> None:
         """Raise TeacherUnreachable when nobody has answered yet, and nobody will."""
         if fault.nobody_there and not self._heard and attempt >= 2:
-            url = self._teacher.endpoint.base_url
+            url = self._endpoint.base_url
             raise TeacherUnreachable(
                 f"nobody answers at {url} ({fault}); check the address and that the server is running"
             ) from None
-
-    @property
-    def teacher(self) -> ChatTeacher:
-        return self._teacher
 
     def _wait(self) -> bool:
         """Wait while the server wants a pause; whether the run goes on."""
@@ -221,7 +297,7 @@ class Calls:
         return self._resume_at - time.monotonic()
 
     def _gone(self, what: str) -> TeacherUnreachable:
-        return TeacherUnreachable(f"{what} at {self._teacher.endpoint.base_url}; the last: {self._last}")
+        return TeacherUnreachable(f"{what} at {self._endpoint.base_url}; the last: {self._last}")
 
     def _end(self, error: Exception) -> None:
         # What nobody expected must be seen, and a rejected key says more than the failures around it.
@@ -234,14 +310,10 @@ def _weight(error: Exception) -> int:
     return 2 if not isinstance(error, TeacherError) else int(isinstance(error, TeacherRefused))
 
 
-def _taken(done: SimpleQueue[Future[Outcome]]) -> list[Future[Outcome]]:
+def _taken(done: SimpleQueue[Future[_Outcome]]) -> list[Future[_Outcome]]:
     """All that is in the queue, at least one: waits for it."""
     taken = [done.get()]
     with suppress(Empty):
         while True:
             taken.append(done.get_nowait())
     return taken
-
-
-class Paused(NotSent):
-    """While a request waited for its slot, the server asked for a pause, or the run ended."""

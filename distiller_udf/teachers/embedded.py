@@ -22,7 +22,7 @@ from distiller_udf.budget import Budget, Cost
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TeacherError
 from distiller_udf.prompts import Answer, Asking, Question
-from distiller_udf.records import TEXT_COLUMN, Records, content_hash
+from distiller_udf.records import Records, content_hash
 from distiller_udf.teachers.mixture import Evidence, Mixture, fit_mixture
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _answers(fitted: _Fitted | None, questions: Sequence[Question]) -> Iterator[
     if fitted is None:
         yield from (Answer(None, cost_usd=0.0, error="abstained: there is nothing to compare") for _ in questions)
         return
-    evidence = _evidence(fitted.features, *_sides(fitted.features, _pairs_of(questions)))
+    evidence = _evidence(fitted.features, *_pairs_of(questions))
     sizes = [len(question.candidates) for question in questions]
     probabilities = fitted.mixture.probabilities(evidence, np.repeat(np.arange(len(questions)), sizes))
     contributions = fitted.mixture.contributions(evidence)
@@ -139,23 +139,11 @@ def _answers(fitted: _Fitted | None, questions: Sequence[Question]) -> Iterator[
         yield _answer(mine, fitted.mixture.constraint, _explanation(reasons))
 
 
-def _sides(features: PairFeatures, pairs: pa.Table) -> tuple[Records, Records]:
-    """Both sides with exactly the columns that were compared when fitting; plain text stays as it is."""
-    left, right = (Records.from_arrow(pairs[name]) for name in ("left_record", "right_record"))
-    lefts = dict.fromkeys(name for comparison in features.comparisons for name in comparison.left_columns)
-    rights = dict.fromkeys(name for comparison in features.comparisons for name in comparison.right_columns)
-    return _with_columns(left, list(lefts)), _with_columns(right, list(rights))
-
-
-def _with_columns(records: Records, names: list[str]) -> Records:
-    return records if records.names == (TEXT_COLUMN,) else records.with_columns(names)
-
-
 def _fit(left: Records, right: Records, constraint: Constraint) -> _Fitted:
-    from distiller_udf.similarity import PairFeatures
+    from distiller_udf.similarity import PairFeatures, filled_columns
 
     left, right, tuples, rights = _distinct_pairs(left, right)
-    features = PairFeatures.fit(left, right)
+    features = PairFeatures.fit(*filled_columns(left, right, one_table=not constraint.limits_left))
     evidence = _evidence(features, left, right)
     rng = np.random.default_rng(0)
     a, b = (rng.permutation(len(left))[:_BACKGROUND_PAIRS] for _ in range(2))
@@ -188,21 +176,20 @@ def _distinct_pairs(left: Records, right: Records) -> tuple[Records, Records, np
 
 def _hashes(records: Records) -> np.ndarray:
     """64 bits of each record's content hash."""
-    first, inverse = records.distinct
-    texts = records.take(first).texts()
-    hashes: np.ndarray = np.array([int(content_hash(text)[:16], 16) for text in texts], dtype=np.uint64)
-    spread: np.ndarray = hashes[inverse]
-    return spread
+    texts, inverse = _distinct_texts(records)
+    hashes = np.array([int(content_hash(text)[:16], 16) for text in texts], dtype=np.uint64)
+    return np.asarray(hashes[inverse])
 
 
 def _ranked(records: Records) -> np.ndarray:
     """Each record's rank among the distinct texts."""
+    texts, inverse = _distinct_texts(records)
+    return np.asarray(np.argsort(sorted(range(len(texts)), key=texts.__getitem__))[inverse])
+
+
+def _distinct_texts(records: Records) -> tuple[list[str], np.ndarray]:
     first, inverse = records.distinct
-    texts = records.take(first).texts()
-    rank: np.ndarray = np.empty(len(first), dtype=np.int64)
-    rank[sorted(range(len(first)), key=texts.__getitem__)] = np.arange(len(first))
-    ranks: np.ndarray = rank[inverse]
-    return ranks
+    return records.take(first).texts(), inverse
 
 
 def _evidence(features: PairFeatures, left: Records, right: Records) -> Evidence:
@@ -217,12 +204,11 @@ def _evidence(features: PairFeatures, left: Records, right: Records) -> Evidence
     return Evidence(matrix, features.groups, features.directions, similarity)
 
 
-def _pairs_of(questions: Sequence[Question]) -> pa.Table:
-    return pa.table(
-        {
-            "left_record": pa.array([q.query for q in questions for _ in q.candidates], pa.string()),
-            "right_record": pa.array([text for q in questions for text in q.candidates], pa.string()),
-        }
+def _pairs_of(questions: Sequence[Question]) -> tuple[Records, Records]:
+    """Each question's record beside each of its candidates."""
+    return (
+        Records.from_texts([q.query for q in questions for _ in q.candidates]),
+        Records.from_texts([text for q in questions for text in q.candidates]),
     )
 
 

@@ -10,14 +10,16 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from distiller_udf.budget import Budget, Cost
+from distiller_udf.encoding.pair_encoder import FineTuning, Lesson, PairEncoder
+from distiller_udf.encoding.texts import readable_text
 from distiller_udf.errors import SettingsError, TeacherError
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import content_hash
 from distiller_udf.teachers.base import Teacher
-from distiller_udf.teachers.pair_encoder import Example, PairEncoder, Training, readable
 from distiller_udf.teachers.weights import model_identity
 
 logger = logging.getLogger(__name__)
@@ -62,8 +64,8 @@ class EncoderTeacher:
         self._model = model
         self._epochs = epochs
         self._local_only = local_only
-        self._settings = Training(seed, 0, batch_size, learning_rate, max_length)
-        self._examples: list[Example] = []
+        self._settings = FineTuning(seed, batch_size, learning_rate, max_length)
+        self._lessons: list[Lesson] = []
         self._encoder: PairEncoder | None = None
         self._lock = threading.Lock()
         self.parameters: Mapping[str, Any] = {}
@@ -73,24 +75,21 @@ class EncoderTeacher:
 
     def learn(self, answered: Sequence[tuple[Question, Answer]]) -> None:
         """Take the base's answers; see `Learner.learn`. Training waits for the first question."""
-        taught = {question.key(self.base): _example(question, answer) for question, answer in answered}
+        taught = {question.key(self.base): _lesson(question, answer) for question, answer in answered}
         # Sorted by content: the same answers in any order make the same teacher.
-        examples = [example for _, example in sorted(taught.items()) if example is not None]
-        self._check_examples(examples)
+        lessons = [lesson for _, lesson in sorted(taught.items()) if lesson is not None]
+        self._check_lessons(lessons)
         fingerprint = content_hash(*(f"{key}:{e.choice}" for key, e in sorted(taught.items()) if e is not None))
         parameters = {
+            **asdict(self._settings),
             "version": _VERSION,
             "model": model_identity(self._model),
-            "seed": self._settings.seed,
             "epochs": self._epochs,
-            "max_length": self._settings.max_length,
-            "batch_size": self._settings.batch_size,
-            "learning_rate": self._settings.learning_rate,
             "learned_from": fingerprint,
         }
         with self._lock:
             if parameters != self.parameters:
-                self._examples, self._encoder, self.parameters = examples, None, parameters
+                self._lessons, self._encoder, self.parameters = lessons, None, parameters
 
     def expect(self, question: Question) -> Cost:
         """Nothing: the encoder runs in this process."""
@@ -101,49 +100,42 @@ class EncoderTeacher:
         if not questions:
             return
         encoder = self._trained()
-        said = f"encoder, trained on {len(self._examples):,} answers of {self.base.name}"
+        said = f"encoder, trained on {len(self._lessons):,} answers of {self.base.name}"
         for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
             some = questions[start : start + _QUESTIONS_AT_ONCE]
             started = time.monotonic()
             with self._lock:
-                found = encoder.probabilities([(readable(q.query), [readable(c) for c in q.candidates]) for q in some])
+                found = encoder.probabilities([_readable(question) for question in some])
             seconds = round((time.monotonic() - started) / len(some), 6)
             for question, probabilities in zip(some, found, strict=True):
                 yield question, _answer(question, probabilities.tolist(), said, seconds)
 
     def _trained(self) -> PairEncoder:
         with self._lock:
-            if not self._examples:
+            if not self._lessons:
                 raise TeacherError(f"{self.name} has learned nothing yet; give it answers of {self.base.name} first")
             if self._encoder is None:
                 started = time.monotonic()
-                encoder = PairEncoder(self._model, self._training(), local_only=self._local_only)
-                encoder.fit(self._examples)
+                encoder = PairEncoder(self._model, self._settings, local_only=self._local_only)
+                encoder.fit(self._lessons, self._steps())
                 seconds = time.monotonic() - started
-                logger.info("%s: trained on %d answers in %.0f s", self.name, len(self._examples), seconds)
+                logger.info("%s: trained on %d answers in %.0f s", self.name, len(self._lessons), seconds)
                 self._encoder = encoder
             return self._encoder
 
-    def _training(self) -> Training:
-        """The settings with the number of steps that these examples need."""
-        settings = self._settings
-        an_epoch = max(1.0, sum(len(e.candidates) for e in self._examples) / settings.batch_size)
+    def _steps(self) -> int:
+        """How many steps these lessons need."""
+        an_epoch = max(1.0, sum(len(e.candidates) for e in self._lessons) / self._settings.batch_size)
         epochs = self._epochs or min(max(_STEPS / an_epoch, _LEAST_EPOCHS), _MOST_EPOCHS)
-        return Training(
-            settings.seed,
-            math.ceil(epochs * an_epoch),
-            settings.batch_size,
-            settings.learning_rate,
-            settings.max_length,
-        )
+        return math.ceil(epochs * an_epoch)
 
-    def _check_examples(self, examples: Sequence[Example]) -> None:
-        matches = sum(e.choice > 0 for e in examples)
-        if len(examples) < MINIMUM_ANSWERS:
-            problem = f"{len(examples)} usable answers are too few, {MINIMUM_ANSWERS} is the least"
+    def _check_lessons(self, lessons: Sequence[Lesson]) -> None:
+        matches = sum(e.choice > 0 for e in lessons)
+        if len(lessons) < MINIMUM_ANSWERS:
+            problem = f"{len(lessons)} usable answers are too few, {MINIMUM_ANSWERS} is the least"
         elif not matches:
             problem = "no answer chose a candidate"
-        elif all(e.choice and len(e.candidates) == 1 for e in examples):
+        elif all(e.choice and len(e.candidates) == 1 for e in lessons):
             problem = "no answer turned a candidate down"
         else:
             return
@@ -152,11 +144,15 @@ class EncoderTeacher:
         )
 
 
-def _example(question: Question, answer: Answer) -> Example | None:
+def _lesson(question: Question, answer: Answer) -> Lesson | None:
     """What an answer teaches; None for one that chose nothing, or among nothing."""
     if question.ask == "justify" or answer.choice is None or not question.candidates:
         return None
-    return Example(readable(question.query), tuple(map(readable, question.candidates)), answer.choice)
+    return Lesson(*_readable(question), answer.choice)
+
+
+def _readable(question: Question) -> tuple[str, tuple[str, ...]]:
+    return readable_text(question.query), tuple(map(readable_text, question.candidates))
 
 
 def _answer(question: Question, probabilities: list[float], said: str, seconds: float) -> Answer:

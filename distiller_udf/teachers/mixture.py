@@ -50,7 +50,7 @@ class Feature:
     edges: np.ndarray
 
     def levels(self, features: np.ndarray) -> np.ndarray:
-        """The level of each pair, -1 where the feature is NaN."""
+        """The level of each pair, int64 (pairs,); -1 where the feature is NaN."""
         values = self.sign * features[:, self.column].astype(np.float64)
         level = np.clip(np.searchsorted(self.edges, values, side="right") - 1, 0, len(self.edges) - 1)
         return np.where(np.isnan(values), -1, level)
@@ -73,13 +73,13 @@ class Mixture:
         return _contributions(self.features, [f.levels(evidence.features) for f in self.features], self.weights)
 
     def log_ratio(self, evidence: Evidence) -> np.ndarray:
-        """How much likelier each pair is under a match than under a non-match, as a logarithm."""
+        """How much likelier each pair is under a match than under a non-match, as a natural logarithm: (pairs,)."""
         if not self.features:
             return _rule_of_thumb(evidence.similarity)
         return _total(self.contributions(evidence))
 
     def probabilities(self, evidence: Evidence, tuples: np.ndarray) -> np.ndarray:
-        """The probability of a match for each pair, given the other pairs of its tuple."""
+        """The probability of a match for each pair, (pairs,), given the other pairs of its tuple."""
         alone, together = _posteriors(self.log_ratio(evidence), tuples, self.prior)
         return together if self.constraint.limits_left else alone
 

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -21,33 +21,32 @@ from typing import Any
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import BudgetSpent, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels
-from distiller_udf.teachers.prices import Price, call_cost, most_prompt_tokens, prompt_tokens
-from distiller_udf.teachers.requests import TOP_LOGPROBS, TYPICAL_TOKENS, Requests, top_logprobs
-from distiller_udf.teachers.responses import CUT_OFF, read_text, summed
+from distiller_udf.teachers.base import FAILURES_IN_A_ROW, ChatTeacher
+from distiller_udf.teachers.bodies import TOP_LOGPROBS, read_text, summed, top_logprobs
+from distiller_udf.teachers.prices import Price, call_cost
 from distiller_udf.teachers.weights import model_identity
 
 logger = logging.getLogger(__name__)
-
-FAILURES_IN_A_ROW = 10
-"""So many replies that vLLM breaks off, one after the other, end the run."""
 
 _FOR_THE_PROMPT = "chat_template_kwargs"
 _NOT_TAKEN = "no answer: vLLM does not take the question"
 
 
-class VLLMTeacher:
+class _Refused(Exception):
+    """vLLM does not take these questions, for this reason."""
+
+
+class VLLMTeacher(ChatTeacher):
     """A model that vLLM runs in this process.
 
     `model` is a folder, or the id of a model on the hub; `name` what its labels are stored under (the folder's name or
-    the id, unless given). `asking`: how tuples become questions. `parameters` are vLLM's sampling parameters, and
-    `chat_template_kwargs`; they go into the label's key, on top of `DEFAULT_PARAMETERS` (None removes one), together
-    with a hash of a local model's weights. `local_only`: nothing is downloaded, so the model must be a folder here.
-    `price` None means unknown. `max_model_len` limits prompt and reply
-    together, in tokens; `engine` holds further arguments of `vllm.LLM`, such as `dtype`. `batch` is how many questions
-    are asked at once. Raises SettingsError when an argument is not allowed.
+    the id, unless given). `asking`, `price`: see `ChatTeacher`. `parameters` are vLLM's sampling parameters, and
+    `chat_template_kwargs`; they go into the label's key with a hash of a local model's weights. `local_only`: nothing
+    is downloaded, so the model must be a folder here. `max_model_len` limits prompt and reply together, in tokens;
+    `engine` holds further arguments of `vllm.LLM`, such as `dtype`. `batch` is how many questions are asked at once.
+    Raises SettingsError when an argument is not allowed, and later where vLLM is missing or knows no such parameter.
     """
 
-    free = False
     local = True
 
     def __init__(
@@ -71,11 +70,8 @@ class VLLMTeacher:
                 f"local_only is set and {model!r} is no folder on this machine; download the model first, and set "
                 "teacher_model to its folder"
             )
-        self.name = name or (path.resolve().name if path.is_dir() else model)
-        self.asking = asking or Asking()
-        self._requests = Requests(model, parameters)
-        self._model = model
-        self._price = price
+        own_name = name or (path.resolve().name if path.is_dir() else model)
+        super().__init__(model, own_name, asking, parameters, price)
         self._batch = batch
         self._local_only = local_only
         self._engine = {
@@ -93,30 +89,13 @@ class VLLMTeacher:
         """What goes into a label's key; made when it is asked for, as large weights take minutes to hash."""
         if Path(self._model).exists():
             return {**self._requests.parameters, "weights": model_identity(self._model)}
-        # Under a name of its own, the model still tells its labels from those of another one of that name.
-        return {**self._requests.parameters, **({} if self.name == self._model else {"model": self._model})}
+        return super().parameters
 
     def __repr__(self) -> str:
         return f"VLLMTeacher({self.name!r})"
 
-    def expect(self, question: Question) -> Cost:
-        """About what asking this question costs."""
-        return call_cost(self._price, prompt_tokens(messages(question)), TYPICAL_TOKENS[question.reply])
-
-    def answer(self, questions: Sequence[Question], budget: Budget | None = None) -> Iterator[tuple[Question, Answer]]:
-        """Answer every question, batch by batch; see `Teacher.answer`.
-
-        Raises SettingsError when vLLM is not installed or does not know a parameter.
-        """
-        for answered in self.answer_together(questions, budget):
-            yield from answered
-
-    def answer_together(
-        self, questions: Sequence[Question], budget: Budget | None = None
-    ) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
-        """As `answer`, a batch at a time: so that its answers can be stored together."""
-        budget = budget or Budget()
-        self._requests.check_limited(budget.limits, questions)
+    def _answered(self, questions: Sequence[Question], budget: Budget) -> Iterator[list[tuple[Question, Answer]]]:
+        """A batch at a time."""
         done = faults = 0
         last = ""
         while done < len(questions):
@@ -134,47 +113,35 @@ class VLLMTeacher:
 
     def _within(self, budget: Budget, batch: Sequence[Question]) -> list[Answer]:
         """The answers to as many of these questions as the budget allows; raises BudgetSpent where that is none."""
-        conversations = [messages(question) for question in batch]
         while True:
-            most = sum((self._most(*pair) for pair in zip(batch, conversations, strict=True)), Cost())
+            most = sum((self._requests.most(q, {"messages": messages(q)}) for q in batch), Cost())
             try:
                 # One reservation for all: one after the other, the second would wait for the first to be settled.
                 with budget.reserve(most) as reservation:
                     reservation.settle(Cost())
-                    answers = self._answers(self._loaded(), batch, conversations)
+                    answers = self._answers(self._loaded(), batch)
                     reservation.settle(sum((self._cost(a) for a in answers if not a.failed), Cost()))
                     return answers
             except BudgetSpent:
                 if len(batch) == 1:
                     raise
-                batch, conversations = batch[: len(batch) // 2], conversations[: len(batch) // 2]
-
-    def _most(self, question: Question, conversation: list[dict[str, str]]) -> Cost:
-        most = most_prompt_tokens(message["content"] for message in conversation)
-        return call_cost(self._price, most, self._requests.output_tokens(question))
+                batch = batch[: len(batch) // 2]
 
     def _cost(self, answer: Answer) -> Cost:
-        return call_cost(self._price, answer.input_tokens or 0, answer.output_tokens or 0)
+        return call_cost(self._requests.price, answer.input_tokens or 0, answer.output_tokens or 0)
 
-    def _answers(
-        self, llm: Any, batch: Sequence[Question], conversations: Sequence[list[dict[str, str]]]
-    ) -> list[Answer]:
+    def _answers(self, llm: Any, batch: Sequence[Question]) -> list[Answer]:
         """The answers to one batch; halved as long as there is something in it that vLLM does not take."""
-        sampling = [self._sampling(question) for question in batch]
         started = time.monotonic()
         try:
-            outputs = llm.chat(list(conversations), sampling, use_tqdm=False, **self._for_the_prompt())
-        except Exception as error:
-            said = " ".join(f"{error}".split())[:300] or type(error).__name__
-            if "Dead" in type(error).__name__:
-                raise TeacherUnreachable(f"vLLM has stopped ({said}); see its log, and run again") from error
+            outputs = self._chat(llm, batch)
+        except _Refused as refused:
             if len(batch) == 1:
                 self._check_works(llm, batch[0])
-                return [Answer(None, error=f"{_NOT_TAKEN}: {said}", failed=True)]
-            logger.debug("a batch of %d is asked in halves: %s", len(batch), said)
+                return [Answer(None, error=f"{_NOT_TAKEN}: {refused}", failed=True)]
+            logger.debug("a batch of %d is asked in halves: %s", len(batch), refused)
             half = len(batch) // 2
-            first = self._answers(llm, batch[:half], conversations[:half])
-            return first + self._answers(llm, batch[half:], conversations[half:])
+            return self._answers(llm, batch[:half]) + self._answers(llm, batch[half:])
         if len(outputs) != len(batch):
             raise TeacherUnreachable(f"vLLM gave {len(outputs)} replies to {len(batch)} questions; run again")
         self._works = True
@@ -185,15 +152,26 @@ class VLLMTeacher:
         """Raise TeacherUnreachable where the model takes no question at all: here another one costs nothing."""
         if self._works:
             return
-        shortest = replace(refused, query="{}", candidates=("{}",) * len(refused.candidates))
         try:
-            llm.chat([messages(shortest)], [self._sampling(shortest)], use_tqdm=False, **self._for_the_prompt())
-        except Exception as error:
-            said = " ".join(f"{error}".split())[:300] or type(error).__name__
+            self._chat(llm, [replace(refused, query="{}", candidates=("{}",) * len(refused.candidates))])
+        except _Refused as said:
             raise TeacherUnreachable(
                 f"{self._model} takes no question in vLLM, not even an empty one: {said}"
-            ) from error
+            ) from said.__cause__
         self._works = True
+
+    def _chat(self, llm: Any, batch: Sequence[Question]) -> Sequence[Any]:
+        """vLLM's outputs for these questions; raises _Refused, and TeacherUnreachable where its engine is dead."""
+        sampling = [self._sampling(question) for question in batch]
+        conversations = [messages(question) for question in batch]
+        try:
+            outputs: Sequence[Any] = llm.chat(conversations, sampling, use_tqdm=False, **self._for_the_prompt())
+        except Exception as error:
+            said = one_line(str(error)) or type(error).__name__
+            if "Dead" in type(error).__name__:
+                raise TeacherUnreachable(f"vLLM has stopped ({said}); see its log, and run again") from error
+            raise _Refused(said) from error
+        return outputs
 
     def _for_the_prompt(self) -> dict[str, Any]:
         given = self._requests.parameters.get(_FOR_THE_PROMPT)
@@ -220,33 +198,26 @@ class VLLMTeacher:
         reply = output.outputs[0]
         if reply.finish_reason in ("abort", "error"):
             return Answer(None, error=f"no answer: vLLM ended the reply ({reply.finish_reason})", failed=True)
-        answer = read_text(reply.text, _logprobs(reply), question, str)
-        if answer.abstained and reply.finish_reason == "length" and question.reply != "token":
-            answer = replace(answer, error=CUT_OFF)
-        given, made = len(output.prompt_token_ids or ()), len(reply.token_ids)
-        return replace(
-            answer,
-            input_tokens=given,
-            output_tokens=made,
-            cost_usd=None if self._price is None else self._price.cost(given, made),
-        )
+        cost = call_cost(self._requests.price, len(output.prompt_token_ids or ()), len(reply.token_ids))
+        answer = read_text(reply.text, _logprobs(reply), question, reply.finish_reason)
+        return replace(answer, input_tokens=cost.input_tokens, output_tokens=cost.output_tokens, cost_usd=cost.usd)
 
     def _loaded(self) -> Any:
         """The model, loaded once. Raises TeacherRefused where vLLM cannot load it."""
         if self._llm is None:
-            if find_spec("vllm") is None:
-                raise SettingsError(
-                    "the teacher vllm needs vLLM; install the extra vllm, in a checkout `pip install '.[vllm]'`"
-                )
-            keep_here(self._local_only)
-            vllm = importlib.import_module("vllm")
+            vllm = vllm_module("teacher", self._local_only)
             logger.info("loading %s into vLLM", self._model)
             try:
                 self._llm = vllm.LLM(model=self._model, **self._engine)
             except Exception as error:
-                said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                said = one_line(f"{type(error).__name__}: {error}")
                 raise TeacherRefused(f"vLLM cannot load {self._model} ({said})") from error
         return self._llm
+
+
+def one_line(text: str) -> str:
+    """What an exception says, in one short line."""
+    return " ".join(text.split())[:300]
 
 
 def _logprobs(reply: Any) -> dict[str, float] | None:
@@ -257,14 +228,19 @@ def _logprobs(reply: Any) -> dict[str, float] | None:
     return summed((p.decoded_token, p.logprob) for p in first.values() if p.decoded_token is not None) or None
 
 
-def keep_here(local_only: bool) -> None:
-    """Have vLLM, before it is imported, report its use to nobody; with `local_only` it asks no hub for files either.
+def vllm_module(user: str, local_only: bool) -> Any:
+    """vLLM, which reports its use to nobody, and with `local_only` asks no hub for files either.
 
-    Its processes read that from the environment.
+    Its processes read that from the environment. Raises SettingsError where it is not installed; `user` needs it.
     """
+    if find_spec("vllm") is None:
+        raise SettingsError(
+            f"the {user} vllm needs vLLM; install the extra vllm, in a checkout `pip install '.[vllm]'`"
+        )
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
     if local_only:
         os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
         hub = sys.modules.get("huggingface_hub.constants")  # it has read the environment when it was imported
         if hub is not None:
             vars(hub)["HF_HUB_OFFLINE"] = True
+    return importlib.import_module("vllm")

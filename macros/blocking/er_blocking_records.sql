@@ -75,5 +75,5 @@ end
 
 {#- SQL: the same as a text. -#}
 {% macro _er_value_text(way) -%}
-cast({{ distiller_udf._er_value(way) }} as varchar)
+{{ distiller_udf._er_text(distiller_udf._er_value(way)) }}
 {%- endmacro %}

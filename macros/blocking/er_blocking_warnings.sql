@@ -36,7 +36,7 @@ filled as (
     select column_name, count(value) as filled, min(value) as lowest, max(value) as highest
     from (
         select column_name, case when {{ distiller_udf._er_is_filled('value') }} then value end as value
-        from (select columns(* exclude (source, id, fingerprint))::varchar from records)
+        from (select * exclude (source, id, fingerprint) from ({{ distiller_udf._er_column_texts('records') }}))
         unpivot include nulls (value for column_name in (columns(*)))
     )
     {%- if columns %}

@@ -5,7 +5,7 @@
     many_to_one  every left record with its most probable right record of each source
     none         every pair
 
-    Of all pairs, those whose choice_probability reaches the threshold.
+    Of the pairs whose choice_probability reaches the threshold.
 -#}
 {% macro er_matches(
     scores, records, sources, task='auto', constraint='auto', threshold=none, student=none, must_links=none,
@@ -62,7 +62,8 @@ accepted as (
     {% if threshold is none -%}
     left join students on scores.student = students.student
     {% endif -%}
-    where coalesce(scores.choice_probability, scores.probability) >= {% if threshold is not none -%}
+    where coalesce(scores.choice_probability, scores.probability)
+        >= {% if threshold is not none -%}
         {{ threshold }}
         {%- else -%}
         coalesce(

@@ -17,7 +17,7 @@
     {%- endfor -%}
     select null as source, null as id, null as fingerprint
 {%- else -%}
-{%- set sources = distiller_udf._er_sources(sources) -%}
+{%- do distiller_udf._er_check('er_sources', sources, distiller_udf._er_variables()['er_sources']) -%}
 {%- set columns = distiller_udf._er_record_columns(sources) -%}
 with
 

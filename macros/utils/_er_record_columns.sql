@@ -1,6 +1,7 @@
 {#-
     For each source the select list of its id and its chosen columns. A column whose name er_records keeps for itself
-    becomes original_<name>; a column or id that has different types in different sources becomes text.
+    becomes original_<name>; a column or id that has different types in different sources becomes text, and so does one
+    that Arrow does not hand over as it is.
 -#}
 {% macro _er_record_columns(sources) %}
     {% set chosen = [] %}
@@ -18,8 +19,14 @@
     {% for columns in chosen %}
         {% set select_list = [] %}
         {% for column in columns %}
-            {% set mixed = text_ids if loop.first else distiller_udf._er_mixed_types(types.get(column['name'] | lower, [])) %}
-            {% set expression = 'cast(' ~ column['expression'] ~ ' as varchar)' if mixed else column['expression'] %}
+            {% set all_types = types.get(column['name'] | lower, []) %}
+            {% if loop.first and text_ids %}
+                {% set expression = 'cast(' ~ column['expression'] ~ ' as varchar)' %}
+            {% elif not loop.first and distiller_udf._er_is_text(all_types) %}
+                {% set expression = distiller_udf._er_written(column['expression'], column['type']) %}
+            {% else %}
+                {% set expression = column['expression'] %}
+            {% endif %}
             {% do select_list.append(
                 column['expression'] if column['name'] is none
                 else expression ~ ' as ' ~ distiller_udf._er_quote(column['name'])
@@ -50,11 +57,33 @@
 {% endmacro %}
 
 
-{#- True where types cannot be united without being read as text; numbers unite among themselves. -#}
-{% macro _er_mixed_types(types) %}
+{#-
+    SQL: a value of this type as text, as the Python package writes it: JSON of what is nested, and numbers without the
+    zeros that only their type asks for.
+-#}
+{% macro _er_written(expression, type) -%}
+{%- set type = type | upper -%}
+{%- if type.endswith(']') or type.split('(')[0] in ['STRUCT', 'MAP', 'UNION'] -%}
+cast(to_json({{ expression }}) as varchar)
+{%- elif type.split('(')[0] in ['FLOAT', 'DOUBLE', 'DECIMAL'] -%}
+regexp_replace(cast({{ expression }} as varchar), '^(-?\d+(?:\.\d*[1-9])?)\.?0*$', '\1')
+{%- else -%}
+cast({{ expression }} as varchar)
+{%- endif -%}
+{%- endmacro %}
+
+
+{#-
+    True where the values of a column are read as text: where its types cannot be united, for only numbers unite among
+    themselves, and where Arrow hands over something else.
+-#}
+{% macro _er_is_text(types) %}
     {% set kinds = [] %}
     {% for type in types %}
         {% set type = type | upper %}
+        {% if type.split('(')[0] in ['BIT', 'UHUGEINT', 'TIME WITH TIME ZONE', 'VARIANT', 'GEOMETRY'] %}
+            {% do return(true) %}
+        {% endif %}
         {% set number = type.split('(')[0] in [
             'TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT', 'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT',
             'UHUGEINT', 'FLOAT', 'DOUBLE', 'DECIMAL'

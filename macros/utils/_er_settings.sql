@@ -4,23 +4,28 @@
     the package.
 -#}
 {% macro _er_settings() %}
-    {% set variables = distiller_udf._er_variables() %}
-    {% do distiller_udf._er_check_names(variables) %}
+    {% set rules = distiller_udf._er_variables() %}
+    {% do distiller_udf._er_check_names(rules) %}
     {% set settings = {} %}
-    {% for name, rule in variables.items() %}
+    {% for name, rule in rules.items() %}
         {% do settings.update({name: var(name, none)}) %}
-        {% do distiller_udf._er_check_value(name, settings[name], rule) %}
+        {% do distiller_udf._er_check(name, settings[name], rule) %}
     {% endfor %}
+    {% do distiller_udf._er_ways(settings['er_blocking'], rules_are_known=false) %}
     {% if execute %}
-        {% do distiller_udf._er_sources(settings['er_sources']) %}
-        {% do distiller_udf._er_check_models(settings) %}
+        {% if not settings['er_sources'] %}
+            {% do distiller_udf._er_raise(
+                'no sources are declared. Set er_sources to ' ~ rules['er_sources']['allowed'] ~ '.'
+            ) %}
+        {% endif %}
+        {% do distiller_udf._er_check_needs(settings) %}
     {% endif %}
     {% do return(settings) %}
 {% endmacro %}
 
 
 {#- Raise for every er_* variable that a project or the command line sets and that does not exist. -#}
-{% macro _er_check_names(variables) %}
+{% macro _er_check_names(rules) %}
     {#- dbt lists no variables; the resolver behind ref() carries the project's configuration, where it has one. -#}
     {% set config = builtins['ref'] | attr('config') %}
     {% set given = [] %}
@@ -30,75 +35,148 @@
         {% do given.extend(project | list) %}
         {% do given.extend((project.get('distiller_udf') or {}) | list) %}
     {% endif %}
-    {% for name in given if (name | string).startswith('er_') and name not in variables %}
-        {% do distiller_udf._er_raise(
-            'there is no variable ' ~ name ~ distiller_udf._er_allowed(name, variables | list)
-        ) %}
+    {% for name in given if (name | string).startswith('er_') and name not in rules %}
+        {% do distiller_udf._er_raise('there is no variable ' ~ name ~ distiller_udf._er_allowed(name, rules | list)) %}
     {% endfor %}
 {% endmacro %}
 
 
-{#- Raise unless a variable's value is one of those that its rule allows. -#}
-{% macro _er_check_value(name, value, rule) %}
-    {% if value is none %}
-        {% if not rule.get('nullable') %}
-            {% do distiller_udf._er_raise(name ~ ' has no value; leave it out to get its default.') %}
-        {% endif %}
+{#- Raise where a variable is missing that another one needs: here, and not after all the blocking. -#}
+{% macro _er_check_needs(settings) %}
+    {% if settings['er_student_path'] is not none %}
         {% do return(none) %}
     {% endif %}
-    {% set type = rule['type'] %}
-    {% if type == 'choice' %}
-        {% if value is not string or value not in rule['allowed'] %}
-            {% do distiller_udf._er_raise(
-                name ~ ' is ' ~ (value | tojson) ~ distiller_udf._er_allowed(value, rule['allowed'])
-            ) %}
+    {% set own = {} %}
+    {% for name, value in settings.items() %}
+        {% do own.update({name[3:]: value}) %}
+    {% endfor %}
+    {% for entry in settings['er_teachers'] or [{}] %}
+        {% set known = dict(own) %}
+        {% for key, value in entry.items() if value is not none %}
+            {% do known.update({key if key == 'teacher' else 'teacher_' ~ key: value}) %}
+        {% endfor %}
+        {#- A model means a server. -#}
+        {% if entry.get('model') and not entry.get('teacher') and known['teacher'] == 'embedded' %}
+            {% do known.update({'teacher': 'openai'}) %}
         {% endif %}
+        {% for need in distiller_udf._er_needs() if known[need['setting']] in need['values'] and known[need['needs']] is none %}
+            {% do distiller_udf._er_raise(
+                'er_' ~ need['setting'] ~ ' is ' ~ known[need['setting']] ~ ', which needs er_' ~ need['needs'] ~ ', ' ~ need['such'] ~ '.'
+            ) %}
+        {% endfor %}
+    {% endfor %}
+    {% if own['student'] == 'llm' and own['training'] == 'build' and own['llm_model'] is none and not (own['llm_training'] or {}).get('start') %}
+        {% do distiller_udf._er_raise(
+            'er_student is llm, which needs er_llm_model, a folder, or the id of a model on the hub; or set er_training: schedule '
+            ~ 'where it is trained by command.'
+        ) %}
+    {% endif %}
+{% endmacro %}
+
+
+{#- Raise unless a value is what its rule (see distiller_udf/settings/rules.py) allows. -#}
+{% macro _er_check(name, value, rule) %}
+    {% set said = distiller_udf._er_refusal(name, value, rule) %}
+    {% if said is not none %}
+        {% do distiller_udf._er_raise(said) %}
+    {% endif %}
+{% endmacro %}
+
+
+{#- The sentence that refuses a value, none where its rule allows it: word for word that of distiller_udf/settings/check.py. -#}
+{% macro _er_refusal(name, value, rule) %}
+    {% if value is none %}
+        {% do return(none if rule.get('nullable') else name ~ ' has no value; leave it out to get its default.') %}
+    {% elif rule['type'] == 'any' %}
+        {% set found = [] %}
+        {% for option in rule['of'] %}
+            {% set said = distiller_udf._er_refusal(name, value, option) %}
+            {% if said is none %}
+                {% do return(none) %}
+            {% endif %}
+            {% do found.append(said) if distiller_udf._er_fits(value, option) %}
+        {% endfor %}
+        {% do return(found[0] if found else distiller_udf._er_refused(name, value, rule)) %}
+    {% elif not distiller_udf._er_fits(value, rule) %}
+        {% do return(distiller_udf._er_refused(name, value, rule)) %}
+    {% elif rule['type'] == 'list' and rule.get('of') %}
+        {% for entry in value %}
+            {% set said = distiller_udf._er_refusal('entry ' ~ loop.index ~ ' of ' ~ name, entry, rule['of']) %}
+            {% if said is not none %}
+                {% do return(said) %}
+            {% endif %}
+        {% endfor %}
+        {% set names = value | map(attribute=rule['distinct']) | list if rule.get('distinct') else [] %}
+        {% for each in names if names.count(each) > 1 %}
+            {% do return('two entries of ' ~ name ~ ' have the ' ~ rule['distinct'] ~ ' ' ~ each ~ '.') %}
+        {% endfor %}
+    {% elif rule['type'] == 'mapping' and rule.get('keys') %}
+        {% do return(distiller_udf._er_refusal_of_keys(name, value, rule)) %}
+    {% endif %}
+    {% do return(none) %}
+{% endmacro %}
+
+
+{% macro _er_refusal_of_keys(name, value, rule) %}
+    {% for key in value if key not in rule['keys'] %}
+        {% do return(name ~ ' has ' ~ tojson(key) ~ distiller_udf._er_allowed(key, rule['keys'] | list)) %}
+    {% endfor %}
+    {% for key, own in rule['keys'].items() %}
+        {% if own.get('required') and value.get(key) is none %}
+            {% do return(name ~ ' has no ' ~ key ~ '; ' ~ rule['allowed'] ~ '.') %}
+        {% endif %}
+        {% set said = distiller_udf._er_refusal(key ~ ' of ' ~ name, value[key], own) if key in value else none %}
+        {% if said is not none %}
+            {% do return(said) %}
+        {% endif %}
+    {% endfor %}
+    {% set given = [] %}
+    {% for key in rule.get('one_of', []) if value.get(key) is not none %}
+        {% do given.append(key) %}
+    {% endfor %}
+    {% if rule.get('one_of') and (given | length) != 1 %}
+        {% do return(
+            name ~ ' needs exactly one of ' ~ (rule['one_of'] | join(', ')) ~ '; it has ' ~ (given | join(' and ') or 'none') ~ '.'
+        ) %}
+    {% endif %}
+    {% do return(none) %}
+{% endmacro %}
+
+
+{#- Whether a value is of a rule's type at all; what is within a list or a mapping is looked at afterwards. -#}
+{% macro _er_fits(value, rule) %}
+    {% set type = rule['type'] %}
+    {% set is_list = value is sequence and value is not string and value is not mapping %}
+    {% if type == 'choice' %}
+        {% do return(value is string and value in rule['values']) %}
     {% elif type in ('integer', 'number') %}
         {% set right = value is number and value is not boolean and (type == 'number' or value is integer) %}
-        {#- not (value >= from): true of NaN as well -#}
-        {% set outside = right and not (value >= rule['from'] and value <= rule['to']) %}
-        {% set at_an_end = right and rule.get('between') and value in (rule['from'], rule['to']) %}
-        {% if not right or outside or at_an_end %}
-            {% do distiller_udf._er_raise(
-                name ~ ' is ' ~ (value | tojson) ~ '. Allowed: ' ~ ('a whole number' if type == 'integer' else 'a number')
-                ~ (' between ' ~ rule['from'] ~ ' and ' ~ rule['to'] ~ ', neither of them.' if rule.get('between')
-                else ' from ' ~ rule['from'] ~ ' to ' ~ rule['to'] ~ '.')
-            ) %}
-        {% endif %}
+        {#- value >= from is false of NaN -#}
+        {% do return(
+            right and value >= rule['from'] and value <= rule['to']
+            and not (rule.get('between') and value in (rule['from'], rule['to']))
+        ) %}
     {% elif type == 'boolean' %}
-        {% if value is not boolean %}
-            {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: true, false.') %}
-        {% endif %}
+        {% do return(value is boolean) %}
     {% elif type == 'text' %}
-        {% if value is not string or (value | trim) == '' %}
-            {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a text.') %}
-        {% endif %}
+        {% do return(value is string and (value | trim) != '' and (not rule.get('without') or rule['without'] not in value)) %}
     {% elif type == 'environment' %}
-        {#- What stands there may be the key itself: it is not repeated. -#}
-        {% if value is not string or not modules.re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', value) %}
-            {% do distiller_udf._er_raise(name ~ ' is the name of an environment variable, not what it holds.') %}
-        {% endif %}
-    {% elif type == 'names' %}
-        {% set ok = namespace(value=value is sequence and value is not string and value is not mapping) %}
-        {% if ok.value %}
-            {% for item in value if item is not string %}
-                {% set ok.value = false %}
-            {% endfor %}
-        {% endif %}
-        {% if not ok.value or ((value | length) == 0 and not rule.get('empty')) %}
-            {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a list of column names.') %}
-        {% endif %}
-    {% elif type == 'mapping' %}
-        {% if value is not mapping %}
-            {% do distiller_udf._er_raise(name ~ ' is ' ~ (value | tojson) ~ '. Allowed: a mapping.') %}
-        {% endif %}
-    {% elif type == 'teachers' %}
-        {% do distiller_udf._er_teachers(value, name) %}
-    {% elif type == 'blocking' %}
-        {% do distiller_udf._er_check_blocking(value) %}
-    {% elif type == 'rules' %}
-        {% do distiller_udf._er_rules(value, name) %}
-    {% elif type == 'sources' %}
-        {% do distiller_udf._er_sources(value, name) %}
+        {% do return(
+            value is string and value != '' and not value[0].isdigit() and value.isascii() and value.replace('_', 'a').isalnum()
+        ) %}
+    {% elif (type == 'list' and is_list) or (type == 'mapping' and value is mapping) %}
+        {% set count = value | length %}
+        {% do return(rule.get('least', 0) <= count and count <= rule.get('most', count)) %}
     {% endif %}
+    {% do return(false) %}
+{% endmacro %}
+
+
+{% macro _er_refused(name, value, rule) %}
+    {% if rule.get('private') %}
+        {% do return(name ~ ' is something else than is allowed. Allowed: ' ~ rule['allowed'] ~ '.') %}
+    {% elif rule['type'] == 'choice' %}
+        {% do return(name ~ ' is ' ~ tojson(value) ~ distiller_udf._er_allowed(value, rule['values'])) %}
+    {% endif %}
+    {% do return(name ~ ' is ' ~ tojson(value) ~ '. Allowed: ' ~ rule['allowed'] ~ '.') %}
 {% endmacro %}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 from dbt_harness import macro_project
 
-STEP = re.compile(r"(?m)^ *-- er_(step|view): (\w+)\n")
+from distiller_udf.sql import make_table
 
 
 class Compiled:
@@ -39,13 +38,6 @@ class Compiled:
 
     def run(self, connection: duckdb.DuckDBPyConnection, name: str, table: str | None = None) -> None:
         """Make the table `table`, or the one named like the model, on a connection of the test's own."""
-        made_as = {"step": "table", "view": "view"}
-        parts = STEP.split(self.sql[name])[1:] or ["step", name, self.sql[name]]
-        steps = list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
-        for kind, step, select in steps[:-1]:
-            connection.execute(f"create or replace temporary {made_as[kind]} {step} as ({select})")
-        connection.execute(f"create or replace table made_now as ({steps[-1][2]})")
-        for kind, step, _ in reversed(steps[:-1]):
-            connection.execute(f"drop {made_as[kind]} temp.{step}")
+        make_table(connection, "made_now", self.sql[name])
         connection.execute(f'drop table if exists "{table or name}"')
         connection.execute(f'alter table made_now rename to "{table or name}"')

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from dbt_harness import Project, stubbed_project
 
-from distiller_udf.encoding.nearest import shortlists
+from distiller_udf.encoding.record_vectors import shortlists
 from distiller_udf.errors import SettingsError
 from tests.tiny_encoder import needs_encoder
 

@@ -129,20 +129,20 @@ def test_increments_are_a_full_refresh_through_many_histories(compiled: Compiled
     """Each history grows from nothing; every run is compared with one that knows nothing of those before."""
     rng = random.Random(7)
     pairs = 0
-    for history in range(40):
+    for history in range(12):
         records: dict[tuple[str, int], Record] = {}
         with duckdb.connect() as connection, duckdb.connect() as fresh:
             for database in (connection, fresh):
                 for terms in ("tokens", "qgrams"):
                     database.execute(EMPTY.format(name=f"former_{terms}"))
-            for run in range(3):
+            for run in range(6):
                 records = _evolved(rng, records, 0.6 if run == 0 else 0.02 + 0.3 * rng.random())
-                for database in (connection, fresh):
-                    _load(database, records.values())
-                expected = _run(compiled, fresh)
+                _load(connection, records.values())
                 found = _run(compiled, connection)
-                assert found == expected, (history, run)
-                pairs += len(expected[0])
+                if run:
+                    _load(fresh, records.values())
+                    assert found == _run(compiled, fresh), (history, run)
+                    pairs += len(found[0])
                 for terms in ("tokens", "qgrams"):
                     connection.execute(f"create or replace table former_{terms} as from near_{terms}")
     assert pairs > 1000

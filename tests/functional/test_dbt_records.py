@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from dbt_harness import Project, macro_project
+
+from distiller_udf.records import Records
 
 
 def _records(*models: str) -> str:
@@ -46,6 +50,27 @@ MODELS = {
     "renamed": """{{ distiller_udf.er_records(sources=[
         {'name': 's', 'model': 'people', 'id': 'nr', 'columns': {'last': "'x'", 'first': "'y'"}},
     ]) }}""",
+    "odd": """
+        select
+            i as nr,
+            case when i > 1 then {'street': case when i = 3 then 'Stor "gata" 7' end, 'town': 'Oslo'} end as address,
+            case i when 1 then [] when 2 then ['b@x.example', null] else ['a:b', ':c', '}, {', ''] end as emails,
+            map {'null': case when i = 2 then ['nullable', 'x\\y'] end} as tags,
+            [[i], null, []] as numbers,
+            i * 100.0::double as price,
+            (i + 0.50)::decimal(9, 2) as cost,
+            i % 2 = 0 as active,
+            date '2020-02-01' + cast(i as integer) as born,
+            '0110'::bit as flags,
+            md5_number('a' || i) as hashed,
+            '{"A b": [' || i || '.0, null, true, "\\u00e9"], "null": {}}' as written,
+            ('{"k": "' || i || ' w"}')::json as json
+        from range(1, 4) as t(i)
+    """,
+    "even": "select 1 as nr, 'Oslo' as address, 'a@x' as emails, 'x' as tags, '1' as price, '2' as cost, '3' as active,"
+    " 'May' as born, '0110' as flags, 1 as hashed, 'x' as written",
+    "odd_records": _records("odd", "even"),
+    "odd_words": "select * from ({{ distiller_udf._er_column_texts(ref('odd_records')) }}) where source = 'odd'",
     "raw.yml": "sources: [{name: raw, schema: main, tables: [{name: by_uuid}]}]",
 }
 BROKEN = {
@@ -108,3 +133,25 @@ def test_bad_keys_and_clashing_columns_stop_the_run(made: Project) -> None:
     assert "source s has two columns named original_id; name each column once." in message
     tables = {name for (name,) in made.query("select table_name from information_schema.tables")}
     assert tables.isdisjoint(BROKEN)
+
+
+def test_the_table_says_what_its_sources_say(made: Project) -> None:
+    """A source has the same texts before and after it was united with another one whose columns have other types."""
+    (given,) = zip(*made.query("select to_json(t) from (select * exclude (nr) from odd order by nr) as t"), strict=True)
+    united = made.query("""
+        select to_json(t) from (
+            select * exclude (source, id, fingerprint) from odd_records where source = 'odd' order by id
+        ) as t
+    """)
+    assert Records.from_texts([text for (text,) in united]).texts() == Records.from_texts(given).texts()
+
+
+def test_blocking_cuts_what_is_nested_into_the_words_that_are_compared(made: Project) -> None:
+    compared = Records.from_texts(
+        [text for (text,) in made.query("select to_json(t) from (select * exclude (nr) from odd order by nr) as t")]
+    ).leaves()
+    columns = [name for name in compared.names if name != "born"]
+    cut = made.query(f"select {', '.join(columns)} from odd_words order by id")
+    for row, record in zip(cut, compared.to_dicts(), strict=True):
+        words = {name: sorted(re.findall(r"\w+", value or "")) for name, value in zip(columns, row, strict=True)}
+        assert words == {name: sorted(re.findall(r"\w+", record[name] or "")) for name in columns}

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
-from dbt_harness import ROOT, Project, stubbed_project
+from dbt_harness import Project, stubbed_project
 
 SHOP = {"name": "shop", "model": "customers", "id": "nr"}
 CHECK = """
     {% macro check(name, value) %}
-        {% do distiller_udf._er_check_value(name, value, distiller_udf._er_variables()[name]) %}
+        {% do distiller_udf._er_check(name, value, distiller_udf._er_variables()[name]) %}
+        {% do distiller_udf._er_ways(value, rules_are_known=false) if name == 'er_blocking' %}
+        {% do distiller_udf._er_ways('auto', rules=value) if name == 'er_blocking_rules' %}
     {% endmacro %}
 """
 
@@ -54,16 +56,15 @@ def test_an_unknown_variable_of_the_project_is_found(tmp_path: Path, scope: str)
         ({"er_task": "dedup"}, 'er_task is "dedup"; did you mean dedupe? Allowed: auto, link, dedupe, link_and'),
         ({"er_blocking_top_k": "many"}, 'er_blocking_top_k is "many". Allowed: a whole number from 1 to 1000.'),
         ({"er_sources": [{**SHOP, "model": "customer"}]}, "customer"),
-        ({"er_teachers": [{"modell": "m"}]}, 'er_teachers has an entry with "modell"; did you mean model? Allowed: '),
-        ({"er_teachers": {"model": "m"}}, "Allowed: a list of mappings, such as [{model: qwen2.5:32b}]."),
-        ({"er_private_columns": "name"}, 'er_private_columns is "name". Allowed: a list of column names.'),
-        ({"er_teacher_parameters": [1]}, "er_teacher_parameters is [1]. Allowed: a mapping."),
-        ({"er_sources": [SHOP], "er_teacher": "openai"}, "the teacher openai needs a model; set er_teacher_model"),
-        ({"er_sources": [SHOP], "er_teachers": [{"teacher": "vllm"}]}, "the teacher vllm needs a model"),
+        ({"er_teachers": [{"modell": "m"}]}, 'entry 1 of er_teachers has "modell"; did you mean model? Allowed: '),
+        ({"er_sources": [SHOP], "er_teacher": "openai"}, "er_teacher is openai, which needs er_teacher_model, such as"),
         (
-            {"er_sources": [SHOP], "er_teachers": [{"teacher": "encoder", "model": "m"}]},
-            "the teacher encoder needs weights; set er_teacher_encoder",
+            {"er_sources": [SHOP], "er_teachers": [{"teacher": "vllm"}]},
+            "er_teacher is vllm, which needs er_teacher_model",
         ),
+        ({"er_sources": [SHOP], "er_teachers": [{"teacher": "encoder", "model": "m"}]}, "needs er_teacher_encoder"),
+        ({"er_sources": [SHOP], "er_student": "llm"}, "er_student is llm, which needs er_llm_model"),
+        ({"er_sources": []}, "no sources are declared. Set er_sources to a list such as"),
     ],
 )
 def test_a_wrong_value_stops_before_anything_runs(empty: Project, variables: dict[str, Any], expected: str) -> None:
@@ -73,7 +74,7 @@ def test_a_wrong_value_stops_before_anything_runs(empty: Project, variables: dic
 @pytest.mark.parametrize(
     ("sources", "expected"),
     [
-        ([{**SHOP, "id": "nx"}], "source shop has no id column nx; did you mean nr? Allowed: nr, name."),
+        ([{**SHOP, "id": "nx"}], "source shop has no id column nx. Allowed: nr, name."),
         ([{**SHOP, "columns": ["name", "town"]}], "source shop has no column town. Allowed: nr, name."),
         ([{**SHOP, "model": "numbers"}], "source shop has no columns to compare, only its id nr."),
     ],
@@ -97,8 +98,6 @@ def _check(name: str, value: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("er_task", 3, "er_task is 3."),
-        ("er_task", None, "er_task has no value; leave it out to get its default."),
         (
             "er_blocking",
             ["tokens", "token"],
@@ -109,61 +108,46 @@ def _check(name: str, value: Any) -> list[str]:
         (
             "er_blocking",
             {"qgrams": {"topk": 3}},
-            "qgrams with the option topk; did you mean top_k? Allowed: name, top_k, mode.",
+            'qgrams in er_blocking has "topk"; did you mean top_k? Allowed: name, top_k, mode.',
         ),
-        ("er_blocking", {"qgrams": {"top_k": 0}}, "the top_k of qgrams is 0. Allowed: a whole number from 1 to 1000."),
-        ("er_blocking", {"qgrams": "name"}, 'er_blocking has the options "name" for qgrams.'),
-        ("er_blocking", {"minhash": {"terms": "words"}}, 'the terms of minhash is "words". Allowed: tokens, qgrams.'),
-        ("er_blocking", {"minhash": {"bands": None}}, "minhash with the option bands, which has no value."),
+        (
+            "er_blocking",
+            {"qgrams": {"top_k": 0}},
+            "top_k of qgrams in er_blocking is 0. Allowed: a whole number from 1 to 1000.",
+        ),
+        ("er_blocking", {"qgrams": "name"}, 'qgrams in er_blocking is "name". Allowed: a mapping of its options.'),
+        (
+            "er_blocking",
+            {"minhash": {"terms": "words"}},
+            'terms of minhash in er_blocking is "words". Allowed: tokens, qgrams.',
+        ),
+        ("er_blocking", {"minhash": {"bands": None}}, "bands of minhash in er_blocking has no value; leave it out"),
         (
             "er_blocking",
             {"minhash": {"bands": 100, "rows": 11}},
             "100 bands of 11 rows; together these are 1000 at most.",
         ),
         ("er_blocking", {"all": ["auto", "qgrams"]}, 'has "auto". Allowed: tokens, qgrams, embeddings,'),
-        ("er_blocking", {"sorted": {"window": 3}}, "er_blocking has sorted without an expression."),
-        ("er_blocking", {"all": ["tokens"]}, 'er_blocking has all: ["tokens"]; it needs a list of two ways or more.'),
-        ("er_blocking", {"all": ["tokens", "qgrams"], "names": "x"}, "all with the option names; did you mean name?"),
+        ("er_blocking", {"sorted": {"window": 3}}, "sorted in er_blocking has no expression;"),
+        (
+            "er_blocking",
+            {"all": ["tokens"]},
+            'all of all in er_blocking is ["tokens"]. Allowed: a list of two ways or more.',
+        ),
+        (
+            "er_blocking",
+            {"all": ["tokens", "qgrams"], "names": "x"},
+            'all in er_blocking has "names"; did you mean name?',
+        ),
         ("er_blocking", ["tokens", {"equal": {"expression": "x", "name": "tokens"}}], "has the name tokens twice"),
         ("er_blocking", ["tokens", {"equal": {"expression": "x", "name": "all"}}], "identical and all are taken"),
-        ("er_blocking_columns", "name", 'er_blocking_columns is "name". Allowed: a list of column names.'),
         ("er_blocking_rules", "name", 'er_blocking_rules is "name". Allowed: a list of SQL expressions'),
-        ("er_blocking_rules", [{"expression": "name"}], "er_blocking_rules has the rule"),
-        ("er_blocking_rules", ["name", "name"], "er_blocking_rules has the name name twice"),
-        ("er_blocking_top_k", 0, "er_blocking_top_k is 0. Allowed: a whole number from 1 to 1000."),
-        ("er_blocking_top_k", True, "er_blocking_top_k is true."),
-        ("er_selection_share", 1.5, "er_selection_share is 1.5. Allowed: a number from 0 to 1."),
-        ("er_strict", "yes", 'er_strict is "yes". Allowed: true, false.'),
-        ("er_student_name", " ", 'er_student_name is " ". Allowed: a text.'),
-        ("er_sources", "customers", "no sources are declared."),
-        ("er_sources", [], "no sources are declared."),
-        ("er_sources", ["customers"], 'a source in er_sources is "customers".'),
-        ("er_sources", [{**SHOP, "colums": []}], "has the key colums; did you mean columns?"),
-        ("er_sources", [{"model": "customers", "id": "nr"}], "source 1 in er_sources has no name."),
-        ("er_sources", [SHOP, SHOP], "two sources in er_sources are named shop."),
-        ("er_sources", [{"name": "shop", "id": "nr"}], "exactly one of model, source, relation; it has none."),
-        ("er_sources", [{**SHOP, "relation": "x"}], "model, source, relation; it has model and relation."),
-        ("er_sources", [{"name": "shop", "source": "raw", "id": "nr"}], "Allowed: [name of the dbt source, name of"),
-        ("er_sources", [{"name": "shop", "model": "customers"}], "source shop names no id column; add id: <column>."),
-        ("er_sources", [{**SHOP, "columns": []}], "source shop has no columns to compare"),
-        ("er_sources", [{**SHOP, "columns": "name"}], 'source shop: columns is "name".'),
+        ("er_blocking_rules", [{"expression": "name"}], "entry 1 of er_blocking_rules has no name"),
+        ("er_blocking_rules", ["name", "name"], "er_blocking has the name name twice"),
     ],
 )
 def test_every_kind_of_value_is_checked(empty: Project, name: str, value: Any, expected: str) -> None:
     assert expected in empty.error(*_check(name, value))
-
-
-def test_every_default_is_allowed_and_every_variable_documented(empty: Project) -> None:
-    text = (ROOT / "dbt_project.yml").read_text()
-    defaults = yaml.safe_load(text)["vars"]
-    macro = (ROOT / "macros/utils/_er_variables.sql").read_text()
-    for name in defaults:
-        assert f"'{name}'" in macro
-        lines = text.splitlines()
-        at = next(i for i, line in enumerate(lines) if line.startswith(f"  {name}:"))
-        assert lines[at - 1].lstrip().startswith(("#", "er_must_links")), f"{name} has no comment"
-    assert macro.count("{'type'") == len(defaults)
-    empty.run("parse")
 
 
 @pytest.mark.parametrize("constraint", ["one_to_one", "many_to_one"])

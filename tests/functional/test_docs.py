@@ -14,6 +14,8 @@ from conftest import make_people
 from dbt_harness import Project
 from fake_llm import fake_llm, same_born
 
+from distiller_udf.settings.rules import rules
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TEACHERS = (ROOT / "docs" / "teachers.md").read_text(encoding="utf-8")
@@ -51,11 +53,9 @@ def test_the_ways_of_blocking_are_as_written(tmp_path: Path) -> None:
 
 
 def test_every_value_that_is_allowed_is_explained() -> None:
-    rules = (ROOT / "macros" / "utils" / "_er_variables.sql").read_text(encoding="utf-8")
-    for name in ("er_teacher", "er_teacher_ask", "er_teacher_reply", "er_vote", "er_selection_strategy"):
-        allowed = re.search(rf"'{name}': {{.*'allowed': \[(.*?)\]", rules)
-        assert allowed
-        for value in re.findall(r"'(\w+)'", allowed[1]):
+    known = rules()
+    for name in ("teacher", "teacher_ask", "teacher_reply", "vote", "selection_strategy"):
+        for value in known[name]["values"]:
             assert f"`{value}`" in TEACHERS, (name, value)
 
 
@@ -82,6 +82,7 @@ def test_the_page_on_teachers_works_as_written(tmp_path: Path) -> None:
             },
         )
         (tmp_path / "prices.json").write_text('{"qwen2.5:32b": {"input": 0.1, "output": 0.3}}')
+        (tmp_path / "labels.csv").write_text("left_id,right_id,is_match\n0,0,1\n0,1,0\n")
         environment = {
             **os.environ,
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",

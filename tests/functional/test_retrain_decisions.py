@@ -1,23 +1,29 @@
-"""What `distiller retrain` says of the decisions is what dbt decides: the same matches and entities, row for row."""
+"""What `distiller retrain` and `students compare` say is decided is what dbt builds: row for row, ids included."""
 
 from __future__ import annotations
 
+import json
 import random
-import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from conftest import make_people
 from dbt_harness import Project
 
-from distiller_udf.pipeline.downstream import Downstream, with_sources
-from distiller_udf.pipeline.snapshot import of_warehouse
-from distiller_udf.project import default_variables
+from distiller_udf.cli.weighing import of_project
+from distiller_udf.project import Project as Place
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
+from distiller_udf.training.ensure import publish_student
+from distiller_udf.training.recipe import Recipe
+from distiller_udf.training.schedule.snapshot import DECISIONS
+from tests.unit.commands import run_json
 
-MODELS = ("er_choices", "er_matches", "er_entities")
+MODELS = ("er_student", "er_scores", "er_choices", "er_matches", "er_entities")
+Rows = list[tuple[Any, ...]]
 
 
 def people(count: int, seed: int) -> str:
@@ -32,20 +38,23 @@ def people(count: int, seed: int) -> str:
     return "key,name,town,born\n" + "\n".join(lines) + "\n"
 
 
-def built(folder: Path, sources: list[str], **variables: Any) -> Project:
+def built(folder: Path, seeds: dict[str, str], **variables: Any) -> Project:
+    links = "left_source, left_id, right_source, right_id"
+    first, last = min(seeds), max(seeds)
     made = Project(
         folder,
-        seeds={name: people(90, seed) for seed, name in enumerate(["r", "l", "d"], start=0) if name in sources}
-        if "d" not in sources
-        else {"d": people(60, 3)},
+        seeds=seeds,
         models={
-            "same": "select * from (values ('a0', 'b1'), ('c2', 'c2'), ('none', 'b1')) t(left_id, right_id)",
-            "other": "select * from (values ('d3', 'd3')) t(left_id, right_id)",
+            "same": f"select * from (values ('{first}', 'a0', '{last}', 'b1'), ('{first}', 'c2', '{last}', 'c2'),"
+            f" ('{first}', 'none', '{last}', 'b1')) t({links})",
+            "other": f"select * from (values ('{first}', 'd3', '{last}', 'd3'), ('{first}', 'y0', '{last}', 'y1'),"
+            f" ('{first}', 'a7', '{first}', 'y0')) t({links})",
         },
         variables={
-            "er_sources": [{"name": name, "model": name, "id": "key"} for name in sources],
+            "er_sources": [{"name": name, "model": name, "id": "key"} for name in seeds],
             "er_selection_share": 0.5,
             "er_selection_minimum": 0,
+            "er_training": "schedule",
             **variables,
         },
     )
@@ -55,76 +64,100 @@ def built(folder: Path, sources: list[str], **variables: Any) -> Project:
 
 @pytest.fixture(scope="module")
 def linked(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return built(tmp_path_factory.mktemp("linked"), ["r", "l"])
+    """Three sources, so that an entity may hold too many of one."""
+    seeds = {"r": people(50, 0), "l": people(50, 1), "m": people(30, 2)}
+    return built(tmp_path_factory.mktemp("linked"), seeds)
 
 
 @pytest.fixture(scope="module")
 def deduped(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return built(tmp_path_factory.mktemp("deduped"), ["d"], er_teacher_ask="match")
+    return built(tmp_path_factory.mktemp("deduped"), {"d": people(60, 3)}, er_teacher_ask="match")
 
 
-def copied(project: Project) -> Path:
-    """The warehouse as another process would find it: this one has dbt's own connection open."""
-    project.query("checkpoint")
-    copy = project.folder / "copy" / project.database.name
-    copy.parent.mkdir(exist_ok=True)
-    shutil.copy(project.database, copy)
-    return copy
-
-
-def decided(project: Project, variables: dict[str, Any]) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    """Matches and the entity of each record, as Python decides them."""
-    settings = {name.removeprefix("er_"): value for name, value in default_variables().items()}
-    sources = [name for name in ("r", "l", "d") if (project.folder / "seeds" / f"{name}.csv").exists()]
-    settings |= {"sources": [{"name": name} for name in sources]}
-    settings |= {name.removeprefix("er_"): value for name, value in variables.items()}
-    named = {f"er_{name}": settings[name] for name in ("gold", "must_links", "cannot_links")}
-    with of_warehouse(copied(project), "main", named) as snapshot:
-        everything = Downstream.of(snapshot, with_sources(settings, snapshot))
-        assert everything is not None
-        student = load_student(Registry(project.folder / "distiller" / "students").current())
-        matches = everything.decided(student)
-        names = everything.records.names
-        entities = {names[n]: names[first] for n, first in enumerate(everything.entities(matches))}
-        return [(names[left], names[right]) for left, right in matches], entities
-
-
-def check(project: Project, variables: dict[str, Any]) -> int:
-    """Compare with the tables that dbt builds; returns how many matches there are."""
-    project.run("run", "--select", "same", "other", *MODELS, variables=variables)
-    rows = project.query(
-        "select left_source || ':' || left_id, right_source || ':' || right_id from er_matches order by all"
+def tables(project: Project) -> tuple[Rows, Rows]:
+    """What dbt has made."""
+    return (
+        project.query("select * from er_matches order by all"),
+        project.query("select source, id, entity_id, entity_size from er_entities order by all"),
     )
-    matches, entities = decided(project, variables)
-    assert sorted(matches) == rows
-    # The ids of er_entities last from one set of settings to the next; which records are together is what counts.
-    named = dict(project.query("select source || ':' || id, entity_id from er_entities"))
-    assert len(named) == len(entities)
-    assert len(set(named.values())) == len(set(entities.values()))
-    assert len({(entities[record], entity) for record, entity in named.items()}) == len(set(entities.values()))
-    return len(rows)
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {},
-        {"er_constraint": "many_to_one", "er_threshold": 0.9},
-        {"er_constraint": "none", "er_threshold": 0.02},
-        {"er_constraint": "many_to_one", "er_must_links": "same", "er_cannot_links": "other"},
-        {"er_must_links": "same", "er_cannot_links": "other"},
-    ],
-    ids=str,
-)
-def test_linked_tables_are_decided_as_dbt_decides(linked: Project, variables: dict[str, Any]) -> None:
-    assert check(linked, variables) > 20
+def decided(project: Project, version: Path, variables: dict[str, Any]) -> tuple[Rows, Rows]:
+    """What retraining says that dbt would make with this student."""
+    there = Place.of(project.folder, variables=variables, profiles_dir=project.folder)
+    with of_project(there, ("er_pairs", *DECISIONS), {}) as (snapshot, _):
+        made = snapshot.decided(load_student(version), version, "somebody")
+        rows = snapshot.connection.sql
+        return (
+            rows(f"from {made.matches} order by all").fetchall(),
+            rows(f"select source, id, entity_id, entity_size from {made.entities} order by all").fetchall(),
+        )
 
 
-@pytest.mark.parametrize("variables", [{}, {"er_threshold": 0.2}, {"er_must_links": "same"}], ids=str)
-def test_a_deduplicated_table_is_decided_as_dbt_decides(deduped: Project, variables: dict[str, Any]) -> None:
-    assert check(deduped, variables) > 20
+def drawn(seed: int) -> dict[str, Any]:
+    """Rules by which pairs are decided, by chance."""
+    rng = random.Random(seed)
+    chosen = {
+        "er_constraint": rng.choice(["auto", "many_to_one", "none"]),
+        "er_threshold": rng.choice([None, 0.02, 0.2, 0.9]),
+        "er_entity_max_size": rng.choice([None, 2, 3]),
+        "er_must_links": rng.choice([None, "same"]),
+        "er_cannot_links": rng.choice([None, "other"]),
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
-def test_chains_make_entities_of_several_records(deduped: Project) -> None:
-    check(deduped, {"er_threshold": 0.2})
-    assert deduped.query("select max(entity_size) from er_entities")[0][0] > 2
+def registry(project: Project) -> Registry:
+    return Registry(project.folder / "distiller" / "students")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3, 5])
+def test_linked_tables_are_decided_as_dbt_decides(linked: Project, seed: int) -> None:
+    check(linked, drawn(seed))
+
+
+@pytest.mark.parametrize("seed", [6, 8])
+def test_a_deduplicated_table_is_decided_as_dbt_decides(deduped: Project, seed: int) -> None:
+    check(deduped, {**drawn(seed), "er_constraint": "auto"})
+
+
+def check(project: Project, variables: dict[str, Any]) -> None:
+    """Decide, let dbt build, and compare; the entities of the rules before are the former ones of both."""
+    expected = decided(project, registry(project).current(), variables)
+    project.run("run", "--select", "same", "other", *MODELS, variables=variables)
+    assert tables(project) == expected, variables
+    assert len(expected[0]) > 20
+
+
+def test_what_a_challenger_would_change_is_what_changes(linked: Project) -> None:
+    """The whole way: weighed, promoted and built; entities are limited in size, by sources and by a cannot-link."""
+    variables = {"er_entity_max_size": 2, "er_cannot_links": "other"}
+    linked.run("run", "--select", "other", *MODELS, variables=variables)
+    before = tables(linked)
+    current = registry(linked).current()
+    with duckdb.connect(str(linked.database)) as warehouse:  # a teacher that misses every other match
+        labels = "select * replace (case when rowid % 2 = 0 then choice else 0 end as choice) from er_votes"
+        spoilt = warehouse.sql(labels).to_arrow_table()
+    challenger = publish_student(spoilt, registry(linked), Recipe(settings={"seed": 3, "rounds": 5})).path
+    said = run_json(
+        *("students", "compare", challenger.name, current.name, "--now", "--vars", json.dumps(variables)),
+        *("--project-dir", linked.folder, "--profiles-dir", linked.folder),
+    )
+    expected = decided(linked, challenger, variables)
+    registry(linked).promote(challenger.name)
+    linked.run("run", "--select", *MODELS, variables=variables)
+    after = tables(linked)
+    registry(linked).promote(current.name)
+    assert after == expected
+    keys = [{row[:4] for row in rows} for rows, _ in (before, after)]
+    changes = said["changes"]
+    assert changes["pairs_gained"] == len(keys[1] - keys[0])
+    assert changes["pairs_lost"] == len(keys[0] - keys[1])
+    assert keys[0] != keys[1]
+    assert changes["pairs_kept"] == len(keys[0] & keys[1])
+    entities = [{row[:2]: row[2] for row in rows} for _, rows in (before, after)]
+    moved = Counter((entities[0][record], entities[1][record]) for record in entities[0])
+    assert changes["records_renamed"] == sum(n for (old, new), n in moved.items() if old != new) > 0
+    assert changes["entities_split"] == sum(n > 1 for n in Counter(old for old, _ in moved).values())
+    assert changes["entities_merged"] == sum(n > 1 for n in Counter(new for _, new in moved).values())
+    assert max(row[3] for row in after[1]) == 2

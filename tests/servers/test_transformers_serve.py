@@ -19,11 +19,9 @@ import pytest
 from real_servers import Server, free_port, serving, tuples_table
 from tiny_model import save_tiny_model
 
-from distiller_udf.labelling import label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, Tuples, label_tuples
 from distiller_udf.prompts import Asking, messages
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
-from distiller_udf.tuples import Tuples
 
 MISSING = [name for name in ("transformers", "fastapi", "uvicorn", "accelerate") if find_spec(name) is None]
 COMMAND = shutil.which("transformers", path=str(Path(sys.executable).parent))

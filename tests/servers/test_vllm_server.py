@@ -21,12 +21,10 @@ from real_servers import Server, free_port, serving, tuples_table
 from tiny_model import CONTEXT, save_tiny_model
 
 from distiller_udf.errors import TeacherRefused
-from distiller_udf.labelling import answer_questions, label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, Tuples, answer_questions, label_tuples
 from distiller_udf.prompts import Asking, Question, messages, token_labels
 from distiller_udf.records import record_text
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
-from distiller_udf.tuples import Tuples
 
 pytestmark = pytest.mark.skipif(
     find_spec("vllm") is None, reason="vLLM is not installed here; make test-vllm runs these tests"
@@ -183,7 +181,7 @@ import json, sys
 from pathlib import Path
 
 from real_servers import tuples_table
-from distiller_udf.labelling import label_tuples
+from distiller_udf.labels import label_tuples
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Asking
 from distiller_udf.teachers.vllm import VLLMTeacher

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pytest
 
 import distiller_udf
-from distiller_udf.encoding.pair_classifier import PairClassifier, readable
+from distiller_udf.encoding.pair_classifier import PairClassifier
+from distiller_udf.encoding.texts import readable
 from distiller_udf.errors import SettingsError, StudentDamaged, TrainingError
 from distiller_udf.records import Records, record_text
 from distiller_udf.registry import Registry
@@ -289,7 +290,7 @@ def test_settings_of_other_kinds_are_refused(school: School, tmp_path: Path) -> 
 
 def test_records_read_as_columns_and_plain_text_as_it_is() -> None:
     records = Records.from_dicts([{"name": "Sony", "price": 399.0}, {"name": None, "price": None}, {"name": "a"}])
-    assert readable(records) == ["name: Sony; price: 399.0", "", "name: a"]
+    assert readable(records) == ["name: Sony; price: 399", "", "name: a"]
     assert readable(Records.from_texts(["anna adler", '{"name":"anna"}', None])) == ["anna adler", "name: anna", ""]
 
 
@@ -323,7 +324,7 @@ def test_a_tokenizer_with_a_format_for_pairs_keeps_it(school: School, tmp_path: 
     assert classifier.tokenizer.convert_ids_to_tokens(tokens.ids.tolist()) == ["[CLS]", "a", "[SEP]", "b", "[SEP]"]
     assert tokens.types is not None
     assert tokens.types.tolist() == [0, 0, 0, 1, 1]
-    with_types, without = classifier._padded([tokens], 8), classifier._padded([type(tokens)(tokens.ids, None)], 8)
+    with_types, without = classifier._inputs([tokens], 8), classifier._inputs([type(tokens)(tokens.ids, None)], 8)
     assert with_types["token_type_ids"].sum() == 2
     assert without["token_type_ids"].sum() == 0
 
@@ -379,7 +380,7 @@ def test_odd_records_have_a_probability_and_empty_ones_none(student: CrossEncode
         scores = student.score(*sides)
         assert np.isnan(scores).tolist() == [False, False, False, True]
         assert np.isnan(student.choose(*sides, np.zeros(4, dtype=int), scores)).tolist() == [False, False, False, True]
-    assert student.explain(left, right)[3] == "A record is empty, so there is nothing to compare."
+    assert student.explain(left, right, [True] * len(left))[3] == "A record is empty, so there is nothing to compare."
     none = Records.from_dicts([])
     assert student.score(none, none).shape == (0,)
     texts = Records.from_texts(["anna adler bonn", "paul peters jena"])
@@ -396,7 +397,7 @@ def test_explanations_add_up_to_the_score(student: CrossEncoderStudent, people: 
         assert explanation is not None
         total = explanation.baseline + sum(column.value for column in explanation.columns)
         assert total == pytest.approx(score, abs=1e-4)
-        assert f"(probability {sigmoid(score):.4f})" in explanation.sentence()
+        assert f"together {score:+.1f}." in explanation.sentence(True)
 
 
 # --- Its folder ------------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ def test_an_empty_record_has_no_probability(student: Pairwise, people: People) -
     scores = student.score(left, right)
     assert np.isnan(scores).tolist() == [False, True]
     assert np.isnan(student.choose(left, right, np.zeros(2, dtype=int), scores)).tolist() == [False, True]
-    assert student.explain(left, right)[1] == "A record is empty, so there is nothing to compare."
+    assert student.explain(left, right, [True] * len(left))[1] == "A record is empty, so there is nothing to compare."
     none = Records.from_dicts([])
     assert student.score(none, none).shape == (0,)
 

@@ -13,6 +13,7 @@ import pytest
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, SettingsError, TrainingError
 from distiller_udf.registry import Registry
+from distiller_udf.settings import Settings
 from distiller_udf.students import load_student
 from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.er_student import student_table, training_settings
@@ -118,7 +119,7 @@ def test_a_table_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_lists_the_known_ones(few: pa.Table, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="allowed: lexical"):
+    with pytest.raises(SettingsError, match="Allowed: lexical"):
         ensure_student(few, Registry(tmp_path), Recipe("oracle"))
 
 
@@ -131,6 +132,7 @@ def test_a_disk_that_fills_up_leaves_the_current_student(few: pa.Table, tmp_path
 import resource, signal, pyarrow.parquet as pq
 from pathlib import Path
 from distiller_udf.registry import Registry
+from distiller_udf.settings import Settings
 from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.recipe import Recipe
 labels = pq.read_table({str(tmp_path / "labels.parquet")!r})
@@ -160,9 +162,9 @@ ensure_student(labels, Registry(Path({str(registry.root)!r})), Recipe(settings={
 def test_the_constraint_of_training_is_the_projects(
     constraint: str, task: str, sources: int, expected: Constraint
 ) -> None:
-    settings = {"constraint": constraint, "task": task, "sources": [{}] * sources}
-    settings |= {"seed": 1, "target_precision": None, "student": "lexical"}
-    assert training_settings(settings, Path())["constraint"] is expected
+    named = [{"name": str(n), "model": "people", "id": "id"} for n in range(sources)]
+    settings = Settings.of({"constraint": constraint, "task": task, "sources": named})
+    assert training_settings(settings)["constraint"] is expected
 
 
 def test_two_processes_train_the_same_student_once(few: pa.Table, tmp_path: Path) -> None:
@@ -171,6 +173,7 @@ def test_two_processes_train_the_same_student_once(few: pa.Table, tmp_path: Path
 import pyarrow.parquet as pq
 from pathlib import Path
 from distiller_udf.registry import Registry
+from distiller_udf.settings import Settings
 from distiller_udf.training.ensure import publish_student
 from distiller_udf.training.recipe import Recipe
 labels = pq.read_table({str(tmp_path / "labels.parquet")!r})

@@ -186,3 +186,19 @@ def test_thresholds_and_calibration_follow_their_definitions() -> None:
     assert f1_threshold(np.full(10, 0.2)) == pytest.approx(1 / 6)  # all chosen: F1 = 2 · 2 / (10 + 2)
     assert f1_threshold(np.zeros(3)) == 0.5
     assert expected_calibration_error(np.asarray([0.9, 0.9]), np.asarray([1.0, 0.0])) == pytest.approx(0.4)
+
+
+def test_a_student_knows_only_columns_that_have_a_partner(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What one side alone has is in no feature and in no explanation, and its words change no probability."""
+    made = make_people(60)
+    left = [{**row, "fax": f"q{i * 7919 % 997}x"} for i, row in enumerate(made.left)]
+    right = [{"called": row["name"], "town": row["town"], "born": row["born"]} for row in made.right]
+    people = People(left, right)  # type: ignore[arg-type]
+    info = train("lexical", label_table(people), tmp_path / "student", [candidates(people)], FAST)
+    assert (info.left_columns, info.right_columns) == (("name", "town", "born"), ("called", "town", "born"))
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == ["nobody compares left: fax"]
+    student = load_student(tmp_path / "student")
+    pair = Records.from_dicts(left[:1]), Records.from_dicts(right[:1])
+    assert student.score(*pair) == student.score(Records.from_dicts([{**left[0], "fax": right[0]["called"]}]), pair[1])
+    assert student.score(*pair) == student.score(Records.from_dicts(made.left[:1]), pair[1]), "it may be left out"
+    assert "fax" not in student.explain(*pair, [True])[0]

@@ -21,13 +21,13 @@ from distiller_udf.pipeline.scores import score
 from distiller_udf.records import Records
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import score_records
+from distiller_udf.settings import Settings
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import LLMStudent, Serving, serving_of
 from distiller_udf.students.llm.prompting import Prompt
 from distiller_udf.students.odds import logit
 from distiller_udf.training.ensure import publish_student
-from distiller_udf.training.er_student import student_table
 from distiller_udf.training.recipe import Recipe
 from tests.small_llm import QUICK, FakeEngine, needs_llm, weights_of
 
@@ -172,7 +172,8 @@ def test_the_sql_functions_work_unchanged(home: Path) -> None:
     assert row[1] is (row[0] >= info.threshold)
     assert row[2] == info.version
     assert sum(p for p in row[3]["probabilities"]) <= 1
-    assert row[4].startswith("Match (probability" if row[1] else "No match (probability")
+    assert row[4].startswith(("A match", "No match"))
+    assert " Reason: " in row[4]
 
 
 def test_er_scores_has_whole_tuples(home: Path) -> None:
@@ -186,9 +187,8 @@ def test_er_scores_has_whole_tuples(home: Path) -> None:
         from names l, names r
     """)
     pairs = connection.table("pairs")
-    students = connection.from_arrow(student_table(Registry(home / "students")))
-    found = score(connection, pairs, students, {"constraint": "one_to_one"}).order("left_id, right_id").fetchnumpy()
     student = load_student(Registry(home / "students").current())
+    found = score(connection, pairs, student).order("left_id, right_id").fetchnumpy()
     left = records(*[name for name in NAMES for _ in NAMES])
     expected = student.score_tuples(left, records(*NAMES * 5), np.repeat(np.arange(5), 5))
     np.testing.assert_allclose(logit(found["probability"]), logit(expected), atol=1e-4)
@@ -211,9 +211,8 @@ def test_an_explanation_is_written_only_when_asked(student: LLMStudent, monkeypa
     monkeypatch.setattr(engine, "write", lambda *_: pytest.fail("nobody asked for a reason"))
     student.score_tuples(records("a"), records("x"), np.zeros(1, int))
     monkeypatch.undo()
-    (sentence, empty) = student.explain(records("a", None), records("x", "y"))
-    assert sentence.startswith("Match (probability")
-    assert sentence.endswith(": it is the same name")
+    (sentence, empty) = student.explain(records("a", None), records("x", "y"), [True, True])
+    assert sentence == "Reason: it is the same name"
     assert empty == "A record is empty, so there is nothing to compare."
 
 
@@ -221,8 +220,8 @@ def test_a_student_without_explanations_says_so(home: Path) -> None:
     (version,) = Registry(home / "students", "many").names()
     student = load_student(Registry(home / "students", "many").path(version))
     fake(student, lambda text, labels: [0.0, -20.0])  # type: ignore[arg-type]
-    (sentence,) = student.explain(records("a"), records("x"))
-    assert sentence.startswith("No match (probability 0.000): this student was not trained with explanations")
+    (sentence,) = student.explain(records("a"), records("x"), [False])
+    assert sentence.startswith("Reason: this student was not trained with explanations")
 
 
 def test_a_hundred_candidates_are_decided(student: LLMStudent) -> None:
@@ -243,7 +242,7 @@ def test_a_base_model_that_moved_is_found_where_the_serving_says(home: Path, tmp
     info.write(moved)
     with pytest.raises(StudentError, match="which is not there; set er_llm_model"):
         load_student(moved).score(records("a"), records("b"))
-    again = load_student(moved, serving_of({"llm_model": "base"}, home))
+    again = load_student(moved, serving_of(Settings.of({"llm_model": "base"}).placed(home)))
     assert np.isfinite(again.score(records("a"), records("b"))).all()
     save_small_llm(tmp_path / "other", width=32, layers=1)
     with pytest.raises(StudentError, match=r"the weights in .* are others"):
@@ -271,14 +270,14 @@ def test_no_file_is_a_pickle(home: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"llm_engine": "cloud"}, "llm_engine is 'cloud'; allowed: transformers, vllm, server"),
+        ({"llm_engine": "cloud"}, 'llm_engine is "cloud". Allowed: transformers, vllm, server'),
         ({"llm_orders": 0}, "llm_orders is 0"),
         ({"llm_engine": "server"}, "needs llm_base_url"),
     ],
 )
 def test_a_serving_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        serving_of(settings, Path())
+        serving_of(Settings.of(settings))
 
 
 def test_a_reason_has_room_where_prompts_are_short(student: LLMStudent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,6 +292,6 @@ def test_a_reason_has_room_where_prompts_are_short(student: LLMStudent, monkeypa
 
     monkeypatch.setattr(engine, "write", write)
     long = Records.from_texts([json.dumps({"name": " ".join(NAMES * 20)})])
-    assert "alike" in short.explain(long, long)[0]
+    assert "alike" in short.explain(long, long, [True])[0]
     assert short.prompter.explanation_tokens == 64
     assert room[0] <= 256

@@ -345,7 +345,7 @@ def test_a_student_of_whole_weights_stays_whole(base: str, taught: pa.Table, tmp
         ({"model": "./nowhere"}, "there is no such folder"),
         ({"model": "x", "rank": -1}, "rank is -1; it must be a whole number from 0"),
         ({"model": "x", "beta": 0.1}, "unknown setting for training: beta"),
-        ({"model": "x", "method": "ppo"}, "method is 'ppo'; allowed: sft, dpo, grpo"),
+        ({"model": "x", "method": "ppo"}, "method is 'ppo'; did you mean dpo"),
         ({"model": "x", "trust_remote_code": True}, "unknown setting"),
     ],
 )

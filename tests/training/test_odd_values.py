@@ -156,13 +156,13 @@ def drawn_values() -> st.SearchStrategy[list[object]]:
 relaxed = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=relaxed, derandomize=True)
+@settings(max_examples=100, suppress_health_check=relaxed, derandomize=True)
 @given(drawn_values(), st.integers(0, 2**31))
 def test_ten_thousand_odd_pairs_have_a_probability_or_none(lexical: Student, drawn: list[object], seed: int) -> None:
     check(lexical, drawn, seed, PAIRS)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=relaxed, derandomize=True)
+@settings(max_examples=15, suppress_health_check=relaxed, derandomize=True)
 @given(drawn_values(), st.integers(0, 2**31))
 def test_odd_pairs_have_a_probability_by_the_blend_too(blend: Student, drawn: list[object], seed: int) -> None:
     check(blend, drawn, seed, 40)
@@ -182,7 +182,7 @@ def test_every_odd_value_against_every_other(kind: str, request: pytest.FixtureR
     np.testing.assert_array_equal(student.score(right, left), found)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=relaxed, derandomize=True)
+@settings(max_examples=25, suppress_health_check=relaxed, derandomize=True)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.none(), min_size=1, max_size=20))
 def test_text_and_structs_from_arrow(lexical: Student, texts: list[str | None]) -> None:
     structs = pa.array([dict.fromkeys(COLUMNS, text) for text in texts])

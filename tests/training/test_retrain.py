@@ -14,7 +14,6 @@ import pyarrow as pa
 import pytest
 from conftest import label_table, make_people
 
-from distiller_udf.comparison import Archive, Comparison, Margins
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import StudentDamaged, StudentError, TrainingError
 from distiller_udf.registry import Registry
@@ -24,8 +23,10 @@ from distiller_udf.training.ensure import ensure_student, publish_student
 from distiller_udf.training.learned import Learned
 from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.schedule import retrain, weigh
+from distiller_udf.training.schedule.comparison import Archive, Comparison
 from distiller_udf.training.schedule.evaluation_set import judge, split
 from distiller_udf.training.schedule.retrain import NOTHING_NEW, PROMOTED, REJECTED, Retrained
+from distiller_udf.training.schedule.rule import Margins
 from distiller_udf.training.schedule.weigh import Scales
 
 RECIPE = Recipe(settings={"seed": 1, "self_training": 0, "rounds": 10})

@@ -11,21 +11,16 @@ import pyarrow as pa
 import pytest
 
 from distiller_udf.registry import Registry
+from distiller_udf.settings import Settings
 from distiller_udf.training.er_student import student_model
 from distiller_udf.training.schedule.evaluation_set import split
 
-SETTINGS: dict[str, Any] = {
-    "student_path": None,
-    "students_path": "students",
-    "student_name": "default",
-    "student": "lexical",
+SETTINGS = {
     "seed": 1,
-    "target_precision": None,
     "constraint": "one_to_one",
-    "teacher": "embedded",
-    "teachers": None,
     "training": "schedule",
     "evaluation_share": 0.3,
+    "students_path": "students",
 }
 PAIRS = "select query as left_record, unnest(options).record as right_record from labels"
 
@@ -35,7 +30,9 @@ def built(labels: pa.Table, folder: Path, **other: Any) -> list[dict[str, Any]]:
     with duckdb.connect() as session:
         session.register("given", labels)
         session.execute("create table labels as from given")
-        rows = student_model(session, session.table("labels"), session.sql(PAIRS), {**SETTINGS, **other}, folder)
+        rows = student_model(
+            session, session.table("labels"), session.sql(PAIRS), Settings.of({**SETTINGS, **other}).placed(folder)
+        )
         return rows.to_pylist()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,16 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "distiller_udf"
 
 LAYERS = [
-    {"errors", "sql", "constraint"},
-    {"records"},
-    {"similarity", "prompts", "privacy", "budget", "project", "database", "locks", "pointer"},
+    {"errors", "constraint", "sql", "files"},
+    {"values", "arrays", "records", "settings", "warehouse"},
+    {"project", "project_files", "dbt", "ids"},
+    {"tables"},
+    {"similarity", "prompts", "privacy", "budget", "database", "locks", "pointer"},
     {"encoding"},
-    {"imported", "tuples"},
-    {"labels", "registry", "students", "teachers", "votes", "selection"},
-    {"scoring", "labelling"},
+    {"registry", "students", "teachers", "votes", "selection"},
+    {"scoring", "labels"},
     {"current", "comparison"},
-    {"udf", "parquet", "pipeline", "metrics"},
+    {"udf", "pairs", "pipeline", "metrics"},
     {"plugin", "cli"},
 ]
 """A module may import its own layer and those above this line of the list, never one below it."""
@@ -41,7 +43,7 @@ HEAVY = {
     "rich",
 }
 
-TORCH = {"encoding", "teachers/pair_encoder.py", "teachers/vllm.py", "students/llm"}
+TORCH = {"encoding", "teachers/vllm.py", "students/llm"}
 """Rooms and files that may import torch, transformers or safetensors."""
 
 
@@ -54,6 +56,7 @@ def room(path: Path) -> str:
     return first.removesuffix(".py")
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Dotted names that a file imports anywhere, functions included."""
     found = set()
@@ -90,9 +93,9 @@ def test_training_is_imported_by_commands_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_only_the_plug_in_imports_dbt(path: Path) -> None:
+def test_two_modules_import_dbt(path: Path) -> None:
     if any(name.split(".")[0] == "dbt" for name in imports(path)):
-        assert room(path) == "plugin"
+        assert room(path) in ("plugin", "dbt")
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

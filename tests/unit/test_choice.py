@@ -54,7 +54,7 @@ def drawn_odds(count: int) -> st.SearchStrategy[list[float]]:
     return st.lists(st.floats(-6, 6), min_size=count, max_size=count)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_without_cycles_they_are_exact(data: st.DataObject) -> None:
     pairs = data.draw(forests())
@@ -173,7 +173,7 @@ def test_nothing_gives_nothing() -> None:
     assert Choice().probabilities(none, no_ends, no_ends).shape == (0,)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.floats(0, 1) | st.just(float("nan")), st.integers(0, 5), st.integers(0, 5)), max_size=30))
 def test_they_are_probabilities_whatever_comes(rows: list[tuple[float, int, int]]) -> None:
     table = np.asarray(rows, dtype=float).reshape(-1, 3)

@@ -6,11 +6,10 @@ import csv
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from commands import run, run_json
 
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, label_schema
 from distiller_udf.prompts import Answer, Question
 
 
@@ -28,8 +27,10 @@ def store(tmp_path: Path) -> list[object]:
     """--store and a store with three answers, two of which mention Anna, and two imported labels, one of hers."""
     path = tmp_path / "store" / "labels.sqlite"
     with LabelStore(path) as opened:
-        for asked, people in zip(QUESTIONS, (["anna", "bert"], ["bert", "anna"], ["bert"]), strict=True):
-            opened.mention((asked.key(Somebody()), "crm", person) for person in people)
+        for asked, people in zip(
+            QUESTIONS, (["anna", "bert"], ["bert", "bert", "anna"], ["bert", "bert"]), strict=True
+        ):
+            opened.mention([(asked.key(Somebody()), [("crm", person) for person in people])])
             opened.put(
                 asked, Somebody(), Answer(1, 0.5, (0.5, None)[: len(asked.candidates)], explanation='it\'s, "so"')
             )
@@ -43,7 +44,7 @@ def store(tmp_path: Path) -> list[object]:
 def kept(store: list[object]) -> tuple[int, int]:
     """How many answers and imported labels the store holds."""
     with LabelStore(str(store[1])) as opened:
-        return opened.export().num_rows, opened.imported().num_rows
+        return opened.export().num_rows - len(opened.imported()), len(opened.imported())
 
 
 def test_labels_import_show_export(tmp_path: Path) -> None:
@@ -56,10 +57,31 @@ def test_labels_import_show_export(tmp_path: Path) -> None:
     assert run_json("labels", "import", tmp_path / "labels.jsonl", *store)["unchanged"] == 2
     (teacher,) = run_json("labels", "show", *store)["teachers"]
     assert (teacher["teacher"], teacher["labels"], teacher["matches"], teacher["nones"]) == ("gpt", 2, 1, 1)
-    assert run_json("labels", "export", tmp_path / "out.parquet", *store)["labels"] == 0
-    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
-    assert run_json("labels", "export", tmp_path / "out.parquet", "--imported", *store)["labels"] == 2
+    assert run_json("labels", "export", tmp_path / "out.parquet", *store)["labels"] == 2
     assert run_json("labels", "import", tmp_path / "out.parquet", *store)["unchanged"] == 2
+
+
+def test_pairs_a_line_and_who_gave_them(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("Left_ID;right_id;is_match;note\n007;NA;1;x\n007;b;0;\n007;b;0;again\n")
+    store = ["--store", tmp_path / "labels.sqlite"]
+    said = run("labels", "import", tmp_path / "pairs.csv", "--teacher", "ana", *store).stderr
+    assert "2 added, 0 updated, 0 unchanged, 1 said more than once" in " ".join(said.split())
+    with LabelStore(tmp_path / "labels.sqlite") as opened:
+        found = [(label.teacher, label.left[1], label.options[0][1], label.choice) for label in opened.imported()]
+    assert found == [("ana", "007", "NA", 1), ("ana", "007", "b", 0)]
+    assert run_json("labels", "import", tmp_path / "pairs.csv", *store)["added"] == 2, "of people"
+
+
+def test_a_project_says_of_which_sources_the_pairs_are(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text(
+        '{"left_id": 9, "right_id": 3, "match": 1}\n{"left_id": 3, "right_id": 9, "match": 0}\n'
+    )
+    (tmp_path / "dbt_project.yml").write_text("name: x\nvars: {er_sources: [{name: people, model: people, id: id}]}\n")
+    arguments = ["labels", "import", tmp_path / "pairs.jsonl", "--store", tmp_path / "labels.sqlite"]
+    assert run_json(*arguments)["contradictions"] == []
+    (tmp_path / "labels.sqlite").unlink()
+    (said,) = run_json(*arguments, "--project-dir", tmp_path)["contradictions"]
+    assert said == "people says of left_id 9 and right_id 3 that they match (row 1) and that they do not (row 2)"
 
 
 def test_labels_name_what_is_wrong(tmp_path: Path) -> None:
@@ -70,53 +92,57 @@ def test_labels_name_what_is_wrong(tmp_path: Path) -> None:
     assert "answer 3 is out of range" in run("labels", "import", tmp_path / "bad.jsonl", *store, code=1).stderr
 
 
-def test_import_reports_contradictions(tmp_path: Path) -> None:
+def test_import_lists_contradictions_with_both_answers(tmp_path: Path) -> None:
     row = '{"left_id": 1, "options": [7, 8], "answer": %d, "teacher": "gpt"}\n'
     (tmp_path / "labels.jsonl").write_text(row % 1 + row % 2)
     arguments = ["labels", "import", tmp_path / "labels.jsonl", "--store", tmp_path / "labels.sqlite"]
-    assert "1 left records are answered in two ways" in run(*arguments).stderr
-    assert run_json(*arguments)["contradictory"] == 1
+    said = "gpt says of left_id 1 that it is 7 (row 1) and that it is 8 (row 2)"
+    assert f"neither is used: {said}" in run(*arguments).stderr
+    assert run_json(*arguments)["contradictions"] == [said]
+    pairs = '{"left_id": %d, "right_id": 1, "is_match": 1}\n{"left_id": %d, "right_id": 1, "is_match": 0}\n'
+    (tmp_path / "labels.jsonl").write_text("".join(pairs % (i, i) for i in range(25)))
+    shown = run(*arguments).stderr
+    assert shown.count("neither is used: people") == 20
+    assert "neither is used: 5 more; --json lists them all" in shown
     (tmp_path / "labels.jsonl").write_text(row % 1 + row % 1)
-    assert "two ways" not in run(*arguments).stderr
+    assert "neither" not in run(*arguments).stderr
 
 
 def test_show_tells_kinds_of_questions_apart(store: list[object]) -> None:
     teachers = run_json("labels", "show", *store)["teachers"]
     found = [(row["teacher"], row["ask"], row["imported"], row["labels"]) for row in teachers]
-    assert found == [("gpt", "select", True, 2), ("somebody", "match", False, 1), ("somebody", "select", False, 2)]
+    assert found == [("gpt", "match", True, 2), ("somebody", "match", False, 1), ("somebody", "select", False, 2)]
     assert "match" in run("labels", "show", *store).stdout
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".json", ".jsonl", ".CSV"])
-def test_exported_imported_labels_come_back_from_every_format(store: list[object], tmp_path: Path, suffix: str) -> None:
-    out = tmp_path / f"it's {suffix}"
-    assert run_json("labels", "export", out, "--imported", *store)["labels"] == 2
-    assert run_json("labels", "import", out, *store)["unchanged"] == 2
-    assert run_json("labels", "import", out, "--store", tmp_path / "other.sqlite")["added"] == 2
+def test_an_export_comes_back_from_every_format(store: list[object], tmp_path: Path, suffix: str) -> None:
+    out, other = tmp_path / f"it's {suffix}", ["--store", tmp_path / "other.sqlite"]
+    assert run_json("labels", "export", out, *store)["labels"] == 5
+    assert run_json("labels", "import", out, *store)["unchanged"] == 5
+    assert run_json("labels", "import", out, *other)["added"] == 5
+    with LabelStore(str(store[1])) as one, LabelStore(str(other[1])) as two:
+        assert two.export().equals(one.export())
     assert [path.name for path in tmp_path.iterdir() if "part" in path.name] == []
 
 
-def read(path: Path) -> list[dict]:
-    """The rows of an exported file, lists and numbers as they are."""
-    if path.suffix == ".parquet":
-        return pq.read_table(path).to_pylist()
-    if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8") as file:
-            nested = ("candidates", "probabilities")
-            return [{**row, **{n: json.loads(row[n]) for n in nested}} for row in csv.DictReader(file)]
-    text = path.read_text(encoding="utf-8")
-    return json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".json", ".jsonl"])
-def test_every_answer_is_exported_whole(store: list[object], tmp_path: Path, suffix: str) -> None:
-    out = tmp_path / f"labels{suffix}"
-    run("labels", "export", out, *store)
-    rows = read(out)
-    assert [row["ask"] for row in rows] == ["select", "select", "match"]
-    assert [row["candidates"] for row in rows] == [list(asked.candidates) for asked in QUESTIONS]
-    assert [row["probabilities"] for row in rows] == [[0.5], [0.5, None], [0.5]]
-    assert {row["explanation"] for row in rows} == {'it\'s, "so"'}
+def test_an_export_has_the_shape_of_er_labels_with_ids_and_records(store: list[object], tmp_path: Path) -> None:
+    run("labels", "export", tmp_path / "labels.csv", *store)
+    with (tmp_path / "labels.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[: len(label_schema().names)] == label_schema().names
+    assert [(row["ask"], row["left_source"], row["left_id"], row["right_id"]) for row in rows] == [
+        ("select", "crm", "anna", "bert"),
+        ("select", "crm", "bert", "bert"),
+        ("match", "crm", "bert", "bert"),
+        ("match", "crm", "anna", ""),
+        ("match", "crm", "b", ""),
+    ]
+    assert json.loads(rows[1]["options"]) == [
+        {"source": "crm", "id": "bert", "record": BERT},
+        {"source": "crm", "id": "anna", "record": ANNA},
+    ]
+    assert {row["explanation"] for row in rows[:3]} == {'it\'s, "so"'}
 
 
 def test_export_names_the_formats_and_replaces_nothing_by_half(store: list[object], tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from commands import run, run_json
 from conftest import label_table, make_people
 
-from distiller_udf.comparison import Archive
 from distiller_udf.registry import Registry
+from distiller_udf.training.schedule.comparison import Archive
 from distiller_udf.training.schedule.evaluation_set import split
 
 PEOPLE = make_people(160)
@@ -99,10 +99,10 @@ def test_a_dry_run_trains_nothing(files: dict[str, Path], options: list[object],
 @pytest.mark.parametrize(
     ("given", "code", "message"),
     [
-        ([], 2, "give --database, or --labels and --pairs"),
+        ([], 1, "there is no dbt project here; give --project-dir, or --database with the warehouse"),
         (["--database", "none.duckdb"], 1, "there is no database at none.duckdb; run `dbt build` first"),
         (["--margin", 2], 2, "--margin"),
-        (["--vars", "{er_promotion_risk: often}"], 1, "er_promotion_risk is 'often'; it must be a number from 0 to 1"),
+        (["--vars", "{er_promotion_risk: often}"], 1, 'er_promotion_risk is "often". Allowed: a number from 0 to 1'),
         (["--vars", "{er_student_path: there}"], 1, "er_student_path names a given student"),
         (["--vars", "{er_promotion_riks: 1}"], 1, "did you mean er_promotion_risk?"),
     ],

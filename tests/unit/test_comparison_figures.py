@@ -7,8 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from distiller_udf.comparison import Judged, difference, figures
-from distiller_udf.comparison.figures import calibration_error, counts, intervals, log_loss, measures, resampled
+from distiller_udf.comparison.figures import (
+    Judged,
+    calibration_error,
+    counts,
+    difference,
+    figures,
+    intervals,
+    log_loss,
+    measures,
+    resampled,
+)
 from distiller_udf.comparison.label_errors import chance_of_error
 
 

@@ -7,29 +7,26 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from distiller_udf.constraint import Constraint, sides, task
+from distiller_udf.constraint import Constraint, sides
+from distiller_udf.settings import Settings
 
-ONE, TWO = [{"name": "a"}], [{"name": "a"}, {"name": "b"}]
-
-
-def settings(constraint: str = "auto", task: str = "auto", sources: Any = None) -> dict[str, Any]:
-    return {"constraint": constraint, "task": task, "sources": sources}
+TWO = [{"name": name, "model": "people", "id": "nr"} for name in "ab"]
+ONE = TWO[:1]
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (settings(sources=TWO), Constraint.ONE_TO_ONE),
-        (settings(sources=ONE), Constraint.NONE),
-        (settings(task="link_and_dedupe", sources=TWO), Constraint.NONE),
-        (settings(task="link"), Constraint.ONE_TO_ONE),
-        (settings("many_to_one", sources=TWO), Constraint.MANY_TO_ONE),
-        (settings("none", sources=TWO), Constraint.NONE),
+        ({"sources": TWO}, Constraint.ONE_TO_ONE),
+        ({"sources": ONE}, Constraint.NONE),
+        ({"task": "link_and_dedupe", "sources": TWO}, Constraint.NONE),
+        ({"task": "link"}, Constraint.ONE_TO_ONE),
+        ({"constraint": "many_to_one", "sources": TWO}, Constraint.MANY_TO_ONE),
+        ({"constraint": "none", "sources": TWO}, Constraint.NONE),
     ],
 )
-def test_a_project_says_what_holds_whatever_pairs_there_are(given: dict[str, Any], expected: Constraint) -> None:
-    for pairs in ((), [("a", "a")], [("a", "b")]):
-        assert Constraint.of(given, pairs) is expected
+def test_a_project_says_what_holds(given: dict[str, Any], expected: Constraint) -> None:
+    assert Settings.of(given).resolved_constraint is expected
 
 
 @pytest.mark.parametrize(
@@ -44,7 +41,7 @@ def test_a_project_says_what_holds_whatever_pairs_there_are(given: dict[str, Any
 def test_without_a_project_the_sources_of_the_pairs_say_it(
     pairs: list[tuple[object, object]], expected: Constraint
 ) -> None:
-    assert Constraint.of(settings(), pairs) is expected
+    assert Constraint.of_sides(pairs) is expected
 
 
 def test_sides_are_read_from_labels_and_from_tuples() -> None:
@@ -60,5 +57,3 @@ def test_it_is_the_word_that_er_constraint_is_set_to() -> None:
     assert [f"{each}" for each in Constraint] == ["one_to_one", "many_to_one", "none"]
     assert [each.limits_left for each in Constraint] == [True, True, False]
     assert [each.limits_right for each in Constraint] == [True, False, False]
-    assert task(settings(sources=TWO)) == "link"
-    assert task(settings(sources=ONE)) == "dedupe"

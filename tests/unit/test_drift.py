@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import make_people
 
-from distiller_udf.comparison.drift import agreement, psi, share, shifts
-from distiller_udf.comparison.profile import Profile, count_words, profile
 from distiller_udf.records import Records
+from distiller_udf.training.schedule.drift import agreement, share
+from distiller_udf.training.schedule.profile import PairProfile, count_words, psi, shifts
 
 
 def test_the_interval_is_wilsons() -> None:
@@ -52,11 +52,11 @@ def records(rows: list[dict[str, str | None]]) -> Records:
     return Records.from_dicts(rows).with_columns(["name", "town", "born"])
 
 
-def of_people(count: int, seed: int, probabilities: np.ndarray | None = None) -> tuple[Profile, Records, Records]:
+def of_people(count: int, seed: int, probabilities: np.ndarray | None = None) -> tuple[PairProfile, Records, Records]:
     people = make_people(count, seed)
     left, right = records(people.left), records(people.right)
     given = np.linspace(0, 1, count) if probabilities is None else probabilities
-    return profile(left, right, given), left, right
+    return PairProfile.of(left, right, given), left, right
 
 
 def test_a_profile_counts_what_is_there(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_profile_counts_what_is_there(tmp_path: Path) -> None:
         {"name": "Grace Hopper", "town": None, "born": "1906-12-09"},
         {"name": "Grace Hopper", "town": None, "born": "1906-12-09"},
     ]
-    made = profile(records(rows), records(rows[:1]), np.asarray([0.05, 0.95, 1.0, np.nan]))
+    made = PairProfile.of(records(rows), records(rows[:1]), np.asarray([0.05, 0.95, 1.0, np.nan]))
     assert made.probabilities == (1, 0, 0, 0, 0, 0, 0, 0, 0, 2)
     name = made.columns["left name"]
     assert (name.filled, name.rows, name.lengths[1], name.lengths[4]) == (2, 2, 1, 1)
@@ -73,18 +73,18 @@ def test_a_profile_counts_what_is_there(tmp_path: Path) -> None:
     assert made.unseen_share({"ada": 3, "grace": 1}) == 0
     assert made.unseen_share({"ada": 1, "charles": 3}) == pytest.approx(0.75)
     made.write(tmp_path)
-    assert Profile.read(tmp_path) == made
+    assert PairProfile.read(tmp_path) == made
 
 
 def test_a_profile_that_is_missing_or_foreign_is_none(tmp_path: Path) -> None:
-    assert Profile.read(tmp_path) is None
+    assert PairProfile.read(tmp_path) is None
     (tmp_path / "profile.json").write_text('{"format": 99}')
-    assert Profile.read(tmp_path) is None
+    assert PairProfile.read(tmp_path) is None
     (tmp_path / "profile.json").write_text("{")
-    assert Profile.read(tmp_path) is None
+    assert PairProfile.read(tmp_path) is None
 
 
-def moved(then: Profile, now: Profile, left: Records, right: Records) -> dict[str, float]:
+def moved(then: PairProfile, now: PairProfile, left: Records, right: Records) -> dict[str, float]:
     """What has moved farther than chance may."""
     found = shifts(then, now, then.unseen_share(count_words([left, right])))
     return {shift.what: shift.psi for shift in found if shift.psi > max(0.2, shift.chance)}
@@ -101,7 +101,7 @@ def test_what_has_moved_is_named() -> None:
     people = make_people(300, seed=2)
     other = [{**p, "name": "Doktor von und zu " + "".join(reversed(str(p["name"]))), "town": None} for p in people.left]
     left, right = records(other), records(people.right)
-    now = profile(left, right, np.full(300, 0.5))
+    now = PairProfile.of(left, right, np.full(300, 0.5))
     found = moved(then, now, left, right)
     assert set(found) == {"probabilities", "left town: filled", "left name: length", "new words"}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,14 @@ import pytest
 
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.encoding import DEFAULT_MODEL
+from distiller_udf.encoding.pair_encoder import FineTuning, Lesson, PairEncoder
+from distiller_udf.encoding.texts import readable_text
 from distiller_udf.errors import SettingsError, TeacherError
-from distiller_udf.labelling import label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, label_tuples
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import record_text
 from distiller_udf.teachers.base import Learner
 from distiller_udf.teachers.encoder import MINIMUM_ANSWERS, EncoderTeacher
-from distiller_udf.teachers.pair_encoder import Example, PairEncoder, Training, readable
 from distiller_udf.teachers.weights import model_identity
 from tests.tiny_encoder import needs_encoder, save_bert
 
@@ -113,8 +111,11 @@ def choices(teacher: EncoderTeacher, asked: Sequence[Question]) -> list[int | No
     return [answer.choice for _, answer in teacher.answer(asked, Budget())]
 
 
-def examples(count: int) -> list[Example]:
-    return [Example(readable(q.query), tuple(map(readable, q.candidates)), a.choice or 0) for q, a in answered(count)]
+def told_lessons(count: int) -> list[Lesson]:
+    return [
+        Lesson(readable_text(q.query), tuple(map(readable_text, q.candidates)), a.choice or 0)
+        for q, a in answered(count)
+    ]
 
 
 def test_it_learns_what_the_base_goes_by(model: str) -> None:
@@ -139,17 +140,17 @@ def test_it_learns_what_the_base_goes_by(model: str) -> None:
 
 def test_the_distinction_is_not_there_before(model: str) -> None:
     """Untrained, the decoy looks better: what the test above sees is learned."""
-    encoder = PairEncoder(model, Training(max_length=32))
+    encoder = PairEncoder(model, FineTuning(max_length=32))
     encoder.head.weight.data.fill_(1.0)
-    found = encoder.probabilities([(e.query, e.candidates) for e in examples(60)])
-    hits = [p.argmax() + 1 == e.choice for p, e in zip(found, examples(60), strict=True) if e.choice]
+    found = encoder.probabilities([(e.query, e.candidates) for e in told_lessons(60)])
+    hits = [p.argmax() + 1 == e.choice for p, e in zip(found, told_lessons(60), strict=True) if e.choice]
     assert sum(hits) < len(hits) / 2
 
 
 def test_the_loss_falls_and_every_weight_moves(model: str) -> None:
-    encoder = PairEncoder(model, Training(steps=60, batch_size=48, learning_rate=5e-3, max_length=32))
+    encoder = PairEncoder(model, FineTuning(batch_size=48, learning_rate=5e-3, max_length=32))
     before = {name: value.detach().clone() for name, value in encoder.model.named_parameters()}
-    encoder.fit(examples(120))
+    encoder.fit(told_lessons(120), steps=60)
     assert len(encoder.losses) == 60
     assert sum(encoder.losses[-10:]) < 0.5 * sum(encoder.losses[:10])
     still = {name for name, value in encoder.model.named_parameters() if value.equal(before[name])}
@@ -209,9 +210,9 @@ def test_nothing_is_trained_before_a_question_is_asked(model: str, monkeypatch: 
     trained: list[int] = []
     fit = PairEncoder.fit
 
-    def counted(self: PairEncoder, given: Sequence[Example]) -> None:
+    def counted(self: PairEncoder, given: Sequence[Lesson], steps: int) -> None:
         trained.append(len(given))
-        fit(self, given)
+        fit(self, given, steps)
 
     monkeypatch.setattr(PairEncoder, "fit", counted)
     teacher = taught(model, answered(20), epochs=1)
@@ -295,25 +296,9 @@ def test_a_model_that_is_not_there_or_needs_pickle(model: str, tmp_path: Path) -
         choices(taught(str(pickled), answered(20), local_only=True), questions(1))
 
 
-def test_a_missing_torch_is_said() -> None:
-    code = """
-import sys
-sys.modules["torch"] = None
-from distiller_udf.errors import SettingsError
-from distiller_udf.teachers.pair_encoder import PairEncoder, Training
-from tests.tiny_encoder import needs_encoder, save_bert
-try:
-    PairEncoder("some/model", Training())
-except SettingsError as error:
-    print(error)
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install -c constraints.txt '.[encoder]'" in ran.stdout
-
-
 def test_a_record_is_read_as_columns_and_values() -> None:
-    assert readable('{"name":"Sony Turntable","price":"399.0"}') == "name: Sony Turntable; price: 399.0"
-    assert readable("plain words") == "text: plain words"
+    assert readable_text('{"name":"Sony Turntable","price":"399.0"}') == "name: Sony Turntable; price: 399.0"
+    assert readable_text("plain words") == "text: plain words"
 
 
 def test_long_records_and_many_candidates(model: str) -> None:
@@ -340,6 +325,6 @@ def test_pretrained_weights_learn_from_few_answers() -> None:
         )
     teacher = EncoderTeacher(Base(), DEFAULT_MODEL, epochs=3, max_length=32, local_only=True)
     teacher.learn(lessons[:12])
-    said = choices(teacher, [question for question, _ in lessons[12:]])
-    right = [answer.choice for _, answer in lessons[12:]]
-    assert sum(a == b for a, b in zip(said, right, strict=True)) >= 54
+    unseen = lessons[12:48]
+    said = choices(teacher, [question for question, _ in unseen])
+    assert sum(a == answer.choice for a, (_, answer) in zip(said, unseen, strict=True)) >= 33

@@ -11,11 +11,19 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from distiller_udf.encoding import DEFAULT_MODEL, EncoderFeatures
-from distiller_udf.encoding.cache import EncodedRecord, RecordCache
+from distiller_udf.encoding.features import EncodedRecord, RecordCache
 from distiller_udf.encoding.loading import located
-from distiller_udf.encoding.maxsim import LIKENESSES, WEIGHT_STEPS, Spans, TokenBank, likenesses
-from distiller_udf.encoding.reduction import Reduction, TokenWeights
-from distiller_udf.encoding.texts import layouts, record_texts, spans
+from distiller_udf.encoding.maxsim import (
+    LIKENESSES,
+    RARITY_STEPS,
+    Reduction,
+    Spans,
+    TokenBank,
+    closest,
+    likenesses,
+    token_weights,
+)
+from distiller_udf.encoding.texts import layouts, record_texts, tokens_by_column
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
@@ -35,7 +43,7 @@ def test_likenesses_are_those_of_a_plain_loop() -> None:
     rng = np.random.default_rng(0)
     scale = 250.0
     vectors = np.rint(unit(rng.normal(size=(300, 24))) * scale).clip(-127, 127).astype(np.int8)
-    weights = rng.integers(1, WEIGHT_STEPS + 1, 300).astype(np.int16)
+    weights = rng.integers(1, RARITY_STEPS + 1, 300).astype(np.int16)
     bank = TokenBank(torch.from_numpy(vectors), torch.from_numpy(weights), scale)
     left, right = (Spans(rng.integers(0, 260, 200), rng.integers(1, 40, 200)) for _ in range(2))
     found = likenesses(bank, left, right)
@@ -43,7 +51,7 @@ def test_likenesses_are_those_of_a_plain_loop() -> None:
         a, b = (slice(s.starts[row], s.starts[row] + s.lengths[row]) for s in (left, right))
         x, y = vectors[a].astype(float) / scale, vectors[b].astype(float) / scale
         met = [(x @ y.T).max(1), (x @ y.T).max(0)]
-        w = [weights[a] / WEIGHT_STEPS, weights[b] / WEIGHT_STEPS]
+        w = [weights[a] / RARITY_STEPS, weights[b] / RARITY_STEPS]
         plain = [m.mean() for m in met]
         rare = [(m * v).sum() / v.sum() for m, v in zip(met, w, strict=True)]
         unmet = [max(0.0, ((1 - m) * v).max()) for m, v in zip(met, w, strict=True)]
@@ -52,13 +60,32 @@ def test_likenesses_are_those_of_a_plain_loop() -> None:
         assert found[row] == pytest.approx(expected, abs=1e-5), dict(zip(LIKENESSES, found[row], strict=True))
 
 
+def test_the_closest_tokens_are_those_of_each_pair_alone_whatever_it_is_padded_with() -> None:
+    import torch
+
+    rng = np.random.default_rng(3)
+    texts = [[unit(rng.normal(size=(rng.integers(1, 9), 6))).astype(np.float32) for _ in range(40)] for _ in range(2)]
+    real = tuple(torch.arange(8) < torch.tensor([[len(text)] for text in side]) for side in texts)
+    zeros, own = np.zeros((2, 40, 8, 6), np.float32), np.zeros((2, 40, 8, 6), np.float32)
+    for side, row in np.ndindex(2, 40):
+        text = texts[side][row]
+        zeros[side, row, : len(text)] = text
+        own[side, row] = text[np.minimum(np.arange(8), len(text) - 1)]
+    masked = closest(*torch.from_numpy(zeros), real)
+    padded = closest(*torch.from_numpy(own))
+    for row, (left, right) in enumerate(zip(*texts, strict=True)):
+        for side, expected in enumerate(((left @ right.T).max(1), (left @ right.T).max(0))):
+            for found in (masked, padded):
+                assert found[side][row][: len(expected)].numpy() == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_pair_of_the_longest_and_widest_tokens_is_exact() -> None:
     """The sums that int8 is for: no likeness may leave what float32 holds exactly."""
     import torch
 
     vectors = torch.full((512, 512), 127, dtype=torch.int8)
     vectors[1::2] = -127
-    bank = TokenBank(vectors, torch.full((512,), WEIGHT_STEPS, dtype=torch.int16), 127 * np.sqrt(512))
+    bank = TokenBank(vectors, torch.full((512,), RARITY_STEPS, dtype=torch.int16), 127 * np.sqrt(512))
     whole = Spans(np.asarray([0, 0]), np.asarray([511, 512]))
     found = likenesses(bank, whole, whole)
     names = list(LIKENESSES)
@@ -79,11 +106,9 @@ def test_reduced_vectors_keep_their_products() -> None:
 
 def test_token_weights_fall_with_the_records_that_have_the_token() -> None:
     documents = [np.asarray([1, 1, 2]), np.asarray([1, 3]), np.asarray([1, 2])]
-    weights = TokenWeights.fit(documents, 6).weights
-    assert weights[1] < weights[2] < weights[3] < weights[4] == weights[5] == WEIGHT_STEPS
+    weights = token_weights(documents, 6)
+    assert weights[1] < weights[2] < weights[3] < weights[4] == weights[5] == RARITY_STEPS
     assert weights[1] > 0
-    again = TokenWeights.of(*TokenWeights.fit(documents, 6).seen, 6).weights
-    assert (again == weights).all()
 
 
 def test_vectors_are_those_of_transformers(tiny_encoder: str) -> None:
@@ -125,7 +150,7 @@ def test_tokens_belong_to_their_columns(tiny_encoder: str) -> None:
     assert text.text == "turntable 12; 5; fine sound"
     assert text.columns == ("title", "price", "about")
     (tokens,) = encoder.tokenise([text.text])
-    inside, columns = spans(text, tokens)
+    inside, columns = tokens_by_column(text, tokens)
     pieces = encoder.tokenizer.convert_ids_to_tokens(tokens.ids[inside].tolist())
     assert {name: pieces[a:b] for name, (a, b) in columns.items()} == {
         "title": ["turntable", "1", "##2"],

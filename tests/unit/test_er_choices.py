@@ -16,8 +16,6 @@ from distiller_udf.students.base import StudentInfo
 
 Row = tuple[object, object, float | None, float | None]
 
-TWO, ONE = [{"name": "a"}, {"name": "b"}], [{"name": "a"}]
-
 # a1 and a2 both want b1; a3 and b3 are alone; of b4's two rivals one is an empty record.
 SCORES: list[Row] = [
     (1, 1, 0.8, 0.8),
@@ -78,17 +76,16 @@ class Choices:
         rows: str,
         constraint: Constraint = Constraint.ONE_TO_ONE,
         records: str | None = None,
-        settings: dict[str, Any] | None = None,
+        wanted: Constraint | None = None,
         path: str | None = None,
     ) -> duckdb.DuckDBPyRelation:
-        """The relation of er_choices; `settings` are the project's, of its own constraint unless they say otherwise."""
+        """The relation of er_choices, by a student of a constraint; `wanted` is the project's, if it is another one."""
         self.session.execute(f"create or replace table scores as {rows}")
         self.session.execute(f"create or replace table records as {records or contents()}")
         folder = path or self.student / constraint
         self.session.execute(f"create or replace table students as select true as is_current, '{folder}' as path")
         tables = [self.session.table(name) for name in ("scores", "records", "students")]
-        known = {"constraint": str(constraint), "task": "auto", "sources": TWO, **(settings or {})}
-        return choices(self.session, *tables, known)
+        return choices(self.session, *tables, wanted or constraint)
 
     def chosen(self, *given: Any, **named: Any) -> dict[tuple[int, int], float]:
         found = self.made(*given, **named).select("left_id, right_id, choice_probability").fetchall()
@@ -157,24 +154,15 @@ def test_without_a_constraint_the_records_around_both_have_their_say(er: Choices
     assert chosen[2, 3] == chosen[1, 3] < 0.5
 
 
-@pytest.mark.parametrize(
-    ("settings", "wanted"),
-    [
-        ({"constraint": "auto"}, None),
-        ({"constraint": "auto", "task": "link", "sources": ONE}, None),
-        ({"constraint": "none"}, "none"),
-        ({"constraint": "auto", "task": "dedupe"}, "none"),
-        ({"constraint": "auto", "task": "link_and_dedupe"}, "none"),
-        ({"constraint": "auto", "sources": ONE}, "none"),
-    ],
-    ids=str,
-)
-def test_a_student_of_another_constraint_is_refused(er: Choices, settings: dict[str, Any], wanted: str | None) -> None:
-    if wanted is None:
-        er.made(scores(SCORES), settings=settings)
+@pytest.mark.parametrize("constraint", Constraint)
+@pytest.mark.parametrize("wanted", [Constraint.ONE_TO_ONE, Constraint.NONE])
+def test_a_student_of_another_constraint_is_refused(er: Choices, constraint: Constraint, wanted: Constraint) -> None:
+    if wanted is constraint:
         return
-    with pytest.raises(ConstraintMismatch, match=rf"v1 was made for the constraint one_to_one, and {wanted} is wanted"):
-        er.made(scores(SCORES), settings=settings)
+    with pytest.raises(
+        ConstraintMismatch, match=rf"v1 was made for the constraint {constraint}, and {wanted} is wanted"
+    ):
+        er.made(scores(SCORES), constraint, wanted=wanted)
 
 
 def test_only_records_of_the_same_two_sources_compete(er: Choices) -> None:
@@ -215,4 +203,4 @@ def test_without_a_current_student_the_sentence_says_what_to_run(er: Choices) ->
     nobody = er.session.table("students").filter("not is_current")
     tables = er.session.table("scores"), er.session.table("records"), nobody
     with pytest.raises(StudentNotFound, match="run `dbt build --select er_student` first"):
-        choices(er.session, *tables, {"constraint": "one_to_one", "task": "auto", "sources": TWO})
+        choices(er.session, *tables, Constraint.ONE_TO_ONE)

@@ -19,8 +19,7 @@ from exact_teacher import Exact, Looking, tuples_of
 
 from distiller_udf.budget import Budget
 from distiller_udf.errors import LabelError, TeacherUnreachable
-from distiller_udf.labelling import Progress, answer_questions, label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, Progress, answer_questions, label_tuples
 from distiller_udf.prompts import Answer, Question
 
 TUPLES = tuples_of(

@@ -75,7 +75,7 @@ def test_no_pairs_are_no_trouble(student: LexicalStudent) -> None:
     none = Records.from_dicts([])
     assert student.score(none, none).shape == (0,)
     assert student.choose(none, none, np.zeros(0, dtype=int), np.zeros(0)).shape == (0,)
-    assert student.explain(none, none) == []
+    assert student.explain(none, none, []) == []
 
 
 def test_the_folder_holds_no_pickle(student_folder: Path) -> None:

@@ -13,8 +13,7 @@ from exact_teacher import Exact, Looking, tuples_of
 
 from distiller_udf.budget import Budget, Cost, Limits
 from distiller_udf.errors import BudgetSpent, SettingsError, TeacherError
-from distiller_udf.labelling import Progress, Run, estimate, label_tuples
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, Progress, Run, estimate, label_tuples
 from distiller_udf.privacy import Privacy
 from distiller_udf.prompts import Answer, Asking, Question
 

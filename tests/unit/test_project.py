@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distiller_udf import project as project_module
+from distiller_udf import project_files
 from distiller_udf.errors import SettingsError
-from distiller_udf.project import Project, default_variables, installed_package, read_variables
+from distiller_udf.project import Project
+from distiller_udf.project_files import ProjectFiles, installed_package, read_variables
+from distiller_udf.settings import Settings
 
 PROFILES = "mine:\n  outputs:\n    dev: {type: duckdb, path: w.duckdb}\n"
 
@@ -33,27 +35,13 @@ def mode(path: Path) -> int:
 def test_a_changed_file_keeps_its_mode(folder: Path, private: int) -> None:
     profiles = folder / "profiles.yml"
     profiles.chmod(private)
-    assert Project(folder).add_plugin() == ["dev"]
+    assert ProjectFiles(folder).add_plugin() == ["dev"]
     assert mode(profiles) == private
     assert [path.name for path in folder.glob(".*")] == []
 
 
-def test_the_staged_file_is_private_while_it_is_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "profiles.yml").chmod(0o600)
-    seen = []
-    write = Path.write_text
-
-    def watched(path: Path, *args: str, **options: str) -> int:
-        seen.append(mode(path))
-        return write(path, *args, **options)
-
-    monkeypatch.setattr(Path, "write_text", watched)
-    Project(folder).add_plugin()
-    assert seen == [0o600]
-
-
 def test_a_new_file_has_the_usual_mode(folder: Path) -> None:
-    Project(folder).add_package("https://host.example/distiller-udf.git")
+    ProjectFiles(folder).add_package("https://host.example/distiller-udf.git")
     usual = folder / "usual"
     usual.touch()
     assert mode(folder / "packages.yml") == mode(usual)
@@ -64,7 +52,7 @@ def test_a_link_stays_a_link(folder: Path, tmp_path: Path) -> None:
     target.write_text(PROFILES)
     profiles.unlink()
     profiles.symlink_to(target)
-    Project(folder).add_plugin()
+    ProjectFiles(folder).add_plugin()
     assert profiles.is_symlink()
     assert "distiller_udf.plugin" in target.read_text()
 
@@ -78,7 +66,7 @@ def test_the_package_is_found_where_pip_put_it(tmp_path: Path, monkeypatch: pyte
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: distiller-udf\nVersion: 9\n")
     (info / "RECORD").write_text("../../../share/distiller_udf/dbt_project.yml,,\ndistiller_udf/project.py,,\n")
     installed = metadata.Distribution.at(info)
-    monkeypatch.setattr(project_module, "__file__", str(site / "distiller_udf" / "project.py"))
+    monkeypatch.setattr(project_files, "__file__", str(site / "distiller_udf" / "project.py"))
     monkeypatch.setattr(metadata, "distribution", lambda name: installed)
     assert installed_package() == share.resolve()
 
@@ -91,7 +79,7 @@ def test_no_package_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch
     def missing(name: str) -> None:
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(project_module, "__file__", str(tmp_path / "distiller_udf" / "project.py"))
+    monkeypatch.setattr(project_files, "__file__", str(tmp_path / "distiller_udf" / "project.py"))
     monkeypatch.setattr(metadata, "distribution", missing)
     with pytest.raises(SettingsError, match="--package"):
         installed_package()
@@ -103,11 +91,27 @@ def test_variables_as_dbt_sees_them(folder: Path) -> None:
         "name: mine\nvars:\n  er_teacher: openai\n  er_seed: 1\n  mine: 2\n"
         "  other: {er_seed: 3, er_unknown: 4}\n  distiller_udf: {er_seed: 5}\n"
     )
-    variables = Project(folder).variables()
-    assert (variables["er_teacher"], variables["er_seed"]) == ("openai", 5)
-    assert variables["er_label_store"] == default_variables()["er_label_store"] == "distiller/labels.sqlite"
-    assert "mine" not in variables
-    assert variables.keys() == default_variables().keys()
+    settings = Project.of(folder).settings
+    assert (settings.teacher, settings.seed) == ("openai", 5)
+    assert settings.label_store == str(folder / "distiller/labels.sqlite")
+    given = Project.of(folder, variables={"er_seed": 6, "er_vote": "unanimous"}, instead={"seed": 7}).settings
+    assert (given.seed, given.vote, given.teacher) == (7, "unanimous", "openai")
+
+
+def test_who_is_named_in_an_option_is_asked_alone(folder: Path) -> None:
+    (folder / "dbt_project.yml").write_text("name: mine\nvars: {er_teachers: [{model: a}, {model: b}]}\n")
+    settings = Project.of(folder, instead={"teacher_model": "c"}).settings
+    assert (settings.teachers, settings.teacher, settings.teacher_model) == (None, "openai", "c")
+
+
+def test_a_project_is_found_above(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = folder / "models" / "deep"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert Project.of().folder == folder
+    monkeypatch.chdir("/")
+    assert Project.of(near=below / "x.duckdb").folder == folder
+    assert not Project.of().exists
 
 
 def test_values_are_read_as_dbt_reads_them() -> None:
@@ -119,8 +123,8 @@ def test_values_are_read_as_dbt_reads_them() -> None:
 @pytest.mark.parametrize("place", ["", "  distiller_udf:\n  "])
 def test_a_variable_that_does_not_exist_is_named(folder: Path, place: str) -> None:
     (folder / "dbt_project.yml").write_text(f"name: mine\nvars:\n{place}  er_teecher: openai\n")
-    with pytest.raises(SettingsError, match="'er_teecher'; did you mean er_teacher"):
-        Project(folder).variables()
+    with pytest.raises(SettingsError, match="there is no variable er_teecher; did you mean er_teacher"):
+        Project.of(folder)
 
 
 @pytest.mark.parametrize("text", ["[1]", "er_teacher", "{a: "])
@@ -131,4 +135,4 @@ def test_variables_that_are_no_mapping_are_refused(text: str) -> None:
 
 def test_a_project_without_variables_has_the_defaults(folder: Path) -> None:
     (folder / "dbt_project.yml").write_text("name: mine\nvars:\n  distiller_udf:\n")
-    assert Project(folder).variables() == default_variables()
+    assert Project.of(folder).settings == Settings().placed(folder)

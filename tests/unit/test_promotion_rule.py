@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from distiller_udf.comparison import (
-    AgainstGold,
-    Comparison,
-    Difference,
-    Estimate,
-    Figures,
-    HeldOut,
-    Margins,
-    changes,
-    entities,
-    verdict,
-)
-from distiller_udf.comparison.gold import against_gold, by_left_record
+from distiller_udf.comparison.figures import Difference, Estimate, Figures
+from distiller_udf.training.schedule.comparison import AgainstGold, Changes, Comparison, HeldOut
+from distiller_udf.training.schedule.rule import Margins, verdict
 
 
 def sure(value: float) -> Estimate:
@@ -46,10 +35,9 @@ def comparison(risk: float = 0.1, **other: object) -> Comparison:
     return replace(found, **other)  # type: ignore[arg-type]
 
 
-def some_changes(share: float) -> object:
-    before = np.asarray([[i, i + 100] for i in range(100)])
-    kept = before[round(100 * share) :]
-    return changes(before, kept, entities(before, 200), entities(kept, 200), [str(n) for n in range(200)])
+def some_changes(share: float) -> Changes:
+    lost = round(100 * share)
+    return Changes(pairs_gained=0, pairs_lost=lost, pairs_kept=100 - lost, pairs_changed=share)
 
 
 GOLD = AgainstGold(50, sure(0.8), sure(0.8), sure(0.0), 0.1)
@@ -98,17 +86,3 @@ def test_a_reason_against_comes_first() -> None:
 )
 def test_a_first_student_needs_to_find_something(found: Comparison, worthy: bool) -> None:
     assert verdict(found, Margins()).worthy is worthy
-
-
-def test_matches_are_measured_against_known_ones_by_left_record() -> None:
-    known, new, old = (np.asarray(p) for p in ([[0, 5], [1, 6], [2, 7]], [[0, 5], [1, 7]], [[0, 5], [1, 6], [3, 8]]))
-    assert by_left_record(known, new, [known, new, old]).tolist() == [[1, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0]]
-    found = against_gold(known, new, old, margin=0.0)
-    assert found.challenger.value == pytest.approx(2 * 1 / (2 + 3))
-    assert found.current is not None
-    assert found.current.value == pytest.approx(2 * 2 / (3 + 3))
-    assert found.difference is not None
-    assert found.difference.value == pytest.approx(0.4 - 2 / 3)
-    # Where record 1 or 3 is drawn, one of them right and the other wrong, they differ; 1 alone is what makes new worse.
-    assert 0.5 < (found.risk or 0) < 1
-    assert against_gold(known, known, None, margin=0.0).challenger == sure(1.0)

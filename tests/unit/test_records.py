@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from decimal import Decimal
 
 import numpy as np
@@ -12,14 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distiller_udf.errors import RecordError
-from distiller_udf.records import (
-    MAX_VALUE_CHARACTERS,
-    Column,
-    Records,
-    content_hash,
-    normalise_value,
-    record_text,
-)
+from distiller_udf.records import Column, Records, common_columns, content_hash, record_text
+from distiller_udf.values import MAX_VALUE_CHARACTERS, normalise_value
 
 
 def test_struct_rows_become_json_of_their_non_empty_columns() -> None:
@@ -41,9 +36,9 @@ def test_a_sliced_struct_keeps_its_rows_together() -> None:
     ("value", "text"),
     [
         (datetime.date(2020, 2, 1), "2020-02-01"),
-        (Decimal("1.50"), "1.50"),
+        (Decimal("1.50"), "1.5"),
         (True, "true"),
-        (b"\xff\x00", "ff00"),
+        (b"\xff\x00", r"\xFF\x00"),
         (["a", "b"], '["a","b"]'),
         ({"x": 1}, '{"x":1}'),
     ],
@@ -65,6 +60,43 @@ def test_plain_text_is_one_column_and_json_text_is_a_record() -> None:
         {"text": None, "name": None},
         {"text": "{broken", "name": None},
     ]
+
+
+def test_a_row_whose_only_column_is_text_is_a_row_and_plain_text_says_that_it_is_plain() -> None:
+    struct, texts = Records.from_arrow(pa.array([{"text": "x"}])), Records.from_texts(["x", '{"text":"x"}', "", None])
+    assert not struct.is_plain
+    assert texts.plain.tolist() == [True, False, False, False]
+    assert texts.take(np.array([1, 0])).plain.tolist() == [False, True]
+    assert texts.take(np.array([0])).with_columns(["text", "name"]).is_plain
+    assert not texts.take(np.array([0])).with_columns(["name"]).is_plain
+    assert len(texts.distinct[0]) == 3, "what is written alike is still not the same"
+    assert common_columns(struct, Records.from_texts(['{"name":null}'])) == ("text", "name")
+    assert common_columns(struct, texts) is None
+
+
+ORDER = ["name", "town", "text", "born", "id"]
+
+
+@given(st.lists(st.sets(st.sampled_from(ORDER)), max_size=6))
+def test_no_text_depends_on_its_neighbours(present: list[set[str]]) -> None:
+    rows = [json.dumps({name: "x" for name in ORDER if name in names}) for names in present]
+    assert Records.from_texts(rows).texts() == [Records.from_texts([row]).texts()[0] for row in rows]
+
+
+def test_rows_of_contrary_orders_are_still_read() -> None:
+    rows = [{"a": 1, "b": 2}, {"b": 3, "a": 4}]
+    assert Records.from_dicts(rows).to_dicts() == [{"a": "1", "b": "2"}, {"a": "4", "b": "3"}]
+
+
+def test_leaves_are_what_is_compared() -> None:
+    rows = [{"tags": ["b", "a"], "name": "x"}, {"tags": ["a", "b"], "name": "[x]"}, {"tags": [], "name": None}]
+    leaves = Records.from_dicts(rows).leaves()
+    assert leaves.to_dicts() == [
+        {"tags": "a b", "name": "x"},
+        {"tags": "a b", "name": "[x]"},
+        {"tags": None, "name": None},
+    ]
+    assert leaves.leaves() is leaves
 
 
 def test_what_is_neither_row_nor_text_is_refused_with_an_example() -> None:

@@ -68,6 +68,23 @@ def test_staging_leaves_nothing_behind_on_failure(registry: Registry) -> None:
     assert sorted(p.name for p in registry.folder.iterdir()) == listing
 
 
+def test_what_a_killed_training_has_staged_goes_with_the_next_one(registry: Registry) -> None:
+    listing = {p.name for p in registry.folder.iterdir()}
+    code = """
+import os, signal, sys
+from pathlib import Path
+from distiller_udf.registry import Registry
+with Registry(Path(sys.argv[1])).staging() as folder:
+    (folder / "weights").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code, str(registry.root)], check=False)
+    (left,) = {p.name for p in registry.folder.iterdir()} - listing
+    assert left not in registry.names()
+    with registry.staging() as folder:
+        assert {p.name for p in registry.folder.iterdir()} == {*listing, folder.name}
+
+
 def test_a_full_disk_is_one_sentence_and_changes_nothing(registry: Registry) -> None:
     listing = sorted(p.name for p in registry.folder.iterdir())
     with pytest.raises(StudentError, match=r"No space left.*The current student is unchanged"), registry.staging():
@@ -507,4 +524,4 @@ def test_promoting_on_a_full_disk_keeps_the_pointer(registry: Registry, monkeypa
     with pytest.raises(DistillerError, match="CURRENT could not be written: No space left on device"):
         registry.promote("second")
     assert (registry.folder / "CURRENT").read_bytes() == before
-    assert not list(registry.folder.glob(".CURRENT*"))
+    assert {p.name for p in registry.folder.iterdir()} == {"CURRENT", "second", before.decode().split()[0]}

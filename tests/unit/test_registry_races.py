@@ -309,10 +309,3 @@ def test_a_writer_that_is_killed_leaves_a_pointer_that_reads(students: Registry)
             assert time.monotonic() - began < 5
             assert students.history()[1:] == before[:99]
             assert {p.name for p in students.folder.iterdir()} == {"CURRENT", *VERSIONS}
-
-
-def test_half_a_pointer_that_a_killed_writer_left_is_taken_away(students: Registry) -> None:
-    (students.folder / ".CURRENT.new").write_text("thi")
-    assert students.current().name == "first"
-    students.promote("second")
-    assert {p.name for p in students.folder.iterdir()} == {"CURRENT", *VERSIONS}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from distiller_udf.errors import SettingsError
-from distiller_udf.selection import STRATEGIES, clustering, select, uncertainty
+from distiller_udf.selection import STRATEGIES, select, strategies, uncertainty
 
 # What the SQL of the first release selected from `recorded()`, by rank: strategy, share, minimum, ratio, seed.
 RECORDED = [
@@ -141,7 +141,7 @@ def test_ids_keep_their_type(kind: str) -> None:
 
 
 def test_an_unknown_strategy_lists_what_is_allowed() -> None:
-    with pytest.raises(SettingsError, match="allowed: random, max, top2, kmeans, hierarchical, uncertain"):
+    with pytest.raises(SettingsError, match="Allowed: random, max, top2, kmeans, hierarchical, uncertain"):
         select(profiles([[0.5]]), strategy="best")
 
 
@@ -176,7 +176,7 @@ def test_a_cluster_is_drawn_from_at_random(strategy: str) -> None:
 @pytest.mark.parametrize("strategy", ["kmeans", "hierarchical"])
 def test_beyond_the_sample_the_nearest_centroid_decides(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = select(two_kinds(60, 140), strategy=strategy, share=1.0)
-    monkeypatch.setattr(clustering, "CLUSTERED", 40)
+    monkeypatch.setattr(strategies, "CLUSTERED", 40)
     assert select(two_kinds(60, 140), strategy=strategy, share=1.0).equals(whole)
 
 

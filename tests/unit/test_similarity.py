@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from distiller_udf.records import Records
-from distiller_udf.similarity import PairFeatures
-from distiller_udf.similarity.rarity import UNSEEN, Rarity
-from distiller_udf.similarity.sparse import ValueCache
+from distiller_udf.similarity import PairFeatures, match_columns
+from distiller_udf.similarity.columns import MAX_COMPARISONS
 from distiller_udf.similarity.text import GRAM_BITS, fold, grams, parse_date, parse_number, tokens
+from distiller_udf.similarity.vectors import UNSEEN, Rarity, ValueCache
 from tests.conftest import make_people
 
 FILMS = ["the long night", "a quiet river", "red mountain", "seven doors", "glass city", "the last ferry"]
@@ -224,7 +227,7 @@ def test_a_full_cache_starts_afresh_and_answers_the_same(monkeypatch: pytest.Mon
     left, right = Records.from_dicts(people.left), Records.from_dicts(people.right)
     features = PairFeatures.fit(left, right)
     before = features.transform(left, right)
-    monkeypatch.setattr("distiller_udf.similarity.sparse.MAX_CACHED_ENTRIES", 10)
+    monkeypatch.setattr("distiller_udf.similarity.vectors.MAX_CACHED_ENTRIES", 10)
     np.testing.assert_array_equal(features.transform(left, right), before)
 
 
@@ -266,6 +269,70 @@ def test_sides_without_comparable_columns_are_compared_as_a_whole() -> None:
     assert features.transform(left, right).shape[0] == 30
 
 
+def shops(count: int = 120) -> tuple[list[dict[str, str | None]], list[dict[str, str | None]]]:
+    """People in two tables of other columns: a name in two, a telephone that one side writes as a number."""
+    people, rng = make_people(count), random.Random(5)
+    left, right = [], []
+    for i, (one, other) in enumerate(zip(people.left, people.right, strict=True)):
+        first, last = str(one["name"]).split(" ")
+        phone = f"{rng.randint(20_000_000, 99_999_999)}"
+        left.append({"first": first, "last": last, "born": one["born"], "phone": f"+49 30 {phone[:4]}-{phone[4:]}"})
+        right.append({"full_name": other["name"], "birthday": other["born"], "tel": phone})
+        if i % 3 == 0:  # a candidate that is no match
+            right[-1] |= {"birthday": str(rng.randint(1940, 2000)), "tel": f"{rng.randint(20_000_000, 99_999_999)}"}
+    return left, right
+
+
+def test_a_value_that_is_split_or_of_another_kind_has_a_partner() -> None:
+    matching = match_columns(*map(Records.from_dicts, shops()))
+    assert matching.alone == ((), ())
+    assert matching.warning() is None
+    compared = {(c.left, c.right) for c in matching.comparisons}
+    assert {("first", "full_name"), ("last", "full_name"), ("phone", "tel")} <= compared
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 10_000), kinds=st.lists(st.sampled_from(["word", "number", "text"]), min_size=1, max_size=3))
+def test_columns_without_a_partner_are_in_no_feature(seed: int, kinds: list[str]) -> None:
+    rng = random.Random(seed)
+
+    def drawn(kind: str) -> str | None:
+        if rng.random() < 0.1:
+            return None
+        letters = ["".join(rng.choices("qxyzvwk", k=rng.randint(4, 9))) for _ in range(12 if kind == "text" else 1)]
+        return str(rng.randint(1, 10**6)) if kind == "number" else " ".join(letters)
+
+    left, right = shops()
+    before = PairFeatures.fit(Records.from_dicts(left), Records.from_dicts(right))
+    wider = [row | {f"own{i}": drawn(kind) for i, kind in enumerate(kinds)} for row in left]
+    sides = Records.from_dicts(wider), Records.from_dicts(right)
+    after = PairFeatures.fit(*sides)
+    assert after.comparisons == before.comparisons
+    np.testing.assert_array_equal(
+        after.transform(*sides), before.transform(Records.from_dicts(left), Records.from_dicts(right))
+    )
+    assert match_columns(*sides).alone == (tuple(f"own{i}" for i in range(len(kinds))), ())
+
+
+def test_what_nobody_compares_is_named_with_what_it_might_go_with() -> None:
+    left, right = shops()
+    left = [row | {"fax": f"f{i * 7919 % 1000}q", "remarks": f"day {i}: {i * 7} pieces"} for i, row in enumerate(left)]
+    right = [row | {"remark": f"{chr(97 + i % 26)}{i * 31 % 100}z"} for i, row in enumerate(right)]
+    matching = match_columns(Records.from_dicts(left), Records.from_dicts(right))
+    said = "nobody compares left: fax, remarks; right: remark (remarks might go with remark)"
+    assert matching.warning() == said
+
+
+def test_comparisons_for_which_there_is_no_room_are_named() -> None:
+    rows = [{f"c{n:02}": f"value {i * n}" for n in range(1, MAX_COMPARISONS + 4)} for i in range(20)]
+    records = Records.from_dicts(rows)
+    matching = match_columns(records, records)
+    assert len(matching.crowded) == 2
+    assert matching.warning() == "compared as a part of the whole record alone: " + ", ".join(
+        c.label for c in matching.crowded
+    )
+
+
 def test_no_rows_give_no_rows() -> None:
     left, right = catalogue(2)
     features = PairFeatures.fit(left, right)
@@ -278,3 +345,20 @@ def test_plain_text_is_compared_as_a_whole() -> None:
     features = PairFeatures.fit(left, right)
     matrix = features.transform(Records.from_texts(["glass city 5"]), right.take(np.asarray([9])))
     assert np.isfinite(column(features, matrix, "record:gram_cosine")).all()
+
+
+def test_nested_values_are_compared_by_their_leaves_in_any_order() -> None:
+    def rows(turn: int) -> Records:
+        lists = [[f"tag{i} x", f"number{i}", None] for i in range(40)]
+        return Records.from_dicts(
+            [
+                {"tags": words[turn:] + words[:turn], "place": {"street": None, "town": f"oslo {i % 7}"}, "none": [{}]}
+                for i, words in enumerate(lists)
+            ]
+        )
+
+    features = PairFeatures.fit(rows(0), rows(0))
+    matrix = features.transform(rows(0), rows(1))
+    np.testing.assert_array_equal(matrix, features.transform(rows(0), rows(0)))
+    assert not {"street", "town", "null", "place"} & features.rarity.tokens.keys()
+    assert not any(name.startswith("none") for name in features.names)

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-import yaml
 
 from distiller_udf import pipeline
 from distiller_udf.errors import SettingsError
-from distiller_udf.labelling import make_run
-from distiller_udf.labelling.run import SETTINGS
+from distiller_udf.labels import make_run
 from distiller_udf.prompts import Asking
-from distiller_udf.teachers import TEACHERS, entries, make_teachers, voices
-from distiller_udf.teachers.settings import KINDS
+from distiller_udf.settings import Settings
+from distiller_udf.settings.rules import rules
+from distiller_udf.teachers import IMPORTED, TEACHERS, entries, make_teachers, voices
 
-ROOT = Path(__file__).parents[2]
 LLM = {"teacher": "openai", "teacher_model": "m", "teacher_base_url": "http://127.0.0.1:1/v1"}
 
 
 def test_an_entry_is_laid_over_the_common_settings() -> None:
     settings = {**LLM, "teacher_reply": "answer", "seed": 7}
     first, second, third = make_teachers(
-        {**settings, "teachers": [{"orders": 3}, {"model": "n", "reply": "token"}, {"teacher": "embedded"}]}
+        Settings.of(
+            {**settings, "teachers": [{"orders": 3}, {"model": "n", "reply": "token"}, {"teacher": "embedded"}]}
+        )
     )
     assert (first.name, first.asking) == ("m", Asking(reply="answer", orders=3, seed=7))
     assert (second.name, second.asking) == ("n", Asking(reply="token", seed=7))
@@ -33,7 +32,7 @@ def test_an_entry_is_laid_over_the_common_settings() -> None:
 
 
 def test_a_model_without_a_kind_means_a_server() -> None:
-    (teacher,) = make_teachers({**LLM, "teacher": "embedded", "teachers": [{"model": "n"}]})
+    (teacher,) = make_teachers(Settings.of({**LLM, "teacher": "embedded", "teachers": [{"model": "n"}]}))
     assert teacher.name == "n"
 
 
@@ -48,42 +47,50 @@ def test_a_model_without_a_kind_means_a_server() -> None:
 )
 def test_two_teachers_never_answer_under_one_name(teachers: list[dict[str, Any]]) -> None:
     with pytest.raises(SettingsError, match="two teachers answer under the name 'm'"):
-        make_teachers({**LLM, "teachers": teachers})
+        make_teachers(Settings.of({**LLM, "teachers": teachers}))
 
 
 def test_a_name_of_its_own_tells_them_apart() -> None:
     teachers = make_teachers(
-        {**LLM, "teachers": [{"model": "m"}, {"model": "m", "reply": "token", "name": "m, short"}]}
+        Settings.of({**LLM, "teachers": [{"model": "m"}, {"model": "m", "reply": "token", "name": "m, short"}]})
     )
     assert [teacher.name for teacher in teachers] == ["m", "m, short"]
 
 
 def test_imported_labels_of_all_are_not_limited_to_the_model_of_the_others() -> None:
     listed = entries(
-        {**LLM, "teachers": [{"model": "m"}, {"teacher": "imported"}, {"teacher": "imported", "model": "x"}]}
+        Settings.of(
+            {**LLM, "teachers": [{"model": "m"}, {"teacher": "imported"}, {"teacher": "imported", "model": "x"}]}
+        )
     )
-    assert [entry["teacher_model"] for entry in listed] == ["m", None, "x"]
-    assert entries({**LLM, "teacher": "imported"})[0]["teacher_model"] == "m"
+    assert [entry.settings.teacher_model for entry in listed] == ["m", None, "x"]
+    assert entries(Settings.of({**LLM, "teacher": "imported"}))[0].settings.teacher_model == "m"
 
 
 def test_a_learner_speaks_with_its_base() -> None:
-    (teacher,) = make_teachers({**LLM, "teacher": "encoder", "teacher_encoder": "weights"})
+    (teacher,) = make_teachers(Settings.of({**LLM, "teacher": "encoder", "teacher_encoder": "weights"}))
     assert voices(teacher) == ["encoder of m", "m"]
 
 
 def test_dollars_cannot_be_limited_where_any_price_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "prices.json").write_text('{"m": {"input": 1, "output": 1}}')
     settings = {**LLM, "teacher_prices": "prices.json", "budget_usd": 1}
-    make_run(settings, tmp_path)
+    make_run(Settings.of(settings).placed(tmp_path))
     with pytest.raises(SettingsError, match="budget_usd needs the price of n"):
-        make_run({**settings, "teachers": [{"model": "m"}, {"model": "n"}]}, tmp_path)
+        make_run(Settings.of({**settings, "teachers": [{"model": "m"}, {"model": "n"}]}).placed(tmp_path))
     with pytest.raises(SettingsError, match="budget_usd needs the price of n"):
-        make_run({**settings, "teachers": [{"teacher": "encoder", "model": "n", "encoder": "w"}]}, tmp_path)
+        make_run(
+            Settings.of({**settings, "teachers": [{"teacher": "encoder", "model": "n", "encoder": "w"}]}).placed(
+                tmp_path
+            )
+        )
 
 
 def test_unanimous_needs_teachers_who_answer_the_same(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be unanimous"):
-        make_run({**LLM, "teacher": "encoder", "teacher_encoder": "w", "vote": "unanimous"}, tmp_path)
+        make_run(
+            Settings.of({**LLM, "teacher": "encoder", "teacher_encoder": "w", "vote": "unanimous"}).placed(tmp_path)
+        )
 
 
 def test_where_the_base_has_answered_the_encoder_has_no_second_vote(tmp_path: Path) -> None:
@@ -100,18 +107,10 @@ def test_where_the_base_has_answered_the_encoder_has_no_second_vote(tmp_path: Pa
                 [{'source': 'r', 'id': 1::bigint, 'record': 'a'}, {'source': 'r', 'id': 2, 'record': 'b'}] as options
             from labels
         """)
-        votes = pipeline.vote(session, labels, settings, tmp_path).order("left_id").fetchall()
+        votes = pipeline.vote(session, labels, Settings.of(settings).placed(tmp_path)).order("left_id").fetchall()
         choice = [row[4] for row in votes]
     assert choice == [2, 1, 1], "the paid answer, the learned one, and nothing of who is not set"
 
 
-def test_the_lists_of_what_is_allowed_and_of_the_defaults_agree() -> None:
-    assert set(KINDS) == set(TEACHERS)
-    rules = (ROOT / "macros" / "utils" / "_er_variables.sql").read_text(encoding="utf-8")
-    allowed = re.search(r"'er_teacher': {.*'allowed': \[(.*?)\]", rules)
-    assert allowed
-    assert set(re.findall(r"'(\w+)'", allowed[1])) == {*KINDS, "imported"}
-    variables = yaml.safe_load((ROOT / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
-    for name, default in SETTINGS.items():
-        if name != "teacher":
-            assert variables[f"er_{name}"] == (list(default) if isinstance(default, tuple) else default), name
+def test_every_teacher_that_may_be_set_can_be_made() -> None:
+    assert set(rules()["teacher"]["values"]) == {*TEACHERS, IMPORTED}

@@ -20,8 +20,7 @@ import distiller_udf
 from distiller_udf.budget import Budget, Limits
 from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import SettingsError
-from distiller_udf.labelling import Run
-from distiller_udf.labels import LabelStore
+from distiller_udf.labels import LabelStore, Run
 from distiller_udf.privacy import Privacy
 from distiller_udf.registry import Registry
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
@@ -98,7 +97,28 @@ def test_plain_text_is_compared_as_a_whole(connection: duckdb.DuckDBPyConnection
     assert alike > different
 
 
-@pytest.mark.parametrize("empty", ["null", "{'name': null, 'town': null, 'born': null}", "''", "'{}'"])
+def test_a_row_whose_only_column_is_text_is_no_plain_text(connection: duckdb.DuckDBPyConnection) -> None:
+    for row in ("{'text': 'anna bruno'}", """'{"text": "anna bruno"}'"""):
+        with pytest.raises(duckdb.Error, match=r"the first record lacks name, town, born \(it has text\)"):
+            connection.sql(f"select er_score({row}, b) from r b").fetchall()
+    rows = """(values ('anna adler'), ('{"text": "x", "name": "anna"}')) v(t)"""
+    (plain, told), (named, _) = connection.sql(f"select er_score(t, t), er_explain(t, t) from {rows}").fetchall()
+    alone = connection.sql(f"select er_score(t, t), er_explain(t, t) from {rows} where t = 'anna adler'").fetchall()
+    assert [(plain, told)] == alone
+    assert named == one(connection, """select er_score(t, t) from (select '{"name": "anna"}' as t)""")
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        "null",
+        "{'name': null, 'town': null, 'born': null}",
+        "''",
+        "'{}'",
+        "{'name': [], 'town': {'a': ''}, 'born': map {}}",
+        "'null'",
+    ],
+)
 def test_a_null_or_empty_record_gives_null(connection: duckdb.DuckDBPyConnection, empty: str) -> None:
     query = f"select er_score({empty}, b), er_match(b, {empty}), er_explain(b, {empty}) from r b where b.id < 3"
     assert connection.sql(query).fetchall() == [(None, None, None)] * 3
@@ -255,6 +275,11 @@ def test_several_teachers_vote_and_see_no_private_column(tmp_path: Path) -> None
     assert {question.query for teacher in teachers for question in teacher.asked} == {'{"name":"a"}'}
     with pytest.raises(duckdb.Error, match="columns"):
         connection.sql("select er_label('a 555-1234', ['a'])").fetchall()
+    row = "{'text': 'a 555-1234'}"
+    with pytest.raises(duckdb.Error, match="unknown private or masked column 'phone'"):
+        connection.sql(f"select er_label({row}, [{row}])").fetchall()
+    with pytest.raises(duckdb.Error, match="unknown private or masked column 'phone'"):
+        connection.sql(f"select er_label(to_json({row}), [to_json({row})])").fetchall()
     with pytest.raises(duckdb.Error, match="phone"):
         connection.sql("select er_label({'name': 'a', 'fone': '1'}, [{'name': 'a', 'fone': '1'}])").fetchall()
     assert sum(len(teacher.asked) for teacher in teachers) == 2

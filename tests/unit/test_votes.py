@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, SettingsError
@@ -102,9 +106,10 @@ def test_a_single_abstention_stays_one(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_labels_are_no_votes(method: str) -> None:
-    voted = vote(table(), method)
-    assert len(voted) == 0
-    assert voted.column_names == [*SCHEMA.names, "teachers", "agreement"]
+    for asked in (None, 2):
+        voted = vote(table(), method, asked)
+        assert len(voted) == 0
+        assert voted.column_names == [*SCHEMA.names, "teachers", "agreement"]
 
 
 def test_the_majority_wins_whatever_the_order_of_the_candidates() -> None:
@@ -119,8 +124,10 @@ def test_the_majority_wins_whatever_the_order_of_the_candidates() -> None:
 
 @pytest.mark.parametrize("choices", [(1, 0), (1, 2), (1, 1, 0, 0)])
 def test_a_tie_abstains_and_says_who_said_what(choices: tuple[int, ...]) -> None:
-    voted = one("majority", *(row(name, choice) for name, choice in zip("abcd", choices, strict=False)))
+    answers = zip("abcd", choices, strict=False)
+    voted = one("majority", *(row(name, choice, explanation="same name") for name, choice in answers))
     assert (voted["choice"], voted["right_id"], voted["agreement"]) == (None, None, 0.5)
+    assert voted["explanation"] is None
     assert voted["error"].startswith("abstained: the teachers disagree: a 1, b ")
     assert ("none" in voted["error"]) == (0 in choices)
 
@@ -130,8 +137,9 @@ def test_who_abstains_has_no_vote() -> None:
     assert (voted["choice"], voted["teachers"], voted["agreement"]) == (0, ["b"], 1.0)
 
 
-def test_where_nobody_answers_the_reason_stays() -> None:
-    voted = one("majority", row("a", None), row("b", None))
+@pytest.mark.parametrize("method", METHODS)
+def test_where_nobody_answers_the_reason_stays(method: str) -> None:
+    voted = one(method, row("a", None), row("b", None))
     assert (voted["choice"], voted["error"], voted["agreement"]) == (None, "abstained: no idea", None)
     assert voted["probabilities"] is None
 
@@ -192,14 +200,14 @@ def test_distributions_are_averaged_and_what_is_paid_is_summed() -> None:
 
 def test_plain_answers_that_agree_stay_plain() -> None:
     """Otherwise a candidate that was not chosen would be a certain non-match in deduplication."""
-    voted = vote(table(row("a", 2), row("b", 2)), "majority")
+    voted = vote(table(row("a", 2), row("b", 2), row("c", None, probabilities=[0.2, 0.3, 0.5])), "majority")
     assert voted["probabilities"].to_pylist() == [None]
     assert labelled_pairs(voted, Constraint.NONE).weights.tolist() == [0.25, 1.0, 0.25]
 
 
 def test_of_several_questions_the_one_with_most_answers_counts_then_the_newest() -> None:
     changed = row("a", 4, (4, 5)) | {"query": '{"name":"new"}'}
-    voted = vote(table(changed, row("b", 1), row("c", 1)), "majority").to_pylist()
+    voted = vote(table(row("b", 1), row("c", 1), changed), "majority").to_pylist()
     assert [(label["right_id"], label["teachers"]) for label in voted] == [(1, ["b", "c"])]
     assert one("majority", row("b", 1), changed)["right_id"] == 4
     assert one("majority", changed, row("b", 1))["right_id"] == 1
@@ -210,6 +218,18 @@ def test_of_several_questions_the_one_with_most_answers_counts_then_the_newest()
 
 def test_a_teacher_votes_once() -> None:
     assert one("majority", row("a", 1), row("a", 1), row("b", 2), row("c", 2))["right_id"] == 2
+    assert one("majority", row("a", 1), row("a", 2))["right_id"] == 2
+    assert one("majority", row("a", 1), row("a", None, probabilities=[0.2, 0.3, 0.5]))["right_id"] == 1
+    assert one("majority", pair("a", [0.9, 0.1, 0.1], 1), pair("a", [None] * 3, None))["choice"] == 1
+    assert one("majority", pair("a", [0.9, 0.1, 0.1], 1), pair("a", [0.1, None, 0.1], None))["choice"] is None
+
+
+def test_what_the_labels_lack_is_added_where_the_vote_has_it() -> None:
+    few = table(row("a", 1), row("b", 2)).select(["left_source", "left_id", "teacher", "choice", "query", "options"])
+    voted = vote(few, "majority")
+    added = ["confidence", "probabilities", "error", "teachers", "agreement"]
+    assert voted.column_names == [*few.column_names, *added]
+    assert voted["error"].to_pylist() == ["abstained: the teachers disagree: a 1, b 2"]
 
 
 def test_keys_depend_on_what_was_voted_on() -> None:
@@ -220,26 +240,84 @@ def test_keys_depend_on_what_was_voted_on() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_order_of_the_rows_does_not_matter(method: str) -> None:
+def test_how_the_rows_are_kept_does_not_matter(method: str) -> None:
+    """Neither their order, nor chunks, nor types that Arrow knows by an extension or a dictionary."""
     labels, _ = simulated(60, {"a": 0.9, "b": 0.8, "c": 0.7}, seed=4)
     shuffled = labels.take(pa.array(np.random.default_rng(1).permutation(len(labels))))
-    assert vote(shuffled, method).sort_by("left_id").equals(vote(labels, method).sort_by("left_id"))
+    kept = pa.concat_tables([shuffled.slice(0, 50), shuffled.slice(50)])
+    as_uuid = "('00000000-0000-0000-0000-' || lpad({}::varchar, 12, '0'))::uuid"
+    with duckdb.connect() as connection:
+        connection.execute("set arrow_lossless_conversion = true")
+        connection.register("kept", kept)
+        typed = connection.sql(f"""
+            select * replace (
+                {as_uuid.format("left_id")} as left_id, {as_uuid.format("right_id")} as right_id,
+                null::varchar as left_source, teacher::enum('c', 'b', 'a') as teacher, ask::enum('select') as ask,
+                [{{'source': x.source, 'id': {as_uuid.format("x.id")}, 'record': x.record}} for x in options] as options
+            ) from kept
+        """).to_arrow_table()
+    expected = vote(labels, method).sort_by("left_id")
+    assert vote(kept, method).sort_by("left_id").equals(expected)
+    same = ["teacher", "choice", "confidence", "probabilities", "error", "teachers", "agreement"]
+    assert vote(typed, method).select(same).equals(expected.select(same))
 
 
-def test_the_model_is_described_with_the_columns_of_the_labels() -> None:
+ANSWERS = st.lists(
+    st.integers(0, 4).flatmap(
+        lambda size: st.tuples(st.just(size), st.lists(st.none() | st.integers(0, size), min_size=1, max_size=4))
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=30)
+@given(ANSWERS, st.randoms(use_true_random=False))
+def test_choices_are_those_of_a_plain_count(questions: list[tuple[int, list[int | None]]], rng: random.Random) -> None:
+    rows = [
+        row(teacher, said, rng.sample(range(1, size + 1), size), left)
+        for left, (size, answers) in enumerate(questions)
+        for teacher, said in zip("abcd", answers, strict=False)
+    ]
+    teachers = len({label["teacher"] for label in rows})
+    rng.shuffle(rows)
+    for method in ("majority", "unanimous"):
+        voted = {label["left_id"]: label for label in vote(table(*rows), method).to_pylist()}
+        for left, (_, answers) in enumerate(questions):
+            counts = Counter(said for said in answers if said is not None)
+            best = max(counts.values(), default=0)
+            winners = [said for said, count in counts.items() if count == best]
+            wins = len(winners) == 1 and (method == "majority" or best == counts.total() >= min(2, teachers))
+            assert (voted[left]["choice"], voted[left]["right_id"]) == _said(winners[0] if wins else None, voted[left])
+            assert voted[left]["agreement"] == (best / counts.total() if counts else None)
+
+
+def _said(right_id: int | None, label: dict[str, Any]) -> tuple[int | None, int | None]:
+    """`choice` and `right_id` of a label that chooses the option with this id; 0 = none of them."""
+    ids = [option["id"] for option in label["options"]]
+    return (ids.index(right_id) + 1, right_id) if right_id else (right_id, None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_candidate_that_is_shown_twice_stays_two(method: str) -> None:
+    voted = one(method, row("a", 2, (2, 1, 1)), row("b", 2, (1, 2, 1), probabilities=[0.1, 0.6, 0.3]))
+    assert (voted["choice"], voted["teachers"]) == (1, ["a", "b"])
+    assert [option["id"] for option in voted["options"]] == [2, 1, 1]
+    if method != "dawid_skene":
+        assert voted["probabilities"] == pytest.approx([0.8, 0.05, 0.15])
+    twice = one(method, row("a", 2, (2, 1, 1)), row("a", 1, (1, 2)))
+    assert [option["id"] for option in twice["options"]] == [1, 2], "another question, and a newer one"
+
+
+def test_the_models_are_described_with_their_columns() -> None:
     models = yaml.safe_load((Path(__file__).parents[2] / "models" / "er_models.yml").read_text())["models"]
     columns = {model["name"]: [column["name"] for column in model["columns"]] for model in models}
     assert columns["er_votes"] == [*columns["er_labels"], "teachers", "agreement"]
-
-
-def test_the_model_of_reliability_is_described_with_its_columns() -> None:
-    models = yaml.safe_load((Path(__file__).parents[2] / "models" / "er_models.yml").read_text())["models"]
-    described = next(model for model in models if model["name"] == "er_teacher_reliability")["columns"]
-    assert [column["name"] for column in described] == reliabilities(table()).column_names
+    assert columns["er_teacher_reliability"] == reliabilities(table()).column_names
 
 
 def test_wrong_input_is_one_sentence() -> None:
-    with pytest.raises(SettingsError, match="allowed: majority, dawid_skene, unanimous"):
+    with pytest.raises(SettingsError, match="Allowed: majority, dawid_skene, unanimous"):
         vote(table(), "loudest")
     with pytest.raises(LabelError, match="lack the columns options"):
         vote(table().drop_columns(["options"]))
@@ -263,6 +341,25 @@ def test_a_tied_or_unanswered_pair_gets_no_probability() -> None:
     assert (voted["choice"], voted["error"]) == (1, None)
 
 
+def test_even_odds_are_no_answer_and_nothing_is_more_than_certain() -> None:
+    voted = one("majority", pair("a", [0.5, 1.7], 2, ids=(1, 2)), pair("b", [0.9, 0.8], 1, ids=(1, 2)))
+    assert voted["probabilities"] == pytest.approx([0.7, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("answers", "choice"),
+    [
+        ([[0.6, 0.99], [0.6, 0.99], [0.6, 0.4]], 1),
+        ([[0.7, 0.9], [0.8, 0.9]], 2),
+        ([[0.9, 0.9], [0.9, 0.9]], 1),
+    ],
+    ids=["most say yes", "most probable", "first shown"],
+)
+def test_of_several_pairs_that_are_one_the_best_is_chosen(answers: list[list[float]], choice: int) -> None:
+    rows = [pair(name, p, 0, ids=(1, 2)) for name, p in zip("abc", answers, strict=False)]
+    assert one("majority", *rows)["choice"] == choice
+
+
 def test_none_needs_every_pair_to_be_none() -> None:
     undecided = one("majority", pair("a", [0.1, 0.8, 0.1], 2), pair("b", [0.2, 0.1, 0.3], 0))
     assert (undecided["choice"], undecided["error"]) == (None, "abstained: the teachers do not decide on 2")
@@ -282,6 +379,7 @@ def test_an_abstention_of_all_is_not_none(method: str) -> None:
     assert (voted["choice"], voted["error"], voted["agreement"]) == (0, None, 1.0)
     alone = one(method, none[0], nobody[1])
     assert alone["choice"] == (None if method == "unanimous" else 0)
+    assert alone["error"] == ("abstained: a alone says none" if method == "unanimous" else None)
 
 
 def test_unanimity_and_reliability_go_pair_by_pair_too() -> None:
@@ -292,8 +390,13 @@ def test_unanimity_and_reliability_go_pair_by_pair_too() -> None:
     # c says no where the other two say yes, always: it has missed these.
     assert voted["probabilities"][0] > 0.5 > voted["probabilities"][2]
     assert voted["choice"] == 2
+    assert voted["confidence"] == voted["probabilities"][1]
+    none = [pair(name, [0.1, 0.2], 0, ids=(1, 2), left=99) for name in "ab"]
+    voted = vote(table(*rows, *none), "dawid_skene").to_pylist()[-1]
+    assert (voted["choice"], voted["confidence"]) == (0, 1 - max(voted["probabilities"]))
     estimated = {r["teacher"]: r for r in reliabilities(table(*rows)).to_pylist()}
     assert estimated["c"]["ask"] == "match"
+    assert estimated["c"]["match_given_match"] == 1 - estimated["c"]["none_given_match"]
     assert estimated["c"]["match_given_match"] < estimated["a"]["match_given_match"]
 
 
@@ -354,7 +457,7 @@ def test_the_likelihood_never_falls_and_posteriors_add_up(seed: int) -> None:
     skills = dict(zip("abcd", np.random.default_rng(seed).uniform(0.2, 1, 4), strict=True))
     labels, _ = simulated(40, skills, seed)
     ballots = read_questions(labels).selecting
-    found = estimate(ballots, 4)
+    found = estimate(ballots)
     assert len(found.trace) > 2
     assert all(b >= a - 1e-9 for a, b in zip(found.trace, found.trace[1:], strict=False))
     assert ballots.sums(found.posterior) == pytest.approx(np.ones(40))
@@ -364,7 +467,7 @@ def test_the_posterior_is_that_of_the_model() -> None:
     """Bayes by hand with the estimated parameters, question by question."""
     labels, _ = simulated(30, {"a": 0.9, "b": 0.7, "c": 0.6}, seed=5)
     ballots = read_questions(labels).selecting
-    found = estimate(ballots, 3)
+    found = estimate(ballots)
     for unit, (start, size) in enumerate(zip(ballots.starts, ballots.sizes, strict=True)):
         weights = []
         for truth in range(size + 1):
@@ -443,6 +546,8 @@ def test_lone_answers_say_nothing_of_a_teachers_reliability() -> None:
 def test_a_teacher_who_is_compared_with_nobody_has_no_reliability() -> None:
     (found,) = reliabilities(table(row("a", 1), row("a", 0, left=1))).to_pylist()
     assert (found["answers"], found["compared"]) == (2, 0)
+    without = reliabilities(table(row("a", 0, ()), row("b", 0, ())))
+    assert without["compared"].to_pylist() == [0, 0], "without candidates everybody says none"
     assert {found[name] for name in list(found)[4:]} == {None}
 
 
@@ -451,7 +556,7 @@ def test_teachers_who_know_nothing_and_questions_without_candidates() -> None:
     assert len(vote(labels, "dawid_skene")) == 100
     voted = one("dawid_skene", row("a", 0, ()), row("b", 0, ()))
     assert (voted["choice"], voted["confidence"]) == (0, 1.0)
-    assert math.isclose(estimate(Ballots(*[np.zeros(0, np.int64)] * 4), 0).prior_none, 0.5)
+    assert math.isclose(estimate(Ballots(0, *[np.zeros(0, np.int64)] * 4)).prior_none, 0.5)
 
 
 # --- What the student reads of it -----------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from distiller_udf.errors import TrainingError
+from distiller_udf.labels.table import believed, has_answer
 from distiller_udf.prompts import Question
 from distiller_udf.records import Records
 from distiller_udf.students.llm.prompting import match, select
 
-from ..data import believed
 from ..fingerprint import label_hashes
 
 ALIKE = 0.5
@@ -57,11 +57,9 @@ def examples(labels: pa.Table, left: Sequence[str], right: Sequence[str], pairwi
     asked: a record may have a match in each source, so a choice says nothing about the candidates of another one.
     Raises TrainingError where a choice is out of range.
     """
-    rows = [
-        row for _, row in sorted(zip(label_hashes(labels), labels.to_pylist(), strict=True), key=lambda pair: pair[0])
-    ]
-    usable = [row for row in rows if row["choice"] is not None and row["options"] and row["query"]]
-    found = [example for row in usable for example in _by_source(_example(row), row["options"], pairwise)]
+    told = labels.filter(has_answer(labels))
+    rows = sorted(zip(label_hashes(told), told.to_pylist(), strict=True), key=lambda pair: pair[0])
+    found = [each for _, row in rows if row["query"] for each in _by_source(_example(row), row, pairwise)]
     queries = Records.from_texts([e.query for e in found]).with_columns(left).texts()
     texts = Records.from_texts([text for e in found for text in e.candidates]).with_columns(right).texts()
     shown = iter(texts)
@@ -70,27 +68,50 @@ def examples(labels: pa.Table, left: Sequence[str], right: Sequence[str], pairwi
 
 def _example(row: Mapping[str, Any]) -> Example:
     options = tuple(str(option["record"]) for option in row["options"])
-    choice = int(row["choice"])
+    choice = row["choice"] or 0
     if not 0 <= choice <= len(options):
         raise TrainingError(f"a label chooses candidate {choice} of {len(options)}; a choice is 1-based, 0 means none")
-    given = believed(row, np.arange(1, len(options) + 1) == choice)
+    given = believed(row.get("probabilities"), np.arange(1, len(options) + 1) == choice, row["choice"])
     known = {} if given is None else {i: p for i, p in enumerate(given.tolist()) if not math.isnan(p)}
     chosen = {choice - 1} if choice else set()
     yes = frozenset({i for i, p in known.items() if p > ALIKE} | chosen)
-    heard = frozenset(known.keys() | chosen if choice else range(len(options)))
+    told = choice or (known and _by_pair(row))
+    heard = frozenset(known.keys() | chosen if told else range(len(options)))
     reasons = {i: reason for i, reason in enumerate(row.get("explanations") or ()) if reason}
     return Example(str(row["query"]), options, choice, str(row["teacher"]), row.get("explanation"), yes, reasons, heard)
 
 
-def _by_source(example: Example, options: Sequence[Mapping[str, Any]], pairwise: bool) -> Iterator[Example]:
-    """The example for each source that its answer is about: that of the choice, and all where it is none of them."""
-    sources = [str(option.get("source")) for option in options]
-    if pairwise or len(set(sources)) == 1:
-        yield example
-        return
-    for source in [sources[example.choice - 1]] if example.choice else dict.fromkeys(sources):
-        kept = [i for i, own in enumerate(sources) if own == source]
-        yield _moved(example, [example.candidates[i] for i in kept], {i: place for place, i in enumerate(kept)})
+def _by_pair(row: Mapping[str, Any]) -> bool:
+    """Whether every pair of a label was judged by itself."""
+    return bool(row.get("ask") == "match")
+
+
+def _by_source(example: Example, row: Mapping[str, Any], pairwise: bool) -> Iterator[Example]:
+    """The example for each source that its answer is about: that of the choice, and all where it is none of them.
+
+    Where every pair was judged by itself, it is about the judged ones, and each source has a choice of its own.
+    """
+    by_pair = _by_pair(row)
+    sources = {
+        i: "" if pairwise else str(option.get("source"))
+        for i, option in enumerate(row["options"])
+        if i in example.heard or not by_pair
+    }
+    one = sources[example.choice - 1] if example.choice and not by_pair else None
+    for source in dict.fromkeys(sources.values()) if one is None else (one,):
+        kept = [i for i, own in sources.items() if own == source]
+        own = _choosing(example, kept, row.get("probabilities")) if by_pair else example
+        yield _moved(own, [example.candidates[i] for i in kept], {i: place for place, i in enumerate(kept)})
+
+
+def _choosing(example: Example, kept: Sequence[int], probabilities: Sequence[float | None] | None) -> Example:
+    """The example with the likeliest of these candidates as its choice, none where none of them is a match."""
+    matches = [i for i in kept if i in example.yes]
+    if example.choice - 1 in matches:
+        return example
+    given = probabilities or [None] * len(example.candidates)
+    best = max(matches, key=lambda i: (given[i] or 0.0, -i), default=-1)
+    return replace(example, choice=best + 1, explanation=None)
 
 
 def _distinct(example: Example, query: str, candidates: Sequence[str]) -> Example:

@@ -1,9 +1,9 @@
-"""Measure drift: ask the teacher again about a sample of today's decisions, and look at today's pairs."""
+"""Drift: does the teacher still agree with today's decisions, and are today's pairs like those trained on?"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distiller_udf.comparison.drift import FEW, Agreement, Shift, agreement, shifts
-from distiller_udf.comparison.profile import Profile, count_words, profile
+from distiller_udf.comparison.figures import wilson
+from distiller_udf.files import write_text
 from distiller_udf.pipeline.relations import TUPLE_KEYS
-from distiller_udf.pipeline.snapshot import Snapshot
+from distiller_udf.settings import Settings
 from distiller_udf.students import Student
 
 from ..data import read_candidates
 from ..er_student import sampled
 from ..settings import CommonSettings
 from .evaluation_set import EvaluationSet, judge
+from .profile import PairProfile, Shift, count_words, shifts
+from .snapshot import Snapshot
 
 FOLDER = ".drift"
 """Beside the versions: what was measured, a file each time."""
@@ -29,27 +31,74 @@ FOLDER = ".drift"
 Asked = tuple[pa.Table, str | None]
 """Labels of one voice, and why the asking ended early, if it did."""
 
-# The very questions of er_tuples: what the teacher has answered for training is not asked again.
-_TUPLES = """
-    with drawn as (
-        select left_source, left_id
-        from (select distinct left_source, left_id from er_pairs)
-        order by md5(concat_ws(':', $draw, left_source, left_id::varchar)), left_source, left_id
-        limit $count
-    )
-    select
-        left_source,
-        left_id,
-        any_value(left_record) as query,
-        list(
-            struct_pack(source := right_source, id := right_id, record := right_record)
-            order by md5(concat_ws(':', $seed, left_source, left_id::varchar, right_source, right_id::varchar))
-        ) as candidates
-    from er_pairs
-    semi join drawn using (left_source, left_id)
-    group by all
-    order by left_source, left_id
+_DRAWN = """
+    select left_source, left_id
+    from (select distinct left_source, left_id from {pairs})
+    order by md5(concat_ws(':', $draw, left_source, left_id::varchar)), left_source, left_id
+    limit $count
 """
+
+FEW = 10
+"""Fewer answers say nothing of an agreement."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of `of` cases, with its interval of 95 % (Wilson 1927)."""
+
+    value: float
+    low: float
+    high: float
+    of: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a teacher agrees with decisions about left records; None where there is no such record.
+
+    `on_matches` is of the records that were matched, an estimate of precision; `recall` of those for which the teacher
+    chose a candidate; `on_none` of those that were not matched.
+    """
+
+    all: Share
+    on_matches: Share | None
+    on_none: Share | None
+    recall: Share | None
+
+
+def share(right: int, of: int) -> Share | None:
+    """A share with its interval; None of no cases."""
+    return Share(right / of, *wilson(right / of, of), of) if of else None
+
+
+def agreement(ours: Sequence[frozenset[object]], theirs: Sequence[object | None]) -> Agreement | None:
+    """Compare decisions about left records, row by row; None without any.
+
+    `ours` are the records matched with it, `theirs` is the one that the teacher chose, None for none of them. They
+    agree where both say none, or where the chosen one is matched.
+    """
+    rows = [
+        (bool(matched), chosen is not None, _agree(matched, chosen))
+        for matched, chosen in zip(ours, theirs, strict=True)
+    ]
+    everything = share(sum(agreed for *_, agreed in rows), len(rows))
+    if everything is None:
+        return None
+
+    def among(kept: Iterator[bool]) -> Share | None:
+        agreed = list(kept)
+        return share(sum(agreed), len(agreed))
+
+    return Agreement(
+        all=everything,
+        on_matches=among(agreed for matched, _, agreed in rows if matched),
+        on_none=among(agreed for matched, _, agreed in rows if not matched),
+        recall=among(agreed for _, chosen, agreed in rows if chosen),
+    )
+
+
+def _agree(matched: frozenset[object], chosen: object | None) -> bool:
+    return not matched if chosen is None else chosen in matched
 
 
 @dataclass(frozen=True)
@@ -75,16 +124,17 @@ class Drift:
         """Write it as JSON beside the versions, one file for a moment."""
         path = folder / FOLDER / f"{self.measured_at.replace(':', '')}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged = path.with_name(f".{path.name}.staged")
-        staged.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        staged.replace(path)
+        write_text(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", mode=0o644)
         return path
 
 
-def drawn_tuples(snapshot: Snapshot, count: int, draw: int, seed: int) -> pa.Table:
-    """Questions about so many left records, drawn at random by `draw`; `seed` is the er_seed of er_tuples."""
-    values = {"draw": draw, "count": count, "seed": seed}
-    return snapshot.connection.sql(_TUPLES, params=values).to_arrow_table()
+def drawn_tuples(snapshot: Snapshot, count: int, draw: int) -> pa.Table:
+    """The questions of er_tuples about so many left records, drawn at random by `draw`.
+
+    Where the teacher was asked about one of these records for training, they are the very same: nothing is paid twice.
+    """
+    snapshot.write("er_selection", _DRAWN.format(pairs=snapshot.relation("er_pairs")), draw=draw, count=count)
+    return snapshot.connection.sql(snapshot.sql("er_tuples")).order("left_source, left_id").to_arrow_table()
 
 
 def measure(
@@ -92,22 +142,21 @@ def measure(
     student: Student,
     folder: Path,
     held_out: pa.Table,
-    settings: Mapping[str, Any],
+    settings: Settings,
     draw: int,
     ask: Callable[[pa.Table], Asked],
 ) -> Drift:
-    """Measure how far decisions and pairs have drifted; `snapshot` has er_pairs and er_matches.
+    """Measure how far decisions and pairs have drifted; `snapshot` has er_tuples, er_matches and er_choices.
 
-    `folder` is the student's. `ask` has the teacher answer tuples. `settings` are er_seed, er_drift_tuples and
-    er_drift_psi. Raises StudentError.
+    `folder` is the student's. `ask` has the teacher answer tuples. Raises StudentError.
     """
-    tuples = drawn_tuples(snapshot, settings["drift_tuples"], draw, settings["seed"])
+    tuples = drawn_tuples(snapshot, settings.drift_tuples, draw)
     labels, stopped = ask(tuples)
     answers = [row for row in labels.to_pylist() if row["choice"] is not None]
     found = agreement(*_decisions(snapshot, answers)) if len(answers) >= FEW else None
     promised = _promised(student, folder, held_out)
     moved = _shifts(snapshot, folder)
-    reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings["drift_psi"])]
+    reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings.drift_psi)]
     return Drift(
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         student=student.info.version,
@@ -156,7 +205,7 @@ def _promised(student: Student, folder: Path, held_out: pa.Table) -> float | Non
 
 def _shifts(snapshot: Snapshot, student: Path) -> list[Shift]:
     """How today's pairs differ from those in the student's profile."""
-    before = Profile.read(student)
+    before = PairProfile.read(student)
     pairs = sampled(snapshot.connection, snapshot.table("er_pairs"))
     read = read_candidates(pairs, CommonSettings.max_candidates)
     if before is None or read is None:
@@ -166,11 +215,9 @@ def _shifts(snapshot: Snapshot, student: Path) -> list[Shift]:
         records.with_columns([column for known, column in names if known == side])
         for side, records in zip(("left", "right"), read[:2], strict=True)
     )
-    probabilities = np.zeros(0)
-    if "er_choices" in snapshot:
-        scored = snapshot.connection.execute("select probability from er_choices where student = ?", [student.name])
-        probabilities = np.ma.filled(scored.fetchnumpy()["probability"].astype(np.float64), np.nan)
-    now = profile(left, right, probabilities)
+    query = f"select probability from {snapshot.relation('er_choices')} where student = ?"  # noqa: S608
+    scored = snapshot.connection.execute(query, [student.name]).fetchnumpy()["probability"]
+    now = PairProfile.of(left, right, np.ma.filled(scored.astype(np.float64), np.nan))
     words = count_words(side.take(side.distinct[0]) for side in (left, right))
     return shifts(before, now, before.unseen_share(words))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distiller_udf.comparison import HeldOut, Judged
+from distiller_udf.comparison.figures import Judged
 from distiller_udf.constraint import Constraint
 from distiller_udf.records import content_hash
 from distiller_udf.scoring import score_records
@@ -19,6 +19,7 @@ from ..data import LabelledPairs, labelled_pairs
 from ..evaluate import best_of
 from ..fingerprint import label_fingerprint
 from ..learned import Learned, usable
+from .comparison import HeldOut
 
 SALT = "held out for evaluation"
 ENOUGH = 30

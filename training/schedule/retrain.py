@@ -14,12 +14,12 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from distiller_udf.comparison import Archive, Comparison
 from distiller_udf.registry import Registry
 
 from ..ensure import Outcome, publish_student
 from ..learned import Learned, usable
 from ..recipe import Recipe
+from .comparison import Archive, Comparison
 from .weigh import Scales, Steps, unseen, weigh
 
 logger = logging.getLogger(__name__)

@@ -8,28 +8,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
-from distiller_udf.comparison import (
-    Comparison,
-    Judged,
-    Margins,
-    changes,
-    difference,
-    figures,
-    verdict,
-)
-from distiller_udf.comparison.gold import against_gold
+from distiller_udf.comparison.figures import Judged, difference, figures
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import ColumnsMismatch, ConstraintMismatch, StudentDamaged, StudentNotFound
-from distiller_udf.pipeline.downstream import Downstream
 from distiller_udf.records import content_hash
 from distiller_udf.students import Student, load_student
 
 from ..fingerprint import label_fingerprint
 from ..learned import usable
+from .changes import against_gold, changes, fingerprint
+from .comparison import Comparison
 from .evaluation_set import EvaluationSet, judge
+from .rule import Margins, verdict
+from .snapshot import KNOWN, Decided, Snapshot
 
 Advance = Callable[[int], None]
 Steps = Callable[[str, int], AbstractContextManager[Advance]]
@@ -48,13 +41,13 @@ def unseen(step: str, total: int) -> Iterator[Advance]:
 
 @dataclass(frozen=True)
 class Scales:
-    """By what students are weighed: held-out labels, all pairs (None: unknown), and the margins of the rule.
+    """By what students are weighed: held-out labels, today's pairs (None: unknown), and the margins of the rule.
 
     `threshold` is instead of the students' own; `load` loads a student from its folder.
     """
 
     held_out: pa.Table
-    downstream: Downstream | None
+    snapshot: Snapshot | None
     margins: Margins
     constraint: Constraint
     threshold: float | None = None
@@ -64,7 +57,7 @@ class Scales:
     @property
     def key(self) -> str:
         """A hash of all but the pairs, which change every night and are no reason to compare again."""
-        known = self.downstream.gold_names() if self.downstream else []
+        known = [fingerprint(self.snapshot)] if self.snapshot and KNOWN in self.snapshot else []
         rules = f"{self.margins} {self.constraint} {self.threshold}"
         return content_hash(label_fingerprint(usable(self.held_out)), rules, *known)[:12]
 
@@ -74,7 +67,7 @@ class Said:
     """What a student decides on the held-out pairs, and on all pairs; None where there are none, or no student."""
 
     judged: Judged | None = None
-    matches: np.ndarray | None = None
+    decided: Decided | None = None
 
 
 def weigh(
@@ -98,11 +91,11 @@ def weigh(
         current_error=error,
         notes=(evaluation.note,) if evaluation.note else (),
     )
-    new = _said(challenger, evaluation, scales, steps)
+    new = _said(challenger, "challenger", evaluation, scales, steps)
     old = Said()
     if current is not None and error is None:
         try:
-            old = _said(current, evaluation, scales, steps)
+            old = _said(current, "current", evaluation, scales, steps)
         except UNUSABLE as fault:
             found = replace(found, current_error=str(fault))
     found = _by_pairs(_by_labels(found, new, old, scales), new, old, scales)
@@ -119,12 +112,17 @@ def _fault(load: Callable[[], object]) -> str | None:
     return None
 
 
-def _said(folder: Path, evaluation: EvaluationSet, scales: Scales, steps: Steps) -> Said:
+def _said(folder: Path, role: str, evaluation: EvaluationSet, scales: Scales, steps: Steps) -> Said:
     """What the student in a folder says of the held-out pairs and of all pairs."""
     student = scales.load(folder)
-    pairs, everything = evaluation.pairs, scales.downstream
+    pairs, snapshot = evaluation.pairs, scales.snapshot
     judged = None if pairs is None else judge(student, pairs, scales.threshold)
-    return Said(judged, None if everything is None else _decided(everything, student, steps))
+    if snapshot is None:
+        return Said(judged)
+    with steps(
+        f"scoring all pairs with {student.info.version}", snapshot.count(snapshot.relation("er_pairs"))
+    ) as advance:
+        return Said(judged, snapshot.decided(student, folder, role, advance))
 
 
 def _by_labels(found: Comparison, new: Said, old: Said, scales: Scales) -> Comparison:
@@ -140,19 +138,11 @@ def _by_labels(found: Comparison, new: Said, old: Said, scales: Scales) -> Compa
 
 def _by_pairs(found: Comparison, new: Said, old: Said, scales: Scales) -> Comparison:
     """What the two decide on all pairs: what changes, and what it is worth against known matches."""
-    everything, after, before = scales.downstream, new.matches, old.matches
-    if everything is None or after is None:
+    snapshot, after, before = scales.snapshot, new.decided, old.decided
+    if snapshot is None or after is None:
         return found
     if before is not None:
-        parts = everything.entities(before), everything.entities(after)
-        found = replace(found, changes=changes(before, after, *parts, everything.records.names))
-    known = everything.gold
-    gold = None
-    if known is not None and len(known):
-        gold = against_gold(known, after, before, scales.margins.f1, scales.seed)
-    return replace(found, matches=len(after), gold=gold)
-
-
-def _decided(everything: Downstream, student: Student, steps: Steps) -> np.ndarray:
-    with steps(f"scoring all pairs with {student.info.version}", everything.pairs) as advance:
-        return everything.decided(student, advance)
+        found = replace(found, changes=changes(snapshot, before, after))
+    if KNOWN in snapshot:
+        found = replace(found, gold=against_gold(snapshot, after, before, scales.margins.f1, scales.seed))
+    return replace(found, matches=snapshot.count(after.matches))

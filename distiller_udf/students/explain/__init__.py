@@ -8,10 +8,9 @@ NULL on both sides. A word's contribution is the same within its column, which t
 Nothing here knows the model: `log_odds(left, right)` is all that is asked, so any student that scores can be explained.
 """
 
-from distiller_udf.students.explain.columns import Group, column_groups, contributions
+from distiller_udf.students.explain.clues import Group, column_groups
 from distiller_udf.students.explain.sentence import ColumnShare, Explanation, WordShare
-from distiller_udf.students.explain.shapley import LogOdds
-from distiller_udf.students.explain.shares import explanations
+from distiller_udf.students.explain.shares import LogOdds, contributions, explanations
 
 __all__ = [
     "ColumnShare",

@@ -23,9 +23,6 @@ MAX_NAMED_WORDS = 4
 MAX_CHARACTERS = 40
 """A longer word or value is cut here."""
 
-CERTAIN = 1e-6
-"""How close to 0 or 1 a probability is still written out."""
-
 _NUMBER = re.compile(r"[-+]?\d[\d.,:/-]*")
 
 
@@ -64,21 +61,20 @@ class Explanation:
         """The probability that both are the same."""
         return float(sigmoid(np.asarray(self.log_odds)))
 
-    def sentence(self) -> str:
-        """The probability, the columns that spoke for and against it, strongest first, and how they add up."""
+    def sentence(self, is_match: bool) -> str:
+        """The columns that spoke for and against a match, strongest first, and how they add up.
+
+        `is_match` is what the reader has been told: what speaks for that comes first.
+        """
         ranked = sorted(self.columns, key=lambda column: -abs(column.value))
         said = [column for column in ranked if abs(column.value) >= MINIMUM_CONTRIBUTION]
         pros = _side("for", [column for column in said if column.value > 0])
         cons = _side("against", [column for column in said if column.value < 0])
-        same = self.probability >= 0.5
-        first, second = (pros, cons) if same else (cons, pros)
+        first, second = (pros, cons) if is_match else (cons, pros)
         if not first:
-            second = (
-                f"{second}, but not enough" if second else f"no column speaks {'against' if same else 'for'} a match"
-            )
-        verdict = "Likely the same" if same else "Likely different"
+            second = f"{second}, but not enough" if second else "no column speaks for or against a match"
         return (
-            f"{verdict} (probability {_written(self.probability)}): {'; '.join(filter(None, (first, second)))}. "
+            f"Evidence: {'; '.join(filter(None, (first, second)))}. "
             f"In log odds: baseline {_figure(self.baseline)}, columns {_figure(self.log_odds - self.baseline)}, "
             f"together {_figure(self.log_odds)}."
         )
@@ -165,11 +161,3 @@ def _quoted(text: str) -> str:
     """The text in quotes, what cannot be printed escaped."""
     text = text.replace("\\", r"\\").replace('"', r"\"")
     return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text) + '"'
-
-
-def _written(probability: float) -> str:
-    """With at least four decimals, and as many as tell it from 0 and 1."""
-    doubt = min(probability, 1 - probability)
-    if doubt < CERTAIN:
-        return "above 0.999999" if probability > 0.5 else "below 0.000001"
-    return f"{probability:.{max(4, -math.floor(math.log10(doubt)))}f}"

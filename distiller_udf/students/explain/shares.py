@@ -1,31 +1,106 @@
-"""What each word adds to its column's contribution, measured on the model itself."""
+"""What columns and words add to a pair's log odds, measured on the model itself, as Shapley values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import permutations
 
 import numpy as np
 
 from distiller_udf.records import Column, Records
 from distiller_udf.similarity.text import MAX_COMPARED_CHARACTERS
-from distiller_udf.students.explain.columns import Group, contributions
+from distiller_udf.students.explain.clues import Clues, Group, Row, WordRarity, find_clues
 from distiller_udf.students.explain.sentence import MINIMUM_CONTRIBUTION, ColumnShare, Explanation, WordShare
-from distiller_udf.students.explain.shapley import EXACT_PLAYERS, LogOdds, game, orders
-from distiller_udf.students.explain.words import Clues, Rarity, Row, find_clues
 
-SHIFTS = 4
-"""So many cyclic shifts of the words are tried, each forwards and backwards, half of them without other columns."""
+EXACT_PLAYERS = 4
+"""Up to this many players every order is tried, which makes the Shapley values exact."""
 
-MANY_PLAYERS = 9
+LogOdds = Callable[[Records, Records], np.ndarray]
+"""The log odds that row i of both sides is the same entity; records may lack any value."""
+
+COLUMN_SHIFTS, WORD_SHIFTS = 8, 4
+"""So many cyclic shifts of columns, or of words, are tried, each forwards and backwards, where there are many of them.
+
+Of those of words, one half is asked about without the other columns, the other half among them.
+"""
+
+MANY_WORDS = 9
 """From so many on, half as many shifts have to do: the longer the text, the less a single word weighs."""
+
+MAX_ROWS = 20_000
+"""Rows that are scored at once."""
 
 MAX_TEXT = 4_000_000
 """Characters of records that are scored at once: texts that differ in a word alone still take their memory."""
 
 LEAST_TEXT = 200
 """A shorter pair of records counts as so many characters."""
+
+
+def _orders(players: int, shifts: int) -> list[tuple[int, ...]]:
+    """The orders in which players join: the same ones always, and each with its reverse.
+
+    Above EXACT_PLAYERS they are up to `shifts` cyclic shifts, forwards and backwards: players come early, late and
+    between. An order and its reverse are exact where no more than two players work together.
+    """
+    if players <= EXACT_PLAYERS:
+        return list(permutations(range(players)))
+    starts = [i * players // min(players, shifts) for i in range(min(players, shifts))]
+    shifted = [tuple((start + i) % players for i in range(players)) for start in starts]
+    return [*shifted, *(order[::-1] for order in shifted)]
+
+
+def _game(joining: Sequence[tuple[int, ...]], players: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sets of players that the orders pass through, and how their values become contributions.
+
+    The sets are rows of a boolean array, the empty one first; values (pairs, sets) times the second array,
+    (sets, players + 1), are the contributions and the baseline.
+    """
+    index: dict[frozenset[int], int] = {frozenset(): 0}
+    steps = []
+    for order in joining:
+        for position, player in enumerate(order):
+            joined = frozenset(order[: position + 1])
+            steps.append((player, index[joined - {player}], index.setdefault(joined, len(index))))
+    coalitions = np.asarray([[p in members for p in range(players)] for members in index], dtype=bool)
+    shares = np.zeros((len(index), players + 1))
+    shares[0, players] = 1.0
+    for player, before, after in steps:
+        shares[before, player] -= 1 / len(joining)
+        shares[after, player] += 1 / len(joining)
+    return coalitions, shares
+
+
+def contributions(log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group]) -> np.ndarray:
+    """Each group's share of a pair's log odds, the baseline (no column at all) last: shape (pairs, groups + 1).
+
+    A row adds up to what `log_odds` gives for the pair.
+    """
+    coalitions, shares = _game(_orders(len(groups), COLUMN_SHIFTS), len(groups))
+    step = max(MAX_ROWS // len(coalitions), 1)
+    values = np.zeros((len(left), len(coalitions)))
+    for start in range(0, len(left), step):
+        pairs = np.arange(start, min(start + step, len(left)))
+        present = np.tile(coalitions, (len(pairs), 1))
+        sides = (
+            _blanked(left.take(pairs), len(coalitions), present, [g.left for g in groups]),
+            _blanked(right.take(pairs), len(coalitions), present, [g.right for g in groups]),
+        )
+        values[pairs] = log_odds(*sides).reshape(len(pairs), -1)
+    return np.asarray(values @ shares)
+
+
+def _blanked(records: Records, times: int, present: np.ndarray, groups: Sequence[tuple[str, ...]]) -> Records:
+    """Each record `times` over, row by row without the columns of the groups that are not `present`."""
+    rows = np.repeat(np.arange(len(records)), times)
+    columns = {}
+    for name, column in records.columns.items():
+        position = next(i for i, names in enumerate(groups) if name in names)
+        own = Column.from_values(column.to_list())  # the values of these rows alone
+        columns[name] = Column(np.where(present[:, position], own.codes[rows], np.int32(-1)), own.values)
+    return replace(records.take(rows), columns=columns)
 
 
 @dataclass(frozen=True)
@@ -53,7 +128,7 @@ class _Question:
 
 
 def explanations(
-    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group], rarity: Rarity
+    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group], rarity: WordRarity
 ) -> list[Explanation]:
     """Each pair's log odds by column and by word.
 
@@ -80,7 +155,7 @@ def explanations(
 
 
 def _questions(
-    parts: np.ndarray, left: Sequence[Row], right: Sequence[Row], groups: Sequence[Group], rarity: Rarity
+    parts: np.ndarray, left: Sequence[Row], right: Sequence[Row], groups: Sequence[Group], rarity: WordRarity
 ) -> Iterator[_Question]:
     for pair, g in zip(*np.nonzero(np.abs(parts[:, : len(groups)]) >= MINIMUM_CONTRIBUTION), strict=True):
         clues = find_clues(left[pair], right[pair], groups[g], rarity)
@@ -143,11 +218,11 @@ def _weighed(alone: np.ndarray, among: np.ndarray, contribution: float) -> np.nd
 @lru_cache(maxsize=256)
 def _word_game(players: int, alone: bool) -> tuple[np.ndarray, np.ndarray]:
     """The sets of words to ask about: other orders without the other columns (`alone`) than with them."""
-    joining = orders(players, SHIFTS if players < MANY_PLAYERS else SHIFTS // 2)
+    joining = _orders(players, WORD_SHIFTS if players < MANY_WORDS else WORD_SHIFTS // 2)
     if players > EXACT_PLAYERS:
         half = len(joining) // 2
         joining = [joining[i + reverse] for i in range(0 if alone else 1, half, 2) for reverse in (0, half)]
-    return game(joining, players)
+    return _game(joining, players)
 
 
 def _variants(records: Records, groups: Sequence[Group], questions: Sequence[_Question], side: int) -> Records:
@@ -170,4 +245,4 @@ def _variants(records: Records, groups: Sequence[Group], questions: Sequence[_Qu
                     -1 if t is None else index.setdefault(t, len(index)) for t in texts
                 ]
         columns[name] = Column(codes, tuple(index))
-    return Records(columns, len(pairs))
+    return replace(records.take(pairs), columns=columns)

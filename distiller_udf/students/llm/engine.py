@@ -12,6 +12,7 @@ import numpy as np
 
 from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.privacy import is_loopback
+from distiller_udf.settings import MAX_ORDERS, Settings
 
 if TYPE_CHECKING:
     from distiller_udf.students.llm.prompting import Prompt
@@ -22,8 +23,6 @@ ENGINES = {
     "server": ("distiller_udf.students.llm.server_engine", "ServerEngine"),
 }
 """Every engine: the module and the class, imported only when used."""
-
-MOST_ORDERS = 19
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class Serving:
 
     def __post_init__(self) -> None:
         one_of("llm_engine", self.engine, ENGINES)
-        if isinstance(self.orders, bool) or not isinstance(self.orders, int) or not 1 <= self.orders <= MOST_ORDERS:
-            raise SettingsError(f"llm_orders is {self.orders!r}; it must be a whole number from 1 to {MOST_ORDERS}")
+        if isinstance(self.orders, bool) or not isinstance(self.orders, int) or not 1 <= self.orders <= MAX_ORDERS:
+            raise SettingsError(f"llm_orders is {self.orders!r}; it must be a whole number from 1 to {MAX_ORDERS}")
         if self.engine == "server" and not self.base_url:
             raise SettingsError("the engine server needs llm_base_url, such as http://localhost:8000/v1")
         if not isinstance(self.arguments, Mapping):
@@ -62,48 +61,27 @@ class Serving:
             raise SettingsError("trust_remote_code would run code that comes with the model; it is not allowed")
 
 
-SETTINGS: Mapping[str, Any] = {
-    "llm_engine": "transformers",
-    "llm_model": None,
-    "llm_orders": 1,
-    "llm_engine_arguments": None,
-    "llm_base_url": None,
-    "llm_served_as": None,
-    "llm_api_key_env": None,
-    "local_only": False,
-}
-"""Every setting of serving by the name that users set, with its default. Folders are relative to the dbt project."""
+def serving_of(settings: Settings) -> Serving:
+    """The serving that `settings` describe.
 
-
-def serving_of(settings: Mapping[str, Any], folder: Path) -> Serving:
-    """The serving that `settings` describe (names of `SETTINGS`; others are ignored, None means the default).
-
-    Raises SettingsError, also where a server elsewhere would see columns that are private or masked.
+    Raises SettingsError where a server is not named, and where one elsewhere would see private or masked columns.
     """
-    known = {name: default if settings.get(name) is None else settings[name] for name, default in SETTINGS.items()}
-    hidden = [*(settings.get("private_columns") or ()), *(settings.get("masked_columns") or ())]
-    url = known["llm_base_url"]
-    if known["llm_engine"] == "server" and hidden and url and not is_loopback(url):
+    hidden, url = [*settings.private_columns, *settings.masked_columns], settings.llm_base_url
+    if settings.llm_engine == "server" and hidden and url and not is_loopback(url):
         raise SettingsError(
             f"the student's server at {url} would see all columns, and {', '.join(hidden)} are private or masked; run "
             "the student in this process (llm_engine transformers or vllm), or on a server of this machine"
         )
     return Serving(
-        engine=known["llm_engine"],
-        base_model=placed(known["llm_model"], folder),
-        orders=known["llm_orders"],
-        arguments=known["llm_engine_arguments"] or {},
-        base_url=known["llm_base_url"],
-        served_as=known["llm_served_as"],
-        api_key_env=known["llm_api_key_env"],
-        local_only=known["local_only"],
+        engine=settings.llm_engine,
+        base_model=settings.llm_model,
+        orders=settings.llm_orders,
+        arguments=settings.llm_engine_arguments or {},
+        base_url=url,
+        served_as=settings.llm_served_as,
+        api_key_env=settings.llm_api_key_env,
+        local_only=settings.local_only,
     )
-
-
-def placed(model: str | None, folder: Path) -> str | None:
-    """A model's folder as seen from here where there is one in `folder`; any other name as it is."""
-    local = folder / model if model else None
-    return str(local) if local is not None and local.is_dir() else model
 
 
 @dataclass(frozen=True)

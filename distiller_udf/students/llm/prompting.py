@@ -224,7 +224,7 @@ def _takes_system(tokenizer: Any) -> bool:
 def _ever_shorter(texts: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The canonical texts as they are, then with their longest values halved again and again, then fewer columns."""
     yield tuple(texts)
-    records = [parse_text(text) or {} for text in texts]
+    records = [parse_text(text) for text in texts]
     longest = max((len(v) for record in records for v in record.values() if isinstance(v, str)), default=0)
     while (longest := longest // 2) >= _SHORTEST_VALUE:
         yield tuple(_cut(record, longest) for record in records)

@@ -16,7 +16,7 @@ import numpy as np
 from distiller_udf.errors import StudentDamaged, StudentError
 from distiller_udf.prompts import Asking, read_reply
 from distiller_udf.records import Records, content_hash
-from distiller_udf.students.base import StudentInfo, check_columns
+from distiller_udf.students.base import EMPTY, StudentInfo, check_columns
 from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.llm.causal import load_tokenizer, looks_like_a_path
 from distiller_udf.students.llm.contests import Tuple, log_odds
@@ -31,7 +31,6 @@ MODEL_FILE = "model.json"
 ADAPTER_FOLDER, WHOLE_FOLDER, TOKENIZER_FOLDER = "adapter", "model", "tokenizer"
 TUPLES_AT_ONCE = 512
 SAID_SECONDS = 30.0
-EMPTY = "A record is empty, so there is nothing to compare."
 UNTAUGHT = "this student was not trained with explanations."
 UNREADABLE = "it wrote nothing that is a reason."
 
@@ -201,17 +200,12 @@ class LLMStudent:
         """The probability of each row given the other rows of its tuple; rows without a probability stay without."""
         return choose_alone(self.info, probabilities, tuples, right.distinct[1])
 
-    def explain(self, left: Records, right: Records) -> list[str]:
-        """One sentence a pair: the decision, its probability and, of a student that was taught to, the reason."""
-        probabilities = self.score(left, right)
+    def explain(self, left: Records, right: Records, matches: Sequence[bool]) -> list[str]:
+        """The reason of each decision, of a student that was taught to give one; see `Student.explain`."""
         left, right = check_columns(self.info, left, right)
-        known = np.flatnonzero(~np.isnan(probabilities)).tolist()
-        matched = {i: bool(probabilities[i] >= self.info.threshold) for i in known}
-        reasons = dict(zip(known, self._reasons(left, right, matched), strict=True))
-        return [
-            _sentence(float(probabilities[i]), matched[i], reasons[i]) if i in matched else EMPTY
-            for i in range(len(left))
-        ]
+        known = {i: matches[i] for i in np.flatnonzero(~(left.empty | right.empty)).tolist()}
+        reasons = dict(zip(known, self._reasons(left, right, known), strict=True))
+        return [f"Reason: {reasons[i]}" if i in known else EMPTY for i in range(len(left))]
 
     def _reasons(self, left: Records, right: Records, matched: Mapping[int, bool]) -> list[str]:
         if not self.weights.explains:
@@ -234,7 +228,3 @@ class LLMStudent:
         if self.weights.ask == "match":
             return Asking("match", "token", orders=min(2, self.serving.orders))
         return Asking("select", "token", orders=self.serving.orders)
-
-
-def _sentence(probability: float, matched: bool, reason: str) -> str:
-    return f"{'Match' if matched else 'No match'} (probability {probability:.3f}): {reason}"

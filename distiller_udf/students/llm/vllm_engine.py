@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from distiller_udf.errors import SettingsError, StudentError
 from distiller_udf.students.llm.engine import Model, Serving
 from distiller_udf.students.llm.prompting import Prompt
-from distiller_udf.teachers.vllm import keep_here
+from distiller_udf.teachers.vllm import one_line, vllm_module
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 """The ranks that vLLM makes room for."""
@@ -28,12 +27,7 @@ class VLLMEngine:
 
     @cached_property
     def _vllm(self) -> Any:
-        if find_spec("vllm") is None:
-            raise SettingsError(
-                "the engine vllm needs vLLM; install the extra vllm, in a checkout `pip install '.[vllm]'`"
-            )
-        keep_here(self._serving.local_only)
-        return importlib.import_module("vllm")
+        return vllm_module("engine", self._serving.local_only)
 
     @cached_property
     def _llm(self) -> Any:
@@ -45,7 +39,7 @@ class VLLMEngine:
         try:
             return self._vllm.LLM(model=self._model.base, tokenizer=str(self._model.tokenizer), **settings)
         except Exception as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            said = one_line(f"{type(error).__name__}: {error}")
             raise StudentError(f"vLLM cannot load {self._model.base} ({said})") from error
 
     @cached_property
@@ -76,7 +70,7 @@ class VLLMEngine:
         except StudentError:
             raise
         except Exception as error:
-            said = " ".join(f"{error}".split())[:300] or type(error).__name__
+            said = one_line(str(error)) or type(error).__name__
             raise StudentError(f"vLLM does not answer for student {self._model.name}: {said}") from error
 
     def _sampling(self, **settings: Any) -> Any:

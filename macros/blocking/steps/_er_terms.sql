@@ -18,7 +18,15 @@ select
         case when {{ distiller_udf._er_is_filled('value') }} then {{ 'left(value, ' ~ most ~ ')' if most is not none else 'value' }} end
         for value in list_value({{ texts }})
     ] as texts
-from (select source, id, fingerprint, columns(* exclude (source, id, fingerprint))::varchar from {{ records }})
+from ({{ distiller_udf._er_column_texts(records) }})
+{%- endmacro %}
+
+
+{#- SQL: the columns of each record as texts; what is nested, or holds JSON, as its leaves. -#}
+{% macro _er_column_texts(records) -%}
+{%- set columns = 'columns(* exclude (source, id, fingerprint))' -%}
+select source, id, fingerprint, {{ distiller_udf._er_text_or_leaves(columns) }}
+from (select source, id, fingerprint, {{ distiller_udf._er_text(columns) }} from {{ records }})
 {%- endmacro %}
 
 

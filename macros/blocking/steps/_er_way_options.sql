@@ -1,19 +1,7 @@
-{#- The kinds of ways that a user can name, besides all, each with its options and their defaults. -#}
-{% macro _er_way_defaults(top_k, mode, max_block) %}
-    {% do return({
-        'tokens': {'top_k': top_k, 'mode': mode},
-        'qgrams': {'top_k': top_k, 'mode': mode},
-        'embeddings': {'top_k': top_k, 'mode': mode},
-        'minhash': {'terms': 'qgrams', 'bands': 20, 'rows': 5, 'max_block': max_block},
-        'equal': {'expression': none, 'max_block': max_block},
-        'sorted': {'expression': none, 'window': 5},
-    }) %}
-{% endmacro %}
-
-
 {#- One way, checked: a word, {kind: options}, {equal: expression}, or {all: [ways]} with or without a name. -#}
 {% macro _er_way(given, defaults, words=[]) %}
-    {% set kinds = (defaults | list) + ['all'] %}
+    {% set rules = distiller_udf._er_way_rules() %}
+    {% set kinds = (rules | list) + ['all'] %}
     {% set example = ' Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)}, {equal: {expression: lower(email), name: email}} or {all: [qgrams, {equal: town}]}.' %}
     {% if given is string %}
         {% set kind, options = given, {} %}
@@ -31,27 +19,20 @@
     {% if kind == 'all' %}
         {% do return(distiller_udf._er_intersection(options, defaults)) %}
     {% endif %}
-    {% if options is string and defaults[kind].get('expression', '') is none %}
+    {% if options is string and 'expression' in rules[kind] %}
         {% set options = {'expression': options} %}
     {% endif %}
-    {% if options is not mapping %}
-        {% do distiller_udf._er_raise('er_blocking has the options ' ~ (options | tojson) ~ ' for ' ~ kind ~ '.' ~ example) %}
-    {% endif %}
-    {% set way = dict(defaults[kind], kind=kind, name=kind) %}
-    {% for name, value in options.items() %}
-        {% do distiller_udf._er_check_way_option(kind, name, value, defaults[kind]) %}
-        {% do way.update({name: value}) %}
+    {% do distiller_udf._er_check(
+        kind ~ ' in er_blocking', options, {'type': 'mapping', 'keys': rules[kind], 'allowed': 'a mapping of its options.' ~ example}
+    ) %}
+    {% set way = {'kind': kind, 'name': options.get('name') or options.get('expression', kind)} %}
+    {% for option, rule in rules[kind].items() if option != 'name' %}
+        {% do way.update({option: options.get(option, rule.get('default', defaults.get(option)))}) %}
     {% endfor %}
-    {% if 'expression' in way and way['expression'] is none %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ kind ~ ' without an expression.' ~ example) %}
-    {% endif %}
     {% if kind == 'minhash' and way['bands'] * way['rows'] > 1000 %}
         {% do distiller_udf._er_raise(
             'er_blocking has minhash with ' ~ way['bands'] ~ ' bands of ' ~ way['rows'] ~ ' rows; together these are 1000 at most.'
         ) %}
-    {% endif %}
-    {% if 'expression' in way and 'name' not in options %}
-        {% do way.update({'name': way['expression']}) %}
     {% endif %}
     {% do return(way) %}
 {% endmacro %}
@@ -59,39 +40,13 @@
 
 {#- An intersection of ways, checked. -#}
 {% macro _er_intersection(given, defaults) %}
-    {% for name in given if name not in ['all', 'name'] %}
-        {% do distiller_udf._er_raise('er_blocking has all with the option ' ~ name ~ distiller_udf._er_allowed(name, ['name'])) %}
-    {% endfor %}
-    {% if given['all'] is string or given['all'] is mapping or given['all'] is not iterable or (given['all'] | list | length) < 2 %}
-        {% do distiller_udf._er_raise('er_blocking has all: ' ~ (given['all'] | tojson) ~ '; it needs a list of two ways or more.') %}
-    {% endif %}
+    {% do distiller_udf._er_check('all in er_blocking', given, {'type': 'mapping', 'allowed': 'a list of two ways or more', 'keys': {
+        'all': {'type': 'list', 'least': 2, 'allowed': 'a list of two ways or more'},
+        'name': {'type': 'text', 'allowed': 'a text', 'nullable': true},
+    }}) %}
     {% set ways = [] %}
     {% for way in given['all'] %}
         {% do ways.append(distiller_udf._er_way(way, defaults)) %}
     {% endfor %}
     {% do return({'kind': 'all', 'name': given.get('name') or ways | map(attribute='name') | join(' and '), 'ways': ways}) %}
-{% endmacro %}
-
-
-{#- Raise unless a kind of way has the option and the option may have the value. -#}
-{% macro _er_check_way_option(kind, name, value, defaults) %}
-    {% set allowed = ['name'] + (defaults | list) %}
-    {% if name not in allowed %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ kind ~ ' with the option ' ~ name ~ distiller_udf._er_allowed(name, allowed)) %}
-    {% endif %}
-    {% set rule = {
-        'name': {'type': 'text'},
-        'expression': {'type': 'text'},
-        'top_k': {'type': 'integer', 'from': 1, 'to': 1000},
-        'mode': {'type': 'choice', 'allowed': ['mutual', 'union', 'left', 'right']},
-        'terms': {'type': 'choice', 'allowed': ['tokens', 'qgrams']},
-        'bands': {'type': 'integer', 'from': 1, 'to': 1000},
-        'rows': {'type': 'integer', 'from': 1, 'to': 100},
-        'max_block': {'type': 'integer', 'from': 2, 'to': 100000},
-        'window': {'type': 'integer', 'from': 2, 'to': 1000},
-    }[name] %}
-    {% if value is none %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ kind ~ ' with the option ' ~ name ~ ', which has no value.') %}
-    {% endif %}
-    {% do distiller_udf._er_check_value('er_blocking: the ' ~ name ~ ' of ' ~ kind, value, rule) %}
 {% endmacro %}

@@ -12,7 +12,7 @@
     way: it would propose what the other parts keep apart.
 -#}
 {% macro _er_ways(blocking, rules=none, top_k=6, mode='mutual', max_block=100, rules_are_known=true) %}
-    {% set rules = distiller_udf._er_rules(rules) %}
+    {% set rules = distiller_udf._er_named_rules(rules) %}
     {% set given = [blocking] if blocking is string or blocking is mapping else blocking | list %}
     {% if rules_are_known %}
         {% do distiller_udf._er_check_rules_are_used(given, rules) %}
@@ -21,7 +21,7 @@
     {% for way in given %}
         {% do kinds.extend(way | list if way is mapping else [way]) %}
     {% endfor %}
-    {% set defaults = distiller_udf._er_way_defaults(top_k, mode, max_block) %}
+    {% set defaults = {'top_k': top_k, 'mode': mode, 'max_block': max_block} %}
     {% set ways = [] %}
     {% for way in given %}
         {% if way == 'auto' %}
@@ -33,16 +33,26 @@
         {% endif %}
     {% endfor %}
     {% for rule in rules %}
-        {% do ways.append(dict(defaults['equal'], kind='equal', **rule)) %}
+        {% do ways.append(distiller_udf._er_way({'equal': rule}, defaults)) %}
     {% endfor %}
     {% if ways | selectattr('kind', 'in', ['tokens', 'qgrams', 'embeddings']) | list %}
         {% do ways.append({'kind': 'identical', 'name': 'identical'}) %}
     {% endif %}
-    {% do distiller_udf._er_check_way_names(ways, kinds=(defaults | list) + ['identical', 'all']) %}
+    {% do distiller_udf._er_check_way_names(ways, kinds=(distiller_udf._er_way_rules() | list) + ['identical', 'all']) %}
     {% for way in distiller_udf._er_leaves(ways) | selectattr('kind', 'in', ['equal', 'sorted']) %}
         {% do way.update({'key': 'key_' ~ loop.index}) %}
     {% endfor %}
     {% do return(ways) %}
+{% endmacro %}
+
+
+{#- The blocking rules as a list of {name, expression}: a text is its own name. -#}
+{% macro _er_named_rules(rules) %}
+    {% set named = [] %}
+    {% for rule in rules or [] %}
+        {% do named.append({'name': rule, 'expression': rule} if rule is string else rule) %}
+    {% endfor %}
+    {% do return(named) %}
 {% endmacro %}
 
 

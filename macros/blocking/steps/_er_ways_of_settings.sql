@@ -19,14 +19,3 @@
     {% set read = distiller_udf._er_terms_of(distiller_udf._er_leaves_of(settings), settings['er_blocking_similarity']) %}
     {% do return(terms in read or distiller_udf._er_wanted_neighbours(settings, terms) > 0) %}
 {% endmacro %}
-
-
-{#- Raise unless the variable er_blocking is a way of blocking, or a list of them. -#}
-{% macro _er_check_blocking(value) %}
-    {% if value is not string and value is not mapping and (value is not sequence or (value | length) == 0) %}
-        {% do distiller_udf._er_raise(
-            'er_blocking is ' ~ (value | tojson) ~ '. Allowed: auto, or a list of ways of blocking, such as [tokens, {qgrams: {top_k: 10}}].'
-        ) %}
-    {% endif %}
-    {% do distiller_udf._er_ways(value, rules_are_known=false) %}
-{% endmacro %}

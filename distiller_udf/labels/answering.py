@@ -1,0 +1,173 @@
+"""Questions → answers: what the store has is not asked again, what arrives is stored before anything else happens.
+
+A teacher that fails midway loses nothing; the next run asks only what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import time
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
+
+from distiller_udf.budget import Budget
+from distiller_udf.errors import BudgetSpent, TeacherError
+from distiller_udf.labels.progress import OnProgress, Progress, unseen
+from distiller_udf.labels.store import LabelStore
+from distiller_udf.prompts import Answer, Question
+from distiller_udf.teachers.base import Teacher, Together
+
+logger = logging.getLogger(__name__)
+
+EMPTY_TEXT = "{}"
+_FREE_AT_ONCE = 500
+_SECONDS_TO_WAIT_FOR_OTHERS = 1.0
+
+
+def answer_questions(
+    questions: Sequence[Question],
+    *,
+    teacher: Teacher,
+    store: LabelStore,
+    budget: Budget | None = None,
+    progress: OnProgress | None = None,
+) -> list[Answer]:
+    """The answer to each question, from the store or else from the teacher; those that failed say so.
+
+    Where the budget ends the run, the questions that were not asked have failed, and the progress says why it stopped.
+    Raises LabelError when the store cannot be used and TeacherError when the teacher cannot be asked; whatever was
+    answered until then is kept.
+    """
+    keys = [question.key(teacher) for question in questions]
+    distinct = dict(zip(keys, questions, strict=True))
+    answers = known_answers(distinct, store)
+    missing = {key: question for key, question in distinct.items() if key not in answers}
+    notify = progress or unseen
+    state = Progress(teacher.name, total=len(distinct), cached=len(answers))
+    notify(state)
+    if missing:
+        logger.debug("asking %s: %d questions, %d more are answered already", teacher.name, len(missing), len(answers))
+        asked, state = _ask(missing, teacher, store, budget or Budget(), state, notify)
+        answers |= asked
+        _log_end(state, [answer for answer in asked.values() if answer.failed])
+    return [answers[key] for key in keys]
+
+
+def known_answers(questions: dict[str, Question], store: LabelStore) -> dict[str, Answer]:
+    """The answers, by key, that nobody needs to be asked for: stored ones, and those that go without saying."""
+    answers = {key: given for key, question in questions.items() if (given := _without_asking(question))}
+    return answers | store.get(key for key in questions if key not in answers)
+
+
+def _ask(
+    missing: dict[str, Question],
+    teacher: Teacher,
+    store: LabelStore,
+    budget: Budget,
+    state: Progress,
+    notify: OnProgress,
+) -> tuple[dict[str, Answer], Progress]:
+    """Ask what is missing; what another run is asking right now is waited for instead of paid for twice."""
+    if teacher.free:
+        return _asked(missing, teacher, store, budget, state, notify)
+    answers: dict[str, Answer] = {}
+    waited = False
+    with store.claims() as claims:
+        while len(answers) < len(missing) and not state.stopped:
+            still = {key: question for key, question in missing.items() if key not in answers}
+            mine = claims.take(still)
+            arrived = store.get(still)  # after claiming: what is there now was answered by others
+            answers |= arrived
+            if arrived:
+                state = replace(state, cached=state.cached + len(arrived))
+                notify(state)
+            wanted = {key: question for key, question in still.items() if key in mine and key not in arrived}
+            if wanted:
+                asked, state = _asked(wanted, teacher, store, budget, state, notify)
+                answers |= asked
+                claims.release(wanted)  # those that failed, another run may ask at once
+            elif not arrived:
+                if not waited:
+                    logger.info("waiting for %d answers of %s that another run asks for", len(still), teacher.name)
+                waited = True
+                time.sleep(_SECONDS_TO_WAIT_FOR_OTHERS)
+    return _unasked(missing, f"no answer: {state.stopped}") | answers, state
+
+
+def _asked(
+    missing: dict[str, Question],
+    teacher: Teacher,
+    store: LabelStore,
+    budget: Budget,
+    state: Progress,
+    notify: OnProgress,
+) -> tuple[dict[str, Answer], Progress]:
+    """Ask all of these and store every answer as it arrives; a question left unanswered counts as failed."""
+    key_of = {question: key for key, question in missing.items()}
+    answers: dict[str, Answer] = {}
+    before = state.answered
+    try:
+        with contextlib.closing(_chunks(teacher, list(missing.values()), budget)) as chunks:
+            for chunk in chunks:
+                for (question, given), held in zip(chunk, store.put_many(chunk, teacher), strict=True):
+                    answers[key_of[question]] = held
+                    state = state.plus(given)
+                    notify(state)
+    except BudgetSpent as spent:
+        state = replace(state, stopped=str(spent))
+        notify(state)
+    except TeacherError as error:
+        arrived = state.answered - before
+        if not arrived:
+            raise
+        kept = f"{arrived:,} of {len(missing):,} answers arrived and are kept; run again to ask only the rest"
+        raise type(error)(f"{error} ({kept})") from error
+    if len(answers) < len(missing) and not state.stopped:
+        state = replace(state, failed=state.failed + len(missing) - len(answers))
+        notify(state)
+    return _unasked(missing, f"no answer: {state.stopped or 'the teacher passed over it'}") | answers, state
+
+
+def _unasked(questions: Iterable[str], reason: str) -> dict[str, Answer]:
+    return {key: Answer(None, error=reason, failed=True) for key in questions}
+
+
+def _log_end(state: Progress, failed: Sequence[Answer]) -> None:
+    """Say in one line what was asked and what it cost, and warn where questions failed."""
+    logger.info("%s", state)
+    if state.stopped:
+        logger.warning("%s stopped early, with %d questions unasked: %s", state.teacher, state.to_come, state.stopped)
+    elif failed:
+        logger.warning(
+            "%d of %d questions to %s failed and will be asked again by the next run; the first: %s",
+            *(len(failed), state.total, state.teacher, failed[0].error),
+        )
+
+
+def _chunks(
+    teacher: Teacher, questions: list[Question], budget: Budget
+) -> Generator[Sequence[tuple[Question, Answer]], None, None]:
+    """The answers as they arrive; those of a free teacher many at a time, as losing them costs nothing."""
+    if isinstance(teacher, Together):
+        with contextlib.closing(teacher.answer_together(questions, budget)) as together:
+            yield from together
+        return
+    answers = teacher.answer(questions, budget)
+    try:
+        while chunk := list(itertools.islice(answers, _FREE_AT_ONCE if teacher.free else 1)):
+            yield chunk
+    finally:
+        close = getattr(answers, "close", None)
+        if close:
+            close()  # stops the calls that are still under way
+
+
+def _without_asking(question: Question) -> Answer | None:
+    """The answer to a question that nobody needs to be asked."""
+    if question.query == EMPTY_TEXT:
+        return Answer(None, cost_usd=0.0, error="abstained: the record is empty")
+    if not question.candidates:
+        return Answer(0, confidence=1.0, cost_usd=0.0, explanation="It has no candidates.")
+    return None

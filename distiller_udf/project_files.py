@@ -1,0 +1,218 @@
+"""A dbt project's files, as far as distiller-udf has entries in them: found, and added where they are missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+
+from distiller_udf.errors import SettingsError
+from distiller_udf.files import write_text
+from distiller_udf.settings import PREFIX
+from distiller_udf.settings.written import suggestions
+
+PACKAGE = "distiller_udf"
+PLUGIN_MODULE = "distiller_udf.plugin"
+
+
+@dataclass(frozen=True)
+class ProjectFiles:
+    """The files of the dbt project at `folder`; `profiles_dir` overrides where dbt looks for profiles.yml.
+
+    Raises SettingsError when there is no dbt_project.yml or a file cannot be read.
+    """
+
+    folder: Path
+    profiles_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.settings_file.exists():
+            raise SettingsError(
+                f"{self.settings_file} does not exist; run this in a dbt project, or give --project-dir"
+            )
+
+    @property
+    def settings_file(self) -> Path:
+        return self.folder / "dbt_project.yml"
+
+    @property
+    def packages_file(self) -> Path:
+        """packages.yml, or dependencies.yml where the project uses that one."""
+        packages, dependencies = self.folder / "packages.yml", self.folder / "dependencies.yml"
+        return dependencies if dependencies.exists() and not packages.exists() else packages
+
+    @property
+    def profiles_file(self) -> Path | None:
+        """profiles.yml in dbt's own order: the option, DBT_PROFILES_DIR, the project, the home folder."""
+        named = self.profiles_dir or os.environ.get("DBT_PROFILES_DIR")
+        folders = [Path(named)] if named else [self.folder, Path.home() / ".dbt"]
+        return next((folder / "profiles.yml" for folder in folders if (folder / "profiles.yml").exists()), None)
+
+    def package(self) -> str | None:
+        """Where the dbt package distiller_udf comes from, as the project says; None when it is not listed."""
+        if not self.packages_file.exists():
+            return None
+        for entry in _read(self.packages_file).get("packages") or []:
+            place = next((str(entry[key]) for key in ("local", "git", "package") if key in entry), "")
+            if PACKAGE in place.replace("-", "_") or _is_package(self.folder / place):
+                return place
+        return None
+
+    def sources(self) -> list[Any] | None:
+        """The variable er_sources, from the package's own variables where it is there; None when it is not set."""
+        variables = _read(self.settings_file).get("vars") or {}
+        found: list[Any] | None = {**variables, **(variables.get(PACKAGE) or {})}.get("er_sources")
+        return found
+
+    def variables(self) -> dict[str, Any]:
+        """The er_* variables that the project sets: those of all packages, and over them its section for this one."""
+        variables = _plain(self.settings_file).get("vars") or {}
+        return er_variables({**variables, **(variables.get(PACKAGE) or {})})
+
+    def outputs(self) -> dict[str, bool]:
+        """The DuckDB outputs of the project's profile, and whether each has the plug-in."""
+        found = self._outputs(_read(self.profiles_file)) if self.profiles_file else {}
+        return {name: _has_plugin(output) for name, output in found.items()}
+
+    def add_package(self, place: str) -> None:
+        """List the dbt package: a git URL, or a folder, which is written relative to the project where it lies near."""
+        content = _read(self.packages_file) if self.packages_file.exists() else {}
+        is_url = "://" in place or place.startswith("git@")
+        entry = {"git": place} if is_url else {"local": self._relative(Path(place))}
+        content["packages"] = [*(content.get("packages") or []), entry]
+        _write(self.packages_file, content)
+
+    def add_sources(self, sources: Sequence[dict[str, str]]) -> None:
+        """Set er_sources, where the project has it already or among the variables of all packages.
+
+        Above it, as comments, stands what else most people set.
+        """
+        content = _read(self.settings_file)
+        variables: CommentedMap = content.get("vars") or CommentedMap()
+        content["vars"] = variables
+        own: CommentedMap = variables.get(PACKAGE) or CommentedMap()
+        chosen = own if "er_sources" in own else variables
+        is_new = "er_sources" not in chosen
+        chosen["er_sources"] = list(sources)
+        if is_new:
+            chosen.yaml_set_comment_before_after_key("er_sources", before=suggestions(), indent=2)
+        _write(self.settings_file, content)
+
+    def add_plugin(self) -> list[str]:
+        """Add the plug-in to every DuckDB output that lacks it; their names."""
+        if self.profiles_file is None:
+            return []
+        content = _read(self.profiles_file)
+        missing = [(name, output) for name, output in self._outputs(content).items() if not _has_plugin(output)]
+        for _, output in missing:
+            output["plugins"] = [*(output.get("plugins") or []), {"module": PLUGIN_MODULE}]
+        if missing:
+            _write(self.profiles_file, content)
+        return [name for name, _ in missing]
+
+    def _outputs(self, profiles: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        profile = profiles.get(str(_read(self.settings_file).get("profile"))) or {}
+        return {n: o for n, o in (profile.get("outputs") or {}).items() if (o or {}).get("type") == "duckdb"}
+
+    def _relative(self, package: Path) -> str:
+        """A path that still holds when package and project, lying together, are checked out elsewhere."""
+        package, project = package.resolve(), self.folder.resolve()
+        together = project.is_relative_to(package) or package.is_relative_to(project.parent)
+        return Path(os.path.relpath(package, project)).as_posix() if together else package.as_posix()
+
+
+def er_variables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of these variables that are settings of ours, by their names; other packages have others."""
+    return {str(name): value for name, value in given.items() if str(name).startswith(PREFIX)}
+
+
+def read_variables(text: str) -> dict[str, Any]:
+    """Variables as `dbt --vars` takes them: a YAML mapping. Raises SettingsError for any other text."""
+    return _mapping(text, "--vars", _as_dbt())
+
+
+def installed_package() -> Path:
+    """The dbt package that came with this installation: the checkout, or the copy that the wheel carries.
+
+    Raises SettingsError when neither is there.
+    """
+    beside = Path(__file__).resolve().parents[1]  # the checkout; its share/ after `pip install --target`
+    for folder in (beside, *_carried(), beside / "share" / PACKAGE):
+        if _is_package(folder):
+            return folder
+    raise SettingsError("the dbt package is not beside this installation; name it with --package FOLDER_OR_GIT_URL")
+
+
+def _carried() -> Iterator[Path]:
+    """Where pip says that it put the wheel's dbt package, which depends on the kind of installation."""
+    try:
+        files = metadata.files("distiller-udf") or []
+    except metadata.PackageNotFoundError:
+        return
+    for file in files:
+        if file.parts[-3:] == ("share", PACKAGE, "dbt_project.yml"):
+            yield Path(str(file.locate())).resolve().parent
+
+
+def _is_package(folder: Path) -> bool:
+    settings = folder / "dbt_project.yml"
+    return settings.is_file() and _read(settings).get("name") == PACKAGE
+
+
+def _has_plugin(output: dict[str, Any]) -> bool:
+    return any((plugin or {}).get("module") == PLUGIN_MODULE for plugin in output.get("plugins") or [])
+
+
+def _yaml() -> YAML:
+    yaml = YAML()  # round trip: comments, order and quotes stay as they are
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _as_dbt() -> YAML:
+    """Plain values, read as dbt reads them: by YAML 1.1, where `on` is true and 010 is eight."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 1)
+    return yaml
+
+
+def _read(path: Path, yaml: YAML | None = None) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
+    return _mapping(text, str(path), yaml or _yaml())
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    return _read(path, _as_dbt())
+
+
+def _mapping(text: str, where: str, yaml: YAML) -> dict[str, Any]:
+    try:
+        content = yaml.load(text)
+    except YAMLError as error:
+        raise SettingsError(f"{where} cannot be read as YAML: {error}") from error
+    if not isinstance(content, (dict, type(None))):
+        raise SettingsError(f"{where} is not a mapping; correct it first")
+    return content or {}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Replace the file whole, so that a crash never leaves half of it."""
+    text = StringIO()
+    _yaml().dump(content, text)
+    try:
+        write_text(path, text.getvalue())
+    except OSError as error:
+        raise SettingsError(f"{path} could not be written: {error.strerror or error}") from error

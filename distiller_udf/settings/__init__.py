@@ -1,0 +1,109 @@
+"""Settings: declared in `declared.py`, checked by their `rules.py`, written into dbt and the docs by `written.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distiller_udf.constraint import Constraint
+from distiller_udf.errors import SettingsError, unknown
+from distiller_udf.settings.check import missing, refusal
+from distiller_udf.settings.declared import DEFAULT_ENCODER, MAX_ORDERS, Declared, Task
+from distiller_udf.settings.rules import TEACHER, rules
+
+__all__ = ["DEFAULT_ENCODER", "MAX_ORDERS", "PREFIX", "TEACHER", "Settings", "Task", "place_of"]
+
+PREFIX = "er_"
+"""How dbt calls a setting: this, and its name."""
+
+SERVED = ("vllm",)
+"""Teachers whose model may be a folder of the project; a server's is only a name."""
+
+
+class Settings(Declared):
+    """All settings of a project, checked; what is not given has its default."""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], prefix: str = "") -> Settings:
+        """Check the settings that are given by their names, which begin with `prefix`; other names are an error.
+
+        Raises SettingsError for an unknown name or a value that is not allowed, with what is.
+        """
+        known = rules()
+        values = {}
+        for name, value in given.items():
+            if name.removeprefix(prefix) not in known or not name.startswith(prefix):
+                what = f"there is no {'variable' if prefix else 'setting'} {name}"
+                raise SettingsError(unknown(what, name, [prefix + each for each in known]))
+            if said := refusal(name, value, known[name.removeprefix(prefix)]):
+                raise SettingsError(said)
+            values[name.removeprefix(prefix)] = value
+        return cls(**values)
+
+    def but(self, given: Mapping[str, Any]) -> Settings:
+        """These settings with others in their place. Raises SettingsError as `of` does."""
+        return Settings.of({**self.model_dump(exclude_unset=True), **given})
+
+    @property
+    def source_names(self) -> list[str]:
+        """The names of the sources, in the order in which they are declared."""
+        return [source.name for source in self.sources or ()]
+
+    @property
+    def resolved_task(self) -> Task:
+        """What er_task auto stands for: dedupe where there is one source, link otherwise."""
+        if self.task != "auto":
+            return self.task
+        return "dedupe" if len(self.sources or ()) == 1 else "link"
+
+    @property
+    def resolved_constraint(self) -> Constraint:
+        """What er_constraint auto stands for: one_to_one for link, none otherwise."""
+        if self.constraint != "auto":
+            return Constraint(self.constraint)
+        return Constraint.ONE_TO_ONE if self.resolved_task == "link" else Constraint.NONE
+
+    def placed(self, folder: Path) -> Settings:
+        """These settings with their files and folders as seen from anywhere: relative ones are in `folder`.
+
+        A model is a folder where there is one of this name; any other name is the id of a model on the hub.
+        """
+        found = {name: _placed(getattr(self, name), place_of(name), folder) for name in rules() if place_of(name)}
+        if self.teacher in SERVED or self.teacher_base in SERVED:
+            found["teacher_model"] = _placed(self.teacher_model, "model", folder)
+        if self.llm_training:
+            found["llm_training"] = {
+                key: _placed(value, "model" if key in ("model", "start") else "", folder)
+                for key, value in self.llm_training.items()
+            }
+        if self.teachers:
+            found["teachers"] = [self._placed_entry(entry, folder) for entry in self.teachers]
+        return self.model_copy(update=found)
+
+    def _placed_entry(self, entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        served = entry.get("teacher", self.teacher) in SERVED or entry.get("base", self.teacher_base) in SERVED
+
+        def place(key: str) -> str:
+            return "model" if key == "model" and served else place_of(TEACHER + key)
+
+        return {key: _placed(value, place(key), folder) for key, value in entry.items()}
+
+    def check_needs(self) -> None:
+        """Raise SettingsError where a setting is missing that another one needs."""
+        if said := missing(self.model_dump()):
+            raise SettingsError(said)
+
+
+def place_of(name: str) -> str:
+    """`path` or `model` where a setting names a file, a folder or a model; an empty text otherwise."""
+    field = Declared.model_fields.get(name)
+    extra = field.json_schema_extra if field is not None else None
+    return str(extra.get("place", "")) if isinstance(extra, dict) else ""
+
+
+def _placed(value: Any, place: str, folder: Path) -> Any:
+    if not isinstance(value, str) or not place:
+        return value
+    there = (folder / Path(value).expanduser()).absolute()
+    return value if place == "model" and not there.is_dir() else str(there)

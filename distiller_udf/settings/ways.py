@@ -1,0 +1,72 @@
+"""The ways of blocking that a user can name, each with its options; `macros/blocking/steps/_er_ways.sql` reads them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Text = Annotated[str, StringConstraints(pattern=r"\S")]
+Mode = Literal["mutual", "union", "left", "right"]
+TopK = Annotated[int, Field(ge=1, le=1_000)]
+_MaxBlock = Annotated[int, Field(ge=2, le=100_000)]
+
+
+class _Way(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    name: Text = ""
+    """How blocked_by calls it; of its own accord its kind, or its expression."""
+
+
+class Rule(BaseModel):
+    """A rule of er_blocking_rules with a name."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    name: Text
+    expression: Text
+
+
+RuleOrText = Text | Rule
+
+
+class Nearest(_Way):
+    """The `top_k` nearest records; `mode` says who has to have whom. Variables have their defaults."""
+
+    top_k: TopK | None = None
+    mode: Mode | None = None
+
+
+class MinHash(_Way):
+    """Sets of `terms` with a band of minimal hashes in common; `bands` × `rows` is 1000 at most."""
+
+    terms: Literal["tokens", "qgrams"] = "qgrams"
+    bands: Annotated[int, Field(ge=1, le=1_000)] = 20
+    rows: Annotated[int, Field(ge=1, le=100)] = 5
+    max_block: _MaxBlock | None = None
+
+
+class Equal(_Way):
+    """Equal values of an SQL expression that at most `max_block` records share."""
+
+    expression: Text
+    max_block: _MaxBlock | None = None
+
+
+class Sorted(_Way):
+    """Less than a `window` apart in the order of an SQL expression."""
+
+    expression: Text
+    window: Annotated[int, Field(ge=2, le=1_000)] = 5
+
+
+WAYS: dict[str, type[BaseModel]] = {
+    "tokens": Nearest,
+    "qgrams": Nearest,
+    "embeddings": Nearest,
+    "minhash": MinHash,
+    "equal": Equal,
+    "sorted": Sorted,
+}
+"""Every kind of way besides `all`, the pairs that several ways propose."""

@@ -1,0 +1,185 @@
+"""Settings: declared once; Python and the macros refuse alike; what is written of them elsewhere is up to date."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2 import Environment
+
+from distiller_udf.errors import SettingsError
+from distiller_udf.settings import Settings
+from distiller_udf.settings.check import refusal
+from distiller_udf.settings.declared import Declared
+from distiller_udf.settings.rules import rules
+from distiller_udf.settings.written import ROOT, common, written
+
+SHOP = {"name": "shop", "model": "customers", "id": "nr"}
+
+
+class Returned(Exception):
+    """What a macro returns, as dbt's return() does."""
+
+
+class Macros:
+    """The package's macros of settings, called as dbt would call them."""
+
+    def __init__(self) -> None:
+        environment = Environment(extensions=["jinja2.ext.do"], autoescape=False)
+        environment.globals.update({"distiller_udf": self, "return": self._return, "tojson": json.dumps})
+        folder = ROOT / "macros" / "utils"
+        text = "".join((folder / f"{name}.sql").read_text() for name in ("_er_settings", "_er_raise", "_er_variables"))
+        # As dbt does: Jinja hides what begins with an underscore.
+        self._module = environment.from_string(text.replace("{% macro _", "{% macro dbt_")).module
+
+    def _return(self, value: Any) -> None:
+        raise Returned(value)
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            try:
+                return getattr(self._module, f"dbt{name}")(*arguments)
+            except Returned as returned:
+                return returned.args[0]
+
+        return call
+
+
+MACROS = Macros()
+
+texts = st.sampled_from(
+    ["", " ", "auto", "link", "dedup", "random", "embedded", "a:b", "OPENAI_API_KEY", "1x", "x", "true"]
+)
+plain = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 1100), st.floats(-1.0, 2.0), st.just(float("nan")), st.just(1e13), texts
+)
+sources = st.lists(
+    st.dictionaries(
+        st.sampled_from([*SHOP, "source", "columns", "colums"]), st.one_of(texts, st.lists(texts)), max_size=5
+    )
+    | st.just(SHOP),
+    max_size=3,
+)
+teachers = st.lists(st.dictionaries(st.sampled_from(["model", "modell", "reply", "orders", "name"]), plain), max_size=2)
+values = st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
+
+
+def without_hint(said: str | None) -> str | None:
+    """The two guess what was meant each in its own way."""
+    return None if said is None else re.sub(r"; did you mean [^?]*\?", ".", said)
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(list(rules())), st.one_of(values, sources, teachers))
+def test_python_macros_and_types_refuse_the_same(name: str, value: Any) -> None:
+    rule = rules()[name]
+    ours = refusal(f"er_{name}", value, rule)
+    theirs = MACROS._er_refusal(f"er_{name}", value, MACROS._er_variables()[f"er_{name}"])
+    assert without_hint(ours) == without_hint(theirs)
+    if ours is None:
+        assert getattr(Settings.of({name: value}), name) == value or name in ("sources", "blocking_rules")
+    elif "exactly one of" not in ours and "two entries" not in ours and name != "teachers":
+        with pytest.raises(ValueError, match=name):
+            Declared(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("task", "dedup", 'er_task is "dedup"; did you mean dedupe? Allowed: auto, link, dedupe, link_and_dedupe.'),
+        ("task", None, "er_task has no value; leave it out to get its default."),
+        ("blocking_top_k", True, "er_blocking_top_k is true. Allowed: a whole number from 1 to 1000."),
+        ("target_precision", 1, "er_target_precision is 1. Allowed: a number between 0 and 1, neither of them."),
+        (
+            "teacher_api_key_env",
+            "sk-1234",
+            "er_teacher_api_key_env is something else than is allowed. Allowed: the",
+        ),
+        ("private_columns", "name", 'er_private_columns is "name". Allowed: a list of column names.'),
+        (
+            "sources",
+            [{**SHOP, "colums": []}],
+            'entry 1 of er_sources has "colums"; did you mean columns? Allowed: ',
+        ),
+        (
+            "sources",
+            [{"model": "x", "id": "nr"}],
+            "entry 1 of er_sources has no name; a source is {name, id, and",
+        ),
+        ("sources", [SHOP, SHOP], "two entries of er_sources have the name shop."),
+        ("sources", [{**SHOP, "relation": "x"}], "exactly one of model, source, relation; it has model and relation."),
+        (
+            "sources",
+            [{**SHOP, "columns": "name"}],
+            'columns of entry 1 of er_sources is "name". Allowed: a list of',
+        ),
+        (
+            "teachers",
+            [{"modell": "m"}],
+            'entry 1 of er_teachers has "modell"; did you mean model? Allowed: teacher,',
+        ),
+        ("teachers", [{"orders": 0}], "orders of entry 1 of er_teachers is 0. Allowed: a whole number from 1 to 100."),
+    ],
+)
+def test_what_is_said(name: str, value: Any, said: str) -> None:
+    assert said in str(refusal(f"er_{name}", value, rules()[name]))
+    assert said in MACROS._er_refusal(f"er_{name}", value, rules()[name])
+
+
+def test_what_may_be_a_secret_is_not_repeated() -> None:
+    for name, rule in rules().items():
+        if rule.get("private"):
+            assert "hush" not in str(refusal(name, ["hush"], rule))
+            assert "hush" not in MACROS._er_refusal(name, ["hush"], rule)
+
+
+def test_an_unknown_name_says_what_was_meant() -> None:
+    with pytest.raises(SettingsError, match="there is no variable er_treshold; did you mean er_threshold"):
+        Settings.of({"er_treshold": 1}, "er_")
+    with pytest.raises(SettingsError, match="there is no setting student_pth; did you mean student_path"):
+        Settings.of({"student_pth": "x"})
+
+
+def test_defaults_are_allowed_and_dbt_has_them() -> None:
+    defaults = yaml.safe_load((ROOT / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+    assert defaults == {f"er_{name}": getattr(Settings(), name) for name in rules()}
+    assert Settings.of(defaults, "er_") == Settings()
+
+
+def test_ten_settings_are_what_most_people_set() -> None:
+    assert len(common()) == 10
+
+
+@pytest.mark.parametrize("path", [path.relative_to(ROOT) for path in written(ROOT)], ids=str)
+def test_what_is_written_is_up_to_date(path: Path) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == written(ROOT)[ROOT / path], "python -m distiller_udf.settings"
+
+
+def test_places_start_from_the_project(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    given = {
+        "students_path": "work/students",
+        "label_store": "/elsewhere/labels.sqlite",
+        "student_encoder": "weights",
+        "llm_model": "org/model",
+        "teacher": "vllm",
+        "teacher_model": "weights",
+        "teachers": [{"model": "weights"}, {"teacher": "openai", "model": "weights", "prices": "p.json"}],
+        "llm_training": {"start": "weights", "epochs": 1},
+    }
+    placed = Settings.of(given).placed(tmp_path)
+    assert placed.students_path == str(tmp_path / "work/students")
+    assert placed.label_store == "/elsewhere/labels.sqlite"
+    assert placed.student_encoder == placed.teacher_model == str(tmp_path / "weights")
+    assert placed.llm_model == "org/model"
+    assert placed.teachers == [
+        {"model": str(tmp_path / "weights")},
+        {"teacher": "openai", "model": "weights", "prices": str(tmp_path / "p.json")},
+    ]
+    assert placed.llm_training == {"start": str(tmp_path / "weights"), "epochs": 1}
