@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from benchmarks.scoring import one_to_one
 from benchmarks.tasks import Task, candidate_batch
+from distiller_udf.comparison.figures import measures
 from distiller_udf.students import load_student
 from distiller_udf.students.choice import choose_linked
-from distiller_udf.training.evaluate import one_to_one
 from distiller_udf.training.train import train
 
 Pair = tuple[Hashable, Hashable]
@@ -66,4 +67,4 @@ def with_candidates(task: Task, pairs: Sequence[Pair]) -> Task:
 
 def f1(found: set[Pair], gold: set[Pair]) -> float:
     """F1 of pairs against all gold pairs."""
-    return 2 * len(found & gold) / (len(found) + len(gold)) if found or gold else 0.0
+    return float(measures(len(found & gold), len(found), len(gold))["f1"])

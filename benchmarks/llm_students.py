@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.typo_task import label_table, save_small_llm
+from distiller_udf.comparison.figures import measures
 from distiller_udf.records import Records
 from distiller_udf.scoring import score_records
 from distiller_udf.students import load_student
@@ -37,7 +38,6 @@ from distiller_udf.students.llm.engine import Engine, Serving
 from distiller_udf.students.llm.prompting import Prompter, select
 from distiller_udf.students.llm.student import UNREADABLE
 from distiller_udf.students.llm.transformers_engine import TransformersEngine
-from distiller_udf.training.evaluate import precision_recall_f1
 from distiller_udf.training.llm.rewards import reward
 
 UNSEEN = 1000
@@ -209,8 +209,7 @@ def pair_f1(student: LLMStudent, task: Task) -> float:
     first = np.searchsorted(task.tuples, np.arange(len(task.choices)))
     truth = np.zeros(len(matched), dtype=bool)
     truth[(first + task.choices - 1)[task.choices > 0]] = True
-    *_, f1 = precision_recall_f1(matched, truth)
-    return float(f1)
+    return float(measures((matched & truth).sum(), matched.sum(), truth.sum())["f1"])
 
 
 def raw_accuracy(student: LLMStudent | tuple[Engine, Prompter], task: Task) -> float:

@@ -59,17 +59,7 @@ def people(rows: int, seed: int = 0, shared: float = 0.6) -> People:
     left = world.persons(rows)
     both = round(shared * rows)
     copied = rng.permutation(rows)[:both]
-    noted = {name: values[copied] for name, values in left.items()}
-    moved = np.flatnonzero(rng.random(both) < MOVED)
-    for name, values in world.homes(len(moved)).items():
-        noted[name][moved] = values
-    swapped = rng.random(both) < SWAPPED
-    noted["first_name"], noted["surname"] = (
-        np.where(swapped, noted["surname"], noted["first_name"]),
-        np.where(swapped, noted["first_name"], noted["surname"]),
-    )
-    for name, share in TYPOS.items():
-        noted[name] = _changed(noted[name], share, lambda text: misspelt(text, rng), rng)
+    noted = world.noted({name: values[copied] for name, values in left.items()})
     others = world.persons(rows - both)
     right = {name: np.concatenate([noted[name], others[name]]) for name in COLUMNS}
     order = rng.permutation(rows)
@@ -77,6 +67,42 @@ def people(rows: int, seed: int = 0, shared: float = 0.6) -> People:
     place = np.argsort(order)[:both]
     gold = pa.table({"left_id": pa.array(copied), "right_id": pa.array(place)})
     return People(_table(left, rng), _table(right, rng), gold)
+
+
+def copies(rows: int, each: int, seed: int = 0, shared: float = 0.75) -> People:
+    """`rows` persons on the left; a share of them are somebody of the right table, each of whom is noted `each` times.
+
+    A third of the right table are relatives of another one, at the same address.
+    """
+    rng = np.random.default_rng(seed)
+    world = _World(rng, rows)
+    both = round(shared * rows)
+    noted = np.repeat(np.arange(-(-both // each)), each)[:both]
+    right = world.families(-(-both // each) + rows // 4)
+    own, strangers = world.noted({name: values[noted] for name, values in right.items()}), world.persons(rows - both)
+    left = {name: np.concatenate([own[name], strangers[name]]) for name in COLUMNS}
+    places = [rng.permutation(len(table["surname"])) for table in (left, right)]
+    tables = [
+        _table({name: values[place] for name, values in table.items()}, rng)
+        for table, place in zip((left, right), places, strict=True)
+    ]
+    ends = [np.argsort(place) for place in places]
+    gold = pa.table({"left_id": pa.array(ends[0][:both]), "right_id": pa.array(ends[1][noted])})
+    return People(tables[0], tables[1], gold)
+
+
+def duplicates(rows: int, sizes: tuple[int, int], seed: int = 0) -> tuple[pa.Table, pa.Table]:
+    """One table of about `rows` notes, of each person as many as `sizes` say, and its true pairs, the smaller id first.
+
+    A third of the persons are relatives of another one, at the same address.
+    """
+    rng = np.random.default_rng(seed)
+    world = _World(rng, rows)
+    size = rng.integers(sizes[0], sizes[1] + 1, round(2 * rows / sum(sizes)))
+    person = rng.permutation(np.repeat(np.arange(len(size)), size))
+    notes = world.noted({name: values[person] for name, values in world.families(len(size)).items()})
+    first, second = np.nonzero(np.triu(person[:, None] == person, 1))
+    return _table(notes, rng), pa.table({"left_id": pa.array(first), "right_id": pa.array(second)})
 
 
 class _World:
@@ -99,6 +125,30 @@ class _World:
         }
         homes = self.homes(count)
         return {name: (own | homes)[name] for name in COLUMNS}
+
+    def families(self, count: int) -> dict[str, np.ndarray]:
+        """Persons of whom every third has the surname and the home of the one before."""
+        persons = self.persons(count)
+        related = np.arange(2, count, 3)
+        for name in ("surname", "street", "house", "town", "postcode", "phone"):
+            persons[name][related] = persons[name][related - 1]
+        return persons
+
+    def noted(self, persons: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The same persons, written down by somebody else."""
+        rng, count = self.rng, len(persons["surname"])
+        noted = {name: np.array(values) for name, values in persons.items()}
+        moved = np.flatnonzero(rng.random(count) < MOVED)
+        for name, values in self.homes(len(moved)).items():
+            noted[name][moved] = values
+        swapped = rng.random(count) < SWAPPED
+        noted["first_name"], noted["surname"] = (
+            np.where(swapped, noted["surname"], noted["first_name"]),
+            np.where(swapped, noted["first_name"], noted["surname"]),
+        )
+        for name, share in TYPOS.items():
+            noted[name] = _changed(noted[name], share, lambda text: misspelt(text, rng), rng)
+        return noted
 
     def homes(self, count: int) -> dict[str, np.ndarray]:
         """Where people live, and their telephones."""

@@ -1,9 +1,13 @@
-"""How decisions on a benchmark task are judged: the definitions of the published figures, in Python."""
+"""How a benchmark task is decided and judged: the definitions of the published figures, in Python."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from distiller_udf.comparison.figures import measures
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,23 @@ def judge(
         chosen += decision is not None
         matches += truth is not None
         right += decision is not None and decision == truth
-    precision = right / chosen if chosen else 0.0
-    recall = right / matches if matches else 0.0
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    return Judgement(queries, agreed / queries if queries else 0.0, precision, recall, f1)
+    figures = {name: float(value) for name, value in measures(right, chosen, matches).items()}
+    accuracy = agreed / queries if queries else 0.0
+    return Judgement(queries, accuracy, figures["precision"], figures["recall"], figures["f1"])
+
+
+def one_to_one(
+    left: Sequence[Hashable], right: Sequence[Hashable], probabilities: np.ndarray, threshold: float
+) -> list[int]:
+    """Positions of the pairs that `er_matches` takes: the likeliest first, each record once, down to the threshold."""
+    used_left: set[Hashable] = set()
+    used_right: set[Hashable] = set()
+    chosen = []
+    for i in np.argsort(-np.asarray(probabilities), kind="stable"):
+        if not probabilities[i] >= threshold:
+            break
+        if left[i] not in used_left and right[i] not in used_right:
+            used_left.add(left[i])
+            used_right.add(right[i])
+            chosen.append(int(i))
+    return chosen

@@ -7,7 +7,8 @@ DistillerError
 ├── StudentError           a student cannot be used
 │   ├── StudentNotFound        no student has been trained or the pointer leads nowhere
 │   ├── StudentDamaged         the folder is incomplete, altered or of a foreign kind
-│   └── ColumnsMismatch        the records lack columns that the student was trained on
+│   ├── ColumnsMismatch        the records lack columns that the student was trained on
+│   └── ConstraintMismatch     the student was made for another constraint
 ├── Busy                   another process is doing what may be done by one at a time
 ├── TrainingError          a student cannot be trained from these labels
 ├── LabelError             labels cannot be read, imported or stored
@@ -53,6 +54,10 @@ class StudentDamaged(StudentError):
 
 class ColumnsMismatch(StudentError):
     """The records lack columns that the student was trained on."""
+
+
+class ConstraintMismatch(StudentError):
+    """The student was made for another constraint than it is to decide under."""
 
 
 class Busy(DistillerError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from distiller_udf.comparison.figures import measures
 from distiller_udf.errors import RecordError
 from distiller_udf.ids import id_sql
 from distiller_udf.sql import literal
@@ -46,9 +47,7 @@ def pair_metrics(
         "known_pairs": len(known),
         "matches": len(found),
         "right": right,
-        "precision": right / len(found) if found else 0.0,
-        "recall": right / len(known),
-        "f1": 2 * right / (len(found) + len(known)),
+        **{name: float(value) for name, value in measures(right, len(found), len(known)).items()},
     }
     for proposed in rest:
         figures |= {"candidate_pairs": len(proposed), "blocking_recall": len(known & proposed) / len(known)}

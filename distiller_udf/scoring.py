@@ -43,7 +43,7 @@ def score_batch(student: Student, batch: pa.RecordBatch) -> pa.RecordBatch:
     probability, choice = score_records(student, left, right, tuples)
     decisive, threshold = probability, student.info.threshold
     if tuples is not None:
-        decisive, threshold = choice, student.info.choice_threshold
+        decisive, threshold = choice, student.info.tuple_threshold
     unknown = np.isnan(decisive)
     return pa.record_batch(
         [

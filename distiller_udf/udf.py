@@ -181,7 +181,7 @@ class Functions:
             return {**result, "error": EMPTY}
         known = np.nan_to_num(choice, nan=0.0)
         best = int(np.argmax(known)) if len(known) else -1
-        chosen = best >= 0 and known[best] >= student.info.choice_threshold
+        chosen = best >= 0 and known[best] >= student.info.tuple_threshold
         result["choice"] = best + 1 if chosen else 0
         result["probability"] = float(known[best] if chosen else _none(student, known, copies))
         result["probabilities"] = [None if np.isnan(p) else float(p) for p in choice]
@@ -207,7 +207,7 @@ def _none(student: Student, choice: np.ndarray, copies: np.ndarray) -> float:
     """The probability that no candidate matches; those that share a number in `copies` are one."""
     distinct = choice[np.unique(copies, return_index=True)[1]]
     # Where several may match, candidates do not share what there is, and the likeliest says most.
-    taken = distinct.sum() if student.info.choice else distinct.max(initial=0.0)
+    taken = distinct.sum() if student.info.constraint.limits_left else distinct.max(initial=0.0)
     return float(np.clip(1 - taken, 0.0, 1.0))
 
 

@@ -8,6 +8,7 @@
     sources=er['er_sources'],
     terms={'tokens': ref('er_tokens'), 'qgrams': ref('er_qgrams')},
     task=er['er_task'],
+    constraint=er['er_constraint'],
     blocking=er['er_blocking'],
     rules=er['er_blocking_rules'],
     top_k=er['er_blocking_top_k'],

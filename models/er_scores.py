@@ -11,9 +11,11 @@ def model(dbt, session):
     from distiller_udf.plugin import running
     from distiller_udf.students.llm import serving_of
 
+    settings = running().settings
+    student = pipeline.current_student(dbt.ref("er_student"), settings.resolved_constraint, serving_of(settings))
     return pipeline.score(
         session,
         pairs=dbt.ref("er_pairs"),
-        student=pipeline.current_student(dbt.ref("er_student"), serving_of(running().settings)),
+        student=student,
         scored=session.query(f"select * from {dbt.this}") if dbt.is_incremental else None,
     )

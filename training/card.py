@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.students.base import StudentInfo
 
 CARD = "README.md"
@@ -18,6 +19,13 @@ WHAT = {
     "llm": "is a language model that reads a record with its candidates and answers with one token.",
 }
 """What each kind of student does."""
+
+MATCHES = {
+    Constraint.ONE_TO_ONE: "It was made for the constraint `one_to_one`: a record matches one other at most",
+    Constraint.MANY_TO_ONE: "It was made for the constraint `many_to_one`: a left record matches one right record at "
+    "most, which may have many",
+    Constraint.NONE: "It was made for the constraint `none`: a record may match any number of others",
+}
 
 LIMITS = (
     "It learned from a teacher's answers, mistakes included; no gold label was read in training.",
@@ -59,10 +67,8 @@ def _what(info: StudentInfo, parts: Sequence[str]) -> Iterator[str]:
     yield f"Says whether two records are the same entity. This student {WHAT[info.kind]}"
     yield from ("", f"- Left records: {_names(info.left_columns)}", f"- Right records: {_names(info.right_columns)}")
     yield f"- A pair by itself is a match from a probability of {info.threshold:.4g}"
-    if info.choice:
-        yield f"- Among its rivals, from {info.choice_threshold:.4g}; a record matches one other at most"
-    else:
-        yield "- Any number of candidates may match"
+    yield f"- Among all others, from {info.choice_threshold:.4g}"
+    yield f"- {MATCHES[info.constraint]}"
     yield from (f"- {WEIGHTS[part]}" for part in parts if part in WEIGHTS)
     yield from ("", "```python", "import duckdb, distiller_udf", "connection = duckdb.connect()")
     yield from ('distiller_udf.register(connection, student="this folder")', "```", "")
@@ -84,11 +90,9 @@ def _data(info: StudentInfo) -> Iterator[str]:
 
 
 def _figures(info: StudentInfo) -> Iterator[str]:
-    decisions = {"a pair by itself": "pair", "a pair among its rivals": "choice"}
-    rows = [
-        (says, *(info.metrics.get(f"{name}_{figure}", "") for figure in FIGURES)) for says, name in decisions.items()
-    ]
-    yield from ("## Expected, judged by answers that were held out", "")
+    decisions = {"a pair by itself": "pair", "a pair among all others": "choice"}
+    rows = [(says, *(info.expected(name, figure) for figure in FIGURES)) for says, name in decisions.items()]
+    yield from ("## Expected, by answers that were held out; intervals of 95 %", "")
     yield from (*_table(("decision", "precision", "recall", "F1", "calibration error"), rows), "")
 
 

@@ -9,13 +9,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from distiller_udf.students.choice import Choice
+from distiller_udf.students.choice import Choice, among_groups
 from distiller_udf.students.odds import sigmoid
+
+from .pool import Pool
 
 SPREAD = {"sharpness": 0.5, "offset": 2.0}
 """Standard deviations of the prior: of the sharpness's logarithm around 0 and of the offset around 0."""
 
 _FLOOR = 1e-4
+
+
+def among_rivals(
+    log_odds: np.ndarray, labels: np.ndarray, tuples: np.ndarray, pool: Pool, threshold: float = 0.5
+) -> tuple[Choice | None, np.ndarray]:
+    """How the pairs of a pool compete, and the probabilities that follow; without a constraint nothing is fitted.
+
+    Labels and tuples are those of the pool's first pairs. `threshold` is what a pair by itself has to reach.
+    """
+    probabilities = sigmoid(log_odds)
+    if not pool.constraint.limits_left:
+        return None, among_groups(probabilities, threshold, pool.lefts, pool.rights)
+    # Where right records do not compete, no unlabelled tuple has a say in a labelled one.
+    known = slice(None) if pool.constraint.limits_right else slice(len(labels))
+    choice = fit_choice(log_odds[known], pool.lefts[known], pool.rights[known], labels, tuples)
+    return choice, choice.probabilities(probabilities, pool.lefts, pool.rights)
 
 
 def fit_choice(

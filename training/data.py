@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TrainingError
 from distiller_udf.labels.table import believed, has_answer
 from distiller_udf.records import Records
 
 NEEDED = ("left_source", "left_id", "choice", "query", "options")
 BESIDE_CHOSEN = 0.25
-"""Weight of an unchosen candidate beside a chosen one where several candidates may match (`multi`)."""
+"""Weight of an unchosen candidate beside a chosen one where several candidates may match."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,11 @@ class LabelledPairs:
         return len(np.unique(self.tuples))
 
 
-def labelled_pairs(labels: pa.Table, multi: bool = False) -> LabelledPairs:
+def labelled_pairs(labels: pa.Table, constraint: Constraint = Constraint.ONE_TO_ONE) -> LabelledPairs:
     """Read a label table of the shape of `er_labels`; abstentions are left out, teachers of one tuple are averaged.
 
-    `multi`: several candidates of a tuple may match (deduplication), so an unchosen candidate beside a chosen one
-    is only weak evidence of a non-match.
+    Where the `constraint` lets several candidates of a tuple match, an unchosen candidate beside a chosen one is only
+    weak evidence of a non-match.
     Raises TrainingError when columns are missing or no label is usable.
     """
     missing = [name for name in NEEDED if name not in labels.column_names]
@@ -72,7 +73,7 @@ def labelled_pairs(labels: pa.Table, multi: bool = False) -> LabelledPairs:
             "there are no usable labels: every answer is missing or an abstention; label some tuples first "
             "(`distiller labels import FILE`, or `dbt build --select er_labels`)"
         )
-    return _pairs(questions, multi)
+    return _pairs(questions, multi=not constraint.limits_left)
 
 
 def _pairs(questions: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]], multi: bool) -> LabelledPairs:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from distiller_udf.comparison.figures import expected_calibration_error
+from distiller_udf.comparison.figures import Judged, calibration_error, intervals, measures
+from distiller_udf.students.choice import Choice
 from distiller_udf.students.odds import sigmoid
 
-from .choosing import fit_choice
+from .choosing import among_rivals, fit_choice
 from .data import LabelledPairs
-from .evaluate import (
-    best_of,
-    f1_threshold,
-    precision_recall_f1,
-    precision_threshold,
-)
+from .evaluate import best_of, f1_threshold, precision_threshold
 from .pool import Pool
 from .settings import CommonSettings
 
@@ -26,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 LITTLE = 0.1
 """Below this recall a target precision is worth a warning."""
+
+FOLDS = 10
+"""Into so many parts labelled tuples are divided where each part is judged by a threshold that the others choose."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,6 @@ class Decisions:
     choice_threshold: float
     choice: dict[str, dict[str, float]]
     metrics: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What students are judged by: the labelled pairs' probabilities from models that have not seen their tuples.
-
-    `pairs` are those of the pairs alone, `choices` among their rivals; `best` marks the likeliest of each tuple.
-    """
-
-    pairs: np.ndarray
-    choices: np.ndarray
-    best: np.ndarray
-    labels: np.ndarray
-    weights: np.ndarray
 
 
 def decided(
@@ -63,27 +49,30 @@ def decided(
 
     `alone` are those that a pair by itself is decided by, where they are others.
     """
-    labelled = len(pairs)
-    probabilities = sigmoid(log_odds)
-    choices, choice = probabilities, {}
-    if not settings.multi:
-        asked = (pairs.labels, pairs.tuples)
-        fitted = {
-            "alone": fit_choice(log_odds[:labelled], pool.lefts[:labelled], None, *asked),
-            "linked": fit_choice(log_odds, pool.lefts, pool.rights, *asked),
-        }
-        choices = fitted["linked"].probabilities(probabilities, pool.lefts, pool.rights)
-        choice = {name: asdict(each) for name, each in fitted.items()}
-    chosen = choices[:labelled]
-    best = np.ones(labelled, dtype=bool) if settings.multi else best_of(chosen, pairs.tuples)
-    by_itself = probabilities if alone is None else sigmoid(alone)
-    heard = Heard(by_itself[:labelled], chosen, best, pairs.labels, pairs.weights)
+    target = settings.target_precision
+    by_itself = sigmoid(log_odds if alone is None else alone)
     # All pairs speak here, labelled or not: the selection's share of matches is not the data's.
-    thresholds = f1_threshold(by_itself), f1_threshold(choices)
-    if settings.target_precision is not None:
-        thresholds = _for_precision(thresholds, heard, settings.target_precision, pairs.questions)
-    metrics = {**counts(pairs), "unlabelled_pairs": len(log_odds) - labelled, **_figures(heard, thresholds)}
-    return Decisions(*thresholds, choice, metrics)
+    pair = Decision(by_itself, np.ones(len(by_itself), dtype=bool), pairs, f1_threshold(by_itself), target)
+    choice, choices = among_rivals(log_odds, pairs.labels, pairs.tuples, pool, pair.threshold)
+    may_match = best_of(choices, pool.lefts) if pool.constraint.limits_left else np.ones(len(choices), dtype=bool)
+    # What groups were joined down to is what connects them: below that, single pairs would.
+    least = f1_threshold(choices) if choice else max(f1_threshold(choices), pair.threshold)
+    among = Decision(choices, may_match, pairs, least, target)
+    metrics = {
+        **counts(pairs),
+        "unlabelled_pairs": len(log_odds) - len(pairs),
+        **pair.metrics("pair"),
+        **among.metrics("choice"),
+    }
+    if target is not None and metrics["choice_recall"] < LITTLE:
+        logger.warning(
+            "a precision of %s on the %d labelled tuples leaves %.0f %% of their matches; "
+            "lower target_precision, or label more",
+            target,
+            pairs.questions,
+            100 * metrics["choice_recall"],
+        )
+    return Decisions(pair.threshold, among.threshold, _named(choice, log_odds, pairs, pool), metrics)
 
 
 def counts(pairs: LabelledPairs) -> dict[str, int]:
@@ -95,40 +84,77 @@ def counts(pairs: LabelledPairs) -> dict[str, int]:
     }
 
 
-def _for_precision(thresholds: tuple[float, float], heard: Heard, target: float, questions: int) -> tuple[float, float]:
-    """The thresholds of pairs and of choices, raised to where what was labelled keeps a precision."""
-    best = heard.best
-    raised = (
-        max(thresholds[0], precision_threshold(heard.pairs, heard.labels, target, heard.weights)),
-        max(
-            thresholds[1],
-            precision_threshold(heard.choices[best], heard.labels[best], target, heard.weights[best]),
-        ),
-    )
-    _, recall, _ = precision_recall_f1(best & (heard.choices >= raised[1]), heard.labels, heard.weights)
-    if recall < LITTLE:
-        logger.warning(
-            "a precision of %s on the %d labelled tuples leaves %.0f %% of their matches; "
-            "lower target_precision, or label more",
-            target,
-            questions,
-            100 * recall,
-        )
-    return raised
+@dataclass(frozen=True)
+class Decision:
+    """How pairs are decided: those that `may_match` do so from a threshold on, which is `least` or what `target` wants.
+
+    `probabilities` and `may_match` are of all pairs, the labelled ones first, which are `pairs`.
+    """
+
+    probabilities: np.ndarray
+    may_match: np.ndarray
+    pairs: LabelledPairs
+    least: float
+    target: float | None
+
+    @cached_property
+    def threshold(self) -> float:
+        """The threshold that all labels choose."""
+        return self._chosen_by(np.ones(len(self.pairs), dtype=bool))
+
+    def metrics(self, kind: str) -> dict[str, float]:
+        """What to expect of all pairs, with intervals of 95 %, by names that begin with the `kind` of decision.
+
+        Labelled tuples may not be like all others. By how much these are harder, the student says itself.
+        """
+        judged = self._judged()
+        found = {f"{kind}_calibration_error": calibration_error(judged)}
+        labelled = np.arange(len(self.probabilities)) < len(self.pairs)
+        expected, of_labelled = self._said(np.ones(len(labelled), dtype=bool)), self._said(labelled)
+        for name, estimate in intervals(judged).items():
+            if name in expected:
+                further = float(expected[name] - of_labelled[name])
+                found[f"{kind}_{name}"] = estimate.value + further
+                found[f"{kind}_{name}_low"] = estimate.low + min(further, 0.0)
+                found[f"{kind}_{name}_high"] = estimate.high + max(further, 0.0)
+        return {name: round(min(max(value, 0.0), 1.0), 4) for name, value in found.items()}
+
+    def _judged(self) -> Judged:
+        """The labelled pairs, decided; where labels choose a threshold, each tuple by the one that others choose.
+
+        A threshold is better at those that it was chosen for.
+        """
+        pairs, size = self.pairs, len(self.pairs)
+        own = np.full(size, self.threshold)
+        for fold in range(FOLDS if self.target is not None else 0):
+            inside = pairs.tuples % FOLDS == fold
+            own[inside] = self._chosen_by(~inside)
+        matched = self.may_match[:size] & (self.probabilities[:size] >= own)
+        return Judged(self.probabilities[:size], matched, pairs.labels, pairs.weights, pairs.tuples)
+
+    def _chosen_by(self, rows: np.ndarray) -> float:
+        """The threshold by these labelled pairs."""
+        if self.target is None:
+            return self.least
+        rows = rows & self.may_match[: len(rows)]
+        told = self.probabilities[: len(rows)][rows], self.pairs.labels[rows], self.target, self.pairs.weights[rows]
+        return max(self.least, precision_threshold(*told))
+
+    def _said(self, rows: np.ndarray) -> dict[str, Any]:
+        """Precision, recall and F1 of the decisions on some pairs, by the student's own probabilities."""
+        own = self.probabilities[rows]
+        matched = self.may_match[rows] & (own >= self.threshold)
+        return measures(own[matched].sum(), matched.sum(), own.sum())
 
 
-def _figures(heard: Heard, thresholds: tuple[float, float]) -> dict[str, float]:
-    """Precision, recall, F1 and calibration of pairs and of choices."""
-    labels, weights = heard.labels, heard.weights
-    judged = {
-        "pair": (heard.pairs, heard.pairs >= thresholds[0]),
-        "choice": (heard.choices, heard.best & (heard.choices >= thresholds[1])),
-    }
-    figures: dict[str, float] = {}
-    for kind, (probabilities, matched) in judged.items():
-        figures[f"{kind}_calibration_error"] = expected_calibration_error(probabilities, labels, weights)
-        for name, value in zip(
-            ("precision", "recall", "f1"), precision_recall_f1(matched, labels, weights), strict=True
-        ):
-            figures[f"{kind}_{name}"] = value
-    return {name: round(value, 4) for name, value in figures.items()}
+def _named(
+    choice: Choice | None, log_odds: np.ndarray, pairs: LabelledPairs, pool: Pool
+) -> dict[str, dict[str, float]]:
+    """The choice as a manifest has it, and the one of tuples that are seen one by one, where that is another."""
+    if choice is None:
+        return {}
+    if not pool.constraint.limits_right:
+        return {"alone": asdict(choice)}
+    labelled = slice(len(pairs))
+    alone = fit_choice(log_odds[labelled], pool.lefts[labelled], None, pairs.labels, pairs.tuples)
+    return {"alone": asdict(alone), "linked": asdict(choice)}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TrainingError
 from distiller_udf.pipeline.labels import imported_models
 from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty
@@ -35,6 +36,7 @@ STUDENT_SCHEMA = pa.schema(
         ("student", pa.string()),
         ("kind", pa.string()),
         ("is_current", pa.bool_()),
+        ("constraint", pa.string()),
         ("threshold", pa.float64()),
         ("choice_threshold", pa.float64()),
         ("labels", pa.int64()),
@@ -58,7 +60,7 @@ def student_model(
     and none is trained.
     """
     if settings.student_path:
-        return single_student_table(Path(settings.student_path))
+        return single_student_table(Path(settings.student_path), settings.resolved_constraint)
     registry = Registry.of(settings)
     answered = labels.to_arrow_table()
     if answered.num_rows == 0 and is_empty(pairs):
@@ -70,7 +72,7 @@ def student_model(
     to_learn = answered
     if settings.training == "schedule":
         to_learn, _ = split(answered, settings.evaluation_share)
-        if is_usable(registry):
+        if is_usable(registry, settings.resolved_constraint):
             _say_what_is_newer(to_learn, registry)
             return student_table(registry)
     recipe = Recipe(
@@ -83,10 +85,10 @@ def student_model(
     return student_table(registry)
 
 
-def is_usable(registry: Registry) -> bool:
-    """Whether there is a current student that can answer."""
+def is_usable(registry: Registry, constraint: Constraint) -> bool:
+    """Whether there is a current student that can answer under the project's constraint."""
     current = registry.current_version()
-    return current is not None and registry.exists(current)
+    return current is not None and registry.exists(current) and registry.read(current).constraint is constraint
 
 
 def _say_what_is_newer(labels: pa.Table, registry: Registry) -> None:
@@ -98,7 +100,7 @@ def _say_what_is_newer(labels: pa.Table, registry: Registry) -> None:
 
 def training_settings(settings: Settings) -> dict[str, Any]:
     """The settings of training, without those of other kinds of student."""
-    chosen: dict[str, Any] = {"seed": settings.seed, "multi": settings.resolved_constraint == "none"}
+    chosen: dict[str, Any] = {"seed": settings.seed, "constraint": settings.resolved_constraint}
     if settings.target_precision is not None:
         chosen["target_precision"] = settings.target_precision
     if settings.student == "llm":
@@ -150,9 +152,12 @@ def student_table(registry: Registry) -> pa.Table:
     return student_rows([(info, registry.path(info.version), info.version == current) for info in registry.versions()])
 
 
-def single_student_table(path: Path) -> pa.Table:
-    """A given student's folder as the one row of `er_student`. Raises StudentNotFound, StudentDamaged."""
-    return student_rows([(load_student(path).info, path, True)])
+def single_student_table(path: Path, constraint: Constraint) -> pa.Table:
+    """A given student's folder as the one row of `er_student`.
+
+    Raises StudentNotFound, StudentDamaged, ConstraintMismatch.
+    """
+    return student_rows([(load_student(path, constraint=constraint).info, path, True)])
 
 
 def student_rows(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table:
@@ -162,6 +167,7 @@ def student_rows(students: Iterable[tuple[StudentInfo, Path, bool]]) -> pa.Table
             "student": info.version,
             "kind": info.kind,
             "is_current": is_current,
+            "constraint": str(info.constraint),
             "threshold": info.threshold,
             "choice_threshold": info.choice_threshold,
             "labels": info.trained_from.get("labels"),

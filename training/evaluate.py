@@ -1,27 +1,11 @@
-"""How good decisions are: precision, recall, F1, calibration, and the threshold that serves them best."""
+"""Which threshold serves decisions best, and which row of a group is the likeliest."""
 
 from __future__ import annotations
-
-from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 LARGEST = float(np.nextafter(1.0, 0.0))
 """No threshold is 1: a student may be that sure, but not more."""
-
-
-def precision_recall_f1(
-    chosen: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
-) -> tuple[float, float, float]:
-    """Precision, recall and F1 of boolean decisions against labels in [0, 1]; 0 where undefined.
-
-    `weights` say how much each label counts, 1 without them.
-    """
-    weights = np.ones(len(truth)) if weights is None else weights
-    right = float((weights * truth)[chosen].sum())
-    precision = right / max(float(weights[chosen].sum()), 1e-12)
-    recall = right / max(float((weights * truth).sum()), 1e-12)
-    return precision, recall, 2 * precision * recall / max(precision + recall, 1e-12)
 
 
 def f1_threshold(probabilities: np.ndarray) -> float:
@@ -64,20 +48,3 @@ def best_of(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
     mask = np.zeros(len(order), dtype=bool)
     mask[order[first]] = True
     return mask
-
-
-def one_to_one(
-    left: Sequence[Hashable], right: Sequence[Hashable], probabilities: np.ndarray, threshold: float
-) -> list[int]:
-    """Positions of the pairs chosen greedily by probability, each record used once, none below the threshold."""
-    used_left: set[Hashable] = set()
-    used_right: set[Hashable] = set()
-    chosen = []
-    for i in np.argsort(-np.asarray(probabilities), kind="stable"):
-        if not probabilities[i] >= threshold:
-            break
-        if left[i] not in used_left and right[i] not in used_right:
-            used_left.add(left[i])
-            used_right.add(right[i])
-            chosen.append(int(i))
-    return chosen

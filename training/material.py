@@ -66,7 +66,8 @@ class Trained:
 
     `log_odds` are those of the pool's pairs, labelled ones first, these from models that have not seen them; where the
     whole pool is not known that well, of the labelled pairs `judged` alone (positions). `alone` are the log odds of the
-    same pairs where a pair by itself is asked about otherwise. `student` makes the student of a manifest. `base_model`
+    same pairs where a pair by itself is asked about otherwise. `labels` are the labels as they were understood, where
+    that is not what they say. `student` makes the student of a manifest. `base_model`
     is the name of the pretrained model that was fine-tuned, `learned_before` what was known to the student that it went
     on from.
     """
@@ -75,6 +76,7 @@ class Trained:
     student: Callable[[StudentInfo], Saved]
     judged: np.ndarray | None = None
     alone: np.ndarray | None = None
+    labels: np.ndarray | None = None
     base_model: str = ""
     learned_before: Learned = NOTHING
 

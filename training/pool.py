@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.records import Records
+from distiller_udf.students.choice import pair_numbers
 
 from .data import LabelledPairs
 
@@ -16,18 +18,28 @@ MAX_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Pool:
-    """Labelled pairs, then unlabelled ones; `lefts` and `rights` number the records of both, in this order.
+    """Labelled pairs, then unlabelled ones; `lefts` and `rights` number their ends, in this order.
 
-    `left` and `right` are the unlabelled pairs' records, of whole tuples.
+    Pairs that share an end compete for it: a left end is a tuple, a right end a record, where that may have one match
+    only; otherwise a record within a tuple. `left` and `right` are the unlabelled pairs' records, of whole tuples.
     """
 
     left: Records
     right: Records
     lefts: np.ndarray
     rights: np.ndarray
+    constraint: Constraint = Constraint.ONE_TO_ONE
 
     @classmethod
-    def of(cls, pairs: LabelledPairs, left: Records, right: Records, tuples: np.ndarray | None, seed: int) -> Pool:
+    def of(
+        cls,
+        pairs: LabelledPairs,
+        left: Records,
+        right: Records,
+        tuples: np.ndarray | None,
+        seed: int,
+        constraint: Constraint = Constraint.ONE_TO_ONE,
+    ) -> Pool:
         """Take at most about MAX_ROWS candidate pairs of tuples whose left record was not labelled.
 
         Row i of `left` and `right` is a candidate pair; rows that share an integer in `tuples` are a tuple, without it
@@ -39,8 +51,12 @@ class Pool:
         _, questions = np.unique(pairs.tuples, return_inverse=True)
         lefts = np.concatenate([questions, groups[rows] + questions.max(initial=-1) + 1])
         codes: dict[str, int] = {}
-        rights = [_codes(side, codes) for side in (pairs.right, right)]
-        return cls(left, right, lefts, np.concatenate(rights))
+        rights = np.concatenate([_codes(side, codes) for side in (pairs.right, right)])
+        if not constraint.limits_left:
+            lefts = np.concatenate([_codes(side, codes) for side in (pairs.left, left)])
+        elif not constraint.limits_right:
+            rights = pair_numbers(lefts, rights)
+        return cls(left, right, lefts, rights, constraint)
 
     def labelled_only(self) -> Pool:
         """The pool without its unlabelled pairs."""
@@ -49,7 +65,7 @@ class Pool:
     def of_labelled(self, rows: np.ndarray) -> Pool:
         """The labelled pairs at the given positions alone."""
         none = np.zeros(0, dtype=np.int64)
-        return Pool(self.left.take(none), self.right.take(none), self.lefts[rows], self.rights[rows])
+        return Pool(self.left.take(none), self.right.take(none), self.lefts[rows], self.rights[rows], self.constraint)
 
 
 def _unlabelled(left: Records, groups: np.ndarray, labelled: Records, seed: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError
 
@@ -48,19 +49,19 @@ FLAG: Rule = (lambda v: isinstance(v, bool), "true or false")
 class CommonSettings:
     """What holds for every kind of student.
 
-    `multi`: several candidates of a tuple may match, as in deduplication. `max_candidates` bounds the unlabelled pairs
-    that are read. `target_precision` in (0, 1): thresholds are the lowest that keep it on held-out labels, if these are
-    above those for the best F1.
+    `constraint`: what a match excludes (see `Constraint`). `max_candidates` bounds the unlabelled pairs that are read.
+    `target_precision` in (0, 1): thresholds are the lowest that keep it on held-out labels, if these are above those
+    for the best F1.
     """
 
     seed: int = 0
-    multi: bool = False
+    constraint: Constraint = Constraint.ONE_TO_ONE
     max_candidates: int = 200_000
     target_precision: float | None = None
 
     RULES: ClassVar[Mapping[str, Rule]] = {
         "seed": whole(0),
-        "multi": FLAG,
+        "constraint": choice(*(str(each) for each in Constraint)),
         "max_candidates": whole(1),
         "target_precision": optional(SHARE),
     }
@@ -79,7 +80,10 @@ class CommonSettings:
             fits, wanted = cls.RULES[name]
             if not fits(value):
                 raise SettingsError(f"{name} is {value!r}; it must be {wanted}")
-        return cls(**(settings or {}))
+        given = dict(settings or {})
+        if "constraint" in given:
+            given["constraint"] = Constraint(given["constraint"])
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class PairSettings(CommonSettings, Boosting):
     """How a student is trained that is a pair model over features, such as the lexical one.
 
     `self_training`: how many times the student learns from its own decisions on unlabelled tuples (0 = labels only;
-    unused with `multi`).
+    unused without a constraint).
     """
 
     self_training: int = 3

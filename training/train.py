@@ -53,7 +53,7 @@ def train(
     chosen = KINDS[kind].settings.of(settings)
     report = progress or (lambda step, share: logger.info("%s (%.0f %%)", step, 100 * share))
     report("reading labels", 0.0)
-    pairs = labelled_pairs(labels, chosen.multi)
+    pairs = labelled_pairs(labels, chosen.constraint)
     _check(pairs)
     work = work or folder.with_name(f"{folder.name}.work")
     material = _material(labels, pairs, candidates, chosen, work, KINDS[kind].reads_all)
@@ -71,6 +71,7 @@ def train(
         trained_from={**(trained_from or {}), **({"base_model": trained.base_model} if trained.base_model else {})},
         metrics=decisions.metrics,
         settings=_shareable(chosen),
+        constraint=chosen.constraint,
         choice=decisions.choice,
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,8 @@ def train(
 def _decided(trained: Trained, material: Material[CommonSettings]) -> Decisions:
     """The decisions by what `trained` says of pairs that it has not seen."""
     pairs, pool, judged = material.pairs, material.pool, trained.judged
+    if trained.labels is not None:
+        pairs = replace(pairs, labels=trained.labels)
     if judged is None:
         return decided(trained.log_odds, pairs, pool, material.settings)
     alone = None if trained.alone is None else trained.alone[judged]
@@ -114,7 +117,7 @@ def _material(
 ) -> Material[CommonSettings]:
     read = read_candidates(candidates, settings.max_candidates) if candidates is not None else None
     left, right, tuples = read if read is not None else (pairs.left, pairs.right, None)
-    left, right = filled_columns(left, right, one_table=settings.multi)
+    left, right = filled_columns(left, right, one_table=not settings.constraint.limits_left)
     matching = None if reads_all else match_columns(left, right)
     if matching is not None:
         left, right = matching.compared(left, right)
@@ -122,9 +125,7 @@ def _material(
             logger.warning("%s", unseen)
     pairs = pairs.with_columns(left.names, right.names)
     _check_columns(pairs)
-    # Nothing is learnt from unlabelled pairs where any number of them may match: no rival tells that one does not.
-    pool = Pool.of(pairs, left, right, tuples, settings.seed)
-    pool = pool.labelled_only() if settings.multi else pool
+    pool = Pool.of(pairs, left, right, tuples, settings.seed, settings.constraint)
     return Material(labels, pairs, pool, left, right, settings, work, matching)
 
 

@@ -13,7 +13,7 @@ import click
 
 from distiller_udf.cli.console import json_option, print_json, say
 from distiller_udf.cli.options import BUDGET, FILE, STORE, with_project
-from distiller_udf.cli.sources import Files, with_files
+from distiller_udf.cli.sources import Files, with_constraint, with_files
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project
@@ -85,7 +85,8 @@ def ask(
             raise click.UsageError(f"the folder of {output} does not exist; make it first")
         if output.resolve() in [path.resolve() for path in (tuples, *files.paths) if path]:
             raise click.UsageError(f"{output} is an input; give another --output")
-    context.exit(ask_all(source, project.settings, dry_run, output, as_json))
+    settings = with_constraint(files.settings(project), source.tuples, "candidates")
+    context.exit(ask_all(source, settings, dry_run, output, as_json))
 
 
 @dataclass(frozen=True)

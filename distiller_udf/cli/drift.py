@@ -53,7 +53,7 @@ def drift(context: click.Context, /, project: Project, draw: int | None, as_json
 
 
 def measured(project: Project, draw: int | None = None) -> Drift:
-    """Measure the drift of the current student and write it down. Raises StudentNotFound, TeacherError, RecordError."""
+    """Measure the drift of the current student and write it down. Raises StudentError, TeacherError, RecordError."""
     from distiller_udf.students import load_student
     from distiller_udf.students.llm import serving_of
     from distiller_udf.training.schedule.drift import measure
@@ -68,13 +68,12 @@ def measured(project: Project, draw: int | None = None) -> Drift:
         _, held_out = split(snapshot.table("er_votes").to_arrow_table(), settings.evaluation_share)
         found = measure(
             snapshot,
-            load_student(student, serving_of(settings)),
+            load_student(student, serving_of(settings), known.resolved_constraint),
             student,
             held_out,
             known,
             day if draw is None else draw,
-            lambda tuples: asked(tuples, snapshot, settings),
-            multi=known.resolved_constraint == "none",
+            lambda tuples: asked(tuples, snapshot, known),
         )
     found.write(registry.folder)
     return found

@@ -15,7 +15,7 @@ from distiller_udf.cli.sources import Files
 from distiller_udf.cli.students_compare import print_comparison
 from distiller_udf.cli.weighing import WEIGHED, opened, prepared
 from distiller_udf.dbt import warehouse_of
-from distiller_udf.errors import RecordError, SettingsError
+from distiller_udf.errors import ConstraintMismatch, RecordError, SettingsError
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 from distiller_udf.warehouse import Warehouse
@@ -107,7 +107,10 @@ def unmoved(registry: Registry, project: Project) -> Retrained | None:
     current = registry.current_version()
     if current is None or not registry.exists(current):
         return None
-    found = measured(project)
+    try:
+        found = measured(project)
+    except ConstraintMismatch:
+        return None
     for reason in found.reasons:
         say(f"- {reason}")
     return None if found.drifted else Retrained(NOTHING_NEW, "no drift, so nothing was trained", current, 0)

@@ -12,6 +12,7 @@ import click
 
 from distiller_udf.cli.console import say, say_some, with_options
 from distiller_udf.cli.options import FILE
+from distiller_udf.constraint import Constraint, sides
 from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import RecordError
 from distiller_udf.project import Project
@@ -130,11 +131,15 @@ def with_files(pairs: bool = True) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Source:
-    """Labels in the shape of `er_labels`, a reader of the unlabelled pairs where there are any, and their columns."""
+    """Labels in the shape of `er_labels`, a reader of the unlabelled pairs where there are any, and their columns.
+
+    `settings` are the project's, with a constraint.
+    """
 
     labels: pa.Table
     candidates: Callable[[], Iterable[pa.RecordBatch]] | None
     columns: str
+    settings: Settings
 
 
 def read_sources(
@@ -164,17 +169,28 @@ def read_sources(
         table = warehouse.table("er_votes" if voted else "er_labels").to_arrow_table()
         pairs = warehouse.table("er_pairs")
         require_columns("the pairs", pairs, RECORD_COLUMNS)
+    settings = with_constraint(settings, table)
     if share is None:
         share = settings.evaluation_share if settings.training == "schedule" else 0.0
     to_learn, _ = split(table, share)
     if pairs is None:
-        return Source(to_learn, None, "")
+        return Source(to_learn, None, "", settings)
 
     def candidates() -> Iterable[pa.RecordBatch]:
         batches = shuffled(pairs).to_arrow_reader(BATCH_ROWS)
         return without_ids(batches, ids) if any(ids) else batches
 
-    return Source(to_learn, candidates, described(pairs, labels is not None))
+    return Source(to_learn, candidates, described(pairs, labels is not None), settings)
+
+
+def with_constraint(settings: Settings, questions: pa.Table, options: str = "options") -> Settings:
+    """The settings with a constraint; where nothing says which, it is what the records of the questions suggest.
+
+    `questions` are in the shape of er_labels, or with `candidates` as `options` in that of er_tuples.
+    """
+    if settings.sources or settings.task != "auto" or settings.constraint != "auto":
+        return settings
+    return settings.but({"constraint": str(Constraint.of_sides(sides(questions, options)))})
 
 
 def labels_of_file(

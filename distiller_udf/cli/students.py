@@ -174,7 +174,7 @@ def print_student(info: StudentInfo, folder: Path) -> None:
     """What a student learned from, and how good its decisions are expected to be, for people."""
     print_facts(f"Student {info.version}", {"kind": described_kind(info), "folder": folder} | learned_from(info))
     columns = ["decision", "match from", "precision", "recall", "F1", "calibration error"]
-    print_table("Expected, judged by answers that were held out", columns, expected(info))
+    print_table("Expected, by answers that were held out; intervals of 95 %", columns, expected(info))
 
 
 def learned_from(info: StudentInfo) -> dict[str, str]:
@@ -190,23 +190,20 @@ def learned_from(info: StudentInfo) -> dict[str, str]:
     if metrics.get("unlabelled_pairs") is not None:
         number = metrics["unlabelled_pairs"]
         facts["unlabelled pairs"] = f"{number:,}, which say what the rest is like" if number else "none"
+    facts["constraint"] = str(info.constraint)
     target = info.settings.get("target_precision")
     facts["thresholds"] = f"the lowest that keep a precision of {target:g}" if target else "those of the best F1"
     return facts
 
 
 def expected(info: StudentInfo) -> list[list[object]]:
-    """The rows of the table of expectations: a pair judged alone and, where records compete, among its rivals."""
-    if info.choice:
-        alone, among = "a pair by itself: er_match", "a pair among its rivals: er_matches"
-        decisions = [("pair", alone, info.threshold), ("choice", among, info.choice_threshold)]
-    else:
-        decisions = [("pair", "a pair: er_match and er_matches", info.threshold)]
-    names = ("precision", "recall", "f1", "calibration_error")
-    return [
-        [says, threshold, *(info.metrics.get(f"{kind}_{name}") for name in names)]
-        for kind, says, threshold in decisions
+    """The rows of the table of expectations: a pair judged alone, and in the light of all others."""
+    decisions = [
+        ("pair", "a pair by itself: er_match", info.threshold),
+        ("choice", "a pair among all others: er_matches", info.choice_threshold),
     ]
+    names = ("precision", "recall", "f1", "calibration_error")
+    return [[says, threshold, *(info.expected(kind, name) for name in names)] for kind, says, threshold in decisions]
 
 
 def _counted(number: int, one: str, several: str | None = None) -> str:

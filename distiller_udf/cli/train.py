@@ -87,7 +87,7 @@ def train(
             "--encoder is for the students encoder, blend and cross_encoder; the lexical student has none"
         )
     source = read_sources(project, labels, files, evaluation_share)
-    recipe = Recipe(settings.student, training_settings(settings), source.candidates, source.columns)
+    recipe = Recipe(settings.student, training_settings(source.settings), source.candidates, source.columns)
     train_and_report(source.labels, Registry.of(settings), recipe, promoted, as_json)
 
 

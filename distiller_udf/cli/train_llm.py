@@ -37,7 +37,6 @@ HELP = {
     "checkpoint_steps": "After so many steps each, a training that is killed can go on.",
     "local_only": "Download nothing.",
     "target_precision": "The precision that decisions must keep on held-out labels.  [default: the best F1]",
-    "multi": "Several candidates of a record may match, as in deduplication.",
     "seed": "The seed of everything that is drawn.",
     "explanations": "Learn the reasons in the labels as well.",
     "beta": "How much the preferences count against the model as it was.",
@@ -81,7 +80,7 @@ shared_options = with_options(
     with_files(),
     SHARE,
     promote_option,
-    with_project({**REGISTRY, "--vote": "vote"}, warehouse=True),
+    with_project({**REGISTRY, "--constraint": "constraint", "--vote": "vote"}, warehouse=True),
     json_option,
 )
 """The options that all methods share besides the settings of their training."""
@@ -142,7 +141,8 @@ def fine_tune(
         raise click.UsageError("name the base model with --model, or a student to go on from with --from")
     answers = chosen.get("preferences", "answers") == "answers"
     source = read_sources(project, labels, files, evaluation_share, voted=answers)
-    recipe = Recipe("llm", {"method": method, **chosen}, source.candidates, source.columns)
+    chosen |= {"method": method, "constraint": source.settings.resolved_constraint}
+    recipe = Recipe("llm", chosen, source.candidates, source.columns)
     train_and_report(source.labels, registry, recipe, promoted, as_json)
 
 

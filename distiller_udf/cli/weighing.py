@@ -137,9 +137,9 @@ def prepared(snapshot: Snapshot, settings: Settings, whole: bool) -> tuple[Recip
             calibration=settings.calibration_margin,
             change=settings.promotion_max_change,
         ),
-        multi=settings.resolved_constraint == "none",
+        constraint=settings.resolved_constraint,
         threshold=settings.threshold,
         seed=settings.seed,
-        load=lambda version: load_student(version, serving),
+        load=lambda version: load_student(version, serving, settings.resolved_constraint),
     )
     return recipe, scales, training

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from distiller_udf.comparison.label_errors import chance_of_error
+
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
+Z = 1.959963984540054
+"""Of an interval of that confidence."""
+
+DOUBTFUL = 0.2
+"""A label may well be wrong that is so with this probability."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +71,30 @@ class Difference:
 
 
 def figures(judged: Judged, seed: int = 0) -> Figures:
-    """A student's figures; the intervals come from tuples drawn again with replacement."""
-    values, drawn = _measured(counts(judged), seed)
-    known = {name: estimate(values[name], drawn[name]) for name in values}
+    """A student's figures; see `intervals`."""
+    known = intervals(judged, seed)
     return Figures(**known, calibration_error=calibration_error(judged), log_loss=log_loss(judged))
+
+
+def intervals(judged: Judged, seed: int = 0) -> dict[str, Estimate]:
+    """Precision, recall, F1 and select accuracy with intervals that are to hold what is true, by their names.
+
+    An interval reaches as far as tuples that are drawn again with replacement tell (Efron 1979), and at least as far as
+    that of a share of so many tuples (Wilson 1927): without an error among 60 the bootstrap knows of none. Upwards it
+    goes on to what would be found if labels were wrong that may well be (see `chance_of_error`).
+    """
+    doubtful = chance_of_error(judged.probabilities, judged.labels, judged.weights) >= DOUBTFUL
+    at_best = replace(judged, labels=np.where(doubtful, judged.matched, judged.labels))
+    as_told, best = counts(judged), counts(at_best)
+    drawn = resampled(np.hstack([as_told, best]), seed)
+    low, high = _bounds(as_told, drawn[:, :4]), _bounds(best, drawn[:, 4:])
+    return {name: Estimate(low[name].value, low[name].low, max(low[name].high, high[name].high)) for name in low}
 
 
 def difference(challenger: Judged, current: Judged, margin: float, seed: int = 0) -> Difference:
     """How two students differ that were judged on the same pairs: both see the same tuples in every draw."""
-    (new, new_drawn), (old, old_drawn) = (_measured(counts(judged), seed) for judged in (challenger, current))
+    both = [counts(judged) for judged in (challenger, current)]
+    (new, new_drawn), (old, old_drawn) = (_measured(rows, resampled(rows, seed)) for rows in both)
     apart = {name: (new[name] - old[name], new_drawn[name] - old_drawn[name]) for name in ("f1", "select_accuracy")}
     estimates = {name: estimate(*both) for name, both in apart.items()}
     return Difference(**estimates, risk=float((apart["f1"][1] < -margin).mean()))
@@ -79,27 +103,41 @@ def difference(challenger: Judged, current: Judged, margin: float, seed: int = 0
 def counts(judged: Judged) -> np.ndarray:
     """Of each tuple: the weight of right matches, of matches, of true pairs, and 1 where all is decided as labelled.
 
-    A pair is a match to the teachers where its label is a half or more.
+    A pair of which teachers are of two minds counts for what its label is.
     """
-    true = judged.labels >= 0.5
     size = int(judged.tuples.max(initial=-1)) + 1
 
-    def summed(rows: np.ndarray) -> np.ndarray:
-        return np.bincount(judged.tuples, judged.weights * rows, minlength=size)
+    def summed(values: np.ndarray) -> np.ndarray:
+        return np.bincount(judged.tuples, judged.weights * values, minlength=size)
 
     # Beside a chosen candidate others may match too (deduplication): they are labelled with less weight than 1.
-    wrong = np.bincount(judged.tuples, (true != judged.matched) & (judged.weights >= 1), minlength=size)
-    return np.column_stack([summed(true & judged.matched), summed(judged.matched), summed(true), wrong == 0])
+    wrong = ((judged.labels >= 0.5) != judged.matched) & (judged.weights >= 1)
+    settled = np.bincount(judged.tuples, wrong, minlength=size) == 0
+    return np.column_stack(
+        [summed(judged.labels * judged.matched), summed(judged.matched), summed(judged.labels), settled]
+    )
 
 
-def measures(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Precision, recall and F1 from sums of the first three columns of `counts`; 0 where undefined."""
-    right, matched, true = (sums[..., i] for i in range(3))
+def measures(right: Any, matched: Any, true: Any) -> dict[str, Any]:
+    """Precision, recall and F1 of so many right matches, matches and true pairs: numbers or arrays; 0 where undefined.
+
+    The one place where they are computed, besides the macro `er_metrics`.
+    """
     return {
         "f1": 2 * right / np.maximum(matched + true, 1e-12),
         "precision": right / np.maximum(matched, 1e-12),
         "recall": right / np.maximum(true, 1e-12),
     }
+
+
+def wilson(share: float, of: float) -> tuple[float, float]:
+    """The interval of 95 % of a share of so many cases (Wilson 1927); all there is, of none."""
+    if of <= 0:
+        return 0.0, 1.0
+    spread = Z * Z / of
+    centre = (share + spread / 2) / (1 + spread)
+    half = Z * math.sqrt(max(share * (1 - share), 0.0) / of + spread / (4 * of)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def resampled(rows: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
@@ -144,17 +182,34 @@ def log_loss(judged: Judged) -> float:
     return float(np.average(losses, weights=judged.weights))
 
 
-def _measured(rows: np.ndarray, seed: int) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+def _measured(rows: np.ndarray, drawn: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Every measure of all tuples, and of each draw."""
-    drawn, size = resampled(rows, seed), max(len(rows), 1)
 
     def all_of(sums: np.ndarray) -> dict[str, np.ndarray]:
-        return {**measures(sums), "select_accuracy": sums[..., 3] / size}
+        return {**measures(*np.moveaxis(sums, -1, 0)[:3]), "select_accuracy": sums[..., 3] / max(len(rows), 1)}
 
     return {name: float(value) for name, value in all_of(rows.sum(axis=0)).items()}, all_of(drawn)
 
 
+def _bounds(rows: np.ndarray, drawn: np.ndarray) -> dict[str, Estimate]:
+    """The measures, with intervals by what was drawn and by the number of tuples that they are about."""
+    values, draws = _measured(rows, drawn)
+    right, matched, true, _ = rows.T
+    concerned = {"precision": matched, "recall": true, "f1": matched + true - right, "select_accuracy": right * 0 + 1}
+    found = {}
+    for name, value in values.items():
+        # F1 is no share, but it follows from one: that of the pairs matched or true that are both (Jaccard).
+        share = value / (2 - value) if name == "f1" else value
+        low, high = wilson(min(share, 1.0), float(np.minimum(concerned[name], 1.0).sum()))
+        if name == "f1":
+            low, high = 2 * low / (1 + low), 2 * high / (1 + high)
+        by_draws = estimate(value, draws[name])
+        found[name] = Estimate(value, min(by_draws.low, low), max(by_draws.high, high))
+    return found
+
+
 def estimate(value: float, drawn: np.ndarray) -> Estimate:
+    """A figure with the interval of what was drawn."""
     outside = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn, [outside, 1 - outside])
     return Estimate(float(value), float(low), float(high))

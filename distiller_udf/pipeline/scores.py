@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import StudentNotFound
 from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty, with_id_type
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
@@ -58,12 +59,15 @@ def score(
     return with_id_type(session, rows, pairs)
 
 
-def current_student(students: duckdb.DuckDBPyRelation, serving: Serving | None = None) -> Student | None:
+def current_student(
+    students: duckdb.DuckDBPyRelation, constraint: Constraint, serving: Serving | None = None
+) -> Student | None:
     """The student that `er_student` names as the current one; None where it names no student at all.
 
-    `serving` says where a language model runs. Raises StudentNotFound, StudentDamaged.
+    `constraint` is the one that it is to decide under, `serving` says where a language model runs. Raises
+    StudentNotFound, StudentDamaged, ConstraintMismatch.
     """
-    return None if is_empty(students) else load_student(current_student_path(students), serving)
+    return None if is_empty(students) else load_student(current_student_path(students), serving, constraint)
 
 
 def current_student_path(students: duckdb.DuckDBPyRelation) -> Path:

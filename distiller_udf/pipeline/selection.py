@@ -62,6 +62,7 @@ def select_tuples(
         bins=settings.selection_bins,
         rounds=settings.selection_rounds,
         seed=settings.seed,
+        constraint=settings.resolved_constraint,
     )
     return _with_ids(session, chosen)
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import one_of
 from distiller_udf.records import one_array
 from distiller_udf.selection.strategies import (
@@ -35,6 +36,7 @@ def select(
     bins: int = 10,
     rounds: int = 4,
     seed: int = 42,
+    constraint: Constraint = Constraint.ONE_TO_ONE,
 ) -> pa.Table:
     """The selected left records: `left_source`, `left_id`, `strategy`, `rank` (from 1), `score` and `round` (from 1).
 
@@ -53,7 +55,8 @@ def select(
       beside all that was asked before, until the share is reached. See `uncertainty`.
 
     `share` and `minimum` say how many, as far as there are so many; `positive_ratio` of them come from the likely
-    matches (not in random and uncertain); likely matches and the others take turns in `rank`. The result does not
+    matches (not in random and uncertain); likely matches and the others take turns in `rank`. The `constraint` says
+    what `uncertain` is unsure of. The result does not
     depend on the order of the rows. Raises SettingsError for an unknown strategy.
     """
     one_of("the selection strategy", strategy, STRATEGIES)
@@ -63,7 +66,7 @@ def select(
     if strategy == "random":
         chosen = at_random(wanted)
     elif strategy == "uncertain":
-        chosen = least_sure(records, wanted, rounds)
+        chosen = least_sure(records, wanted, rounds, constraint)
     elif strategy in ("kmeans", "hierarchical"):
         chosen = clustered(records, strategy, wanted, from_top, bins, seed)
     else:

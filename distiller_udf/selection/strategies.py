@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.records import one_array
 
 CLUSTERED = 5_000
@@ -157,9 +158,9 @@ def _histograms(records: LeftRecords, bins: int) -> np.ndarray:
     return np.asarray(histograms / np.maximum(histograms.sum(axis=1, keepdims=True), 1))
 
 
-def least_sure(records: LeftRecords, wanted: int, rounds: int) -> Selection:
+def least_sure(records: LeftRecords, wanted: int, rounds: int, constraint: Constraint) -> Selection:
     """What was asked before, and another round of the least sure; the score is the uncertainty."""
-    unsure = _unsure(records)
+    unsure = _unsure(records, constraint)
     asked_in, labelled = _asked_in(records), _flags(records, "labelled")
     before = np.flatnonzero(asked_in > 0)
     before = before[np.argsort(~labelled[before], kind="stable")][:wanted]
@@ -173,21 +174,28 @@ def least_sure(records: LeftRecords, wanted: int, rounds: int) -> Selection:
     return Selection(rows, unsure[rows], np.where(asked_in[rows] > 0, asked_in[rows], this_round))
 
 
-def uncertainty(probabilities: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def uncertainty(
+    probabilities: np.ndarray, starts: np.ndarray, constraint: Constraint = Constraint.ONE_TO_ONE
+) -> np.ndarray:
     """How unsure the student is of each left record: 1 less the lead of its best answer over the next best; 1 = a tie.
 
     `probabilities` of all candidates one after the other, the first of each left record at `starts`. A student gives
     each candidate a probability of its own; given that at most one is right, a candidate weighs its odds p / (1 - p)
-    against 1 for none (Bernoullis conditioned on at most one success). NaN where a record has no probability.
+    against 1 for none (Bernoullis conditioned on at most one success). Without a constraint every candidate is a
+    question of its own, and the least sure one counts. NaN where a record has no probability.
 
     The entropy of the same distribution prefers records with many unlikely candidates to those between two answers.
     """
+    member = _members(starts, len(probabilities))
+    known = np.bincount(member, np.isfinite(probabilities), len(starts)) > 0
+    if not constraint.limits_left:
+        most = np.zeros(len(starts))
+        np.maximum.at(most, member, np.nan_to_num(1 - np.abs(2 * probabilities - 1)))
+        return np.where(known, most, np.nan)
     odds = np.clip(probabilities, 1e-9, 1 - 1e-9)
     odds = np.where(np.isfinite(odds), odds / (1 - odds), 0.0)
-    member = _members(starts, len(odds))
     ranked = np.sort(np.column_stack([np.ones(len(starts)), _two_largest(odds, starts)]), axis=1)  # 1 is none's
     total = 1 + np.bincount(member, odds, len(starts))
-    known = np.bincount(member, np.isfinite(probabilities), len(starts)) > 0
     return np.where(known, 1 - (ranked[:, 2] - ranked[:, 1]) / total, np.nan)
 
 
@@ -229,11 +237,11 @@ def _flags(records: LeftRecords, name: str) -> np.ndarray:
     return np.asarray(flags.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _unsure(records: LeftRecords) -> np.ndarray:
+def _unsure(records: LeftRecords, constraint: Constraint) -> np.ndarray:
     """The uncertainty of each left record, NaN where the student has not scored it."""
     if "probabilities" not in records.table.column_names:
         return np.full(len(records), np.nan)
-    return uncertainty(*_lists(records.table["probabilities"]))
+    return uncertainty(*_lists(records.table["probabilities"]), constraint)
 
 
 def _spread(records: LeftRecords, unsure: np.ndarray, rows: np.ndarray) -> np.ndarray:

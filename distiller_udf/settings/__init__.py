@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import SettingsError, unknown
 from distiller_udf.settings.check import missing, refusal
-from distiller_udf.settings.declared import DEFAULT_ENCODER, MAX_ORDERS, Constraint, Declared, Task
+from distiller_udf.settings.declared import DEFAULT_ENCODER, MAX_ORDERS, Declared, Task
 from distiller_udf.settings.rules import TEACHER, rules
 
-__all__ = ["DEFAULT_ENCODER", "MAX_ORDERS", "PREFIX", "TEACHER", "Constraint", "Settings", "Task", "place_of"]
+__all__ = ["DEFAULT_ENCODER", "MAX_ORDERS", "PREFIX", "TEACHER", "Settings", "Task", "place_of"]
 
 PREFIX = "er_"
 """How dbt calls a setting: this, and its name."""
@@ -60,8 +61,8 @@ class Settings(Declared):
     def resolved_constraint(self) -> Constraint:
         """What er_constraint auto stands for: one_to_one for link, none otherwise."""
         if self.constraint != "auto":
-            return self.constraint
-        return "one_to_one" if self.resolved_task == "link" else "none"
+            return Constraint(self.constraint)
+        return Constraint.ONE_TO_ONE if self.resolved_task == "link" else Constraint.NONE
 
     def placed(self, folder: Path) -> Settings:
         """These settings with their files and folders as seen from anywhere: relative ones are in `folder`.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from distiller_udf.settings.ways import Mode, RuleOrText, Text, TopK
+from distiller_udf.settings.ways import RuleOrText, Text, TopK
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_ORDERS = 19
@@ -23,7 +23,6 @@ Environment = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*
 Share = Annotated[float, Field(ge=0, le=1)]
 Columns = list[str]
 Teacher = Literal["embedded", "openai", "vllm", "encoder", "imported"]
-Constraint = Literal["one_to_one", "many_to_one", "none"]
 Task = Literal["link", "dedupe", "link_and_dedupe"]
 
 
@@ -96,8 +95,10 @@ class Blocking(_Group):
     blocking_top_k: TopK = setting(
         6, "How many neighbours a record has in each source, by tokens and by q-grams; more find more and cost more."
     )
-    blocking_mode: Mode = setting(
-        "mutual", "Who has to have whom among its top k: each the other, either, the left or the right record."
+    blocking_mode: Literal["auto", "mutual", "union", "left", "right"] = setting(
+        "auto",
+        "Who has to have whom among its top k: each the other, either, the left or the right record; auto: mutual "
+        "under one_to_one, left under many_to_one, else union.",
     )
     qgram_size: Annotated[int, Field(ge=2, le=8)] = setting(3, "How many characters a q-gram has.")
     blocking_max_block: Annotated[int, Field(ge=2, le=100_000)] = setting(
@@ -106,7 +107,8 @@ class Blocking(_Group):
     blocking_share_of_best: Share = setting(
         0.4,
         "Neighbours by words and q-grams that are less similar than this share of the best candidate of either record "
-        "are dropped; the two best of both records are kept. 0 keeps all.",
+        "are dropped. The two best of a record stay: of both under one_to_one, of the left one under many_to_one, else "
+        "of either. 0 keeps all.",
     )
     blocking_encoder: Text = setting(DEFAULT_ENCODER, "For embeddings: the encoder.", place="model")
     blocking_index: Literal["exact", "hnsw"] = setting(

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import StudentDamaged
 from distiller_udf.students.base import Student, StudentInfo, check_columns
 
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Student", "StudentInfo", "check_columns", "load_student"]
 
 
-def load_student(path: str | Path, serving: Serving | None = None) -> Student:
+def load_student(path: str | Path, serving: Serving | None = None, constraint: Constraint | None = None) -> Student:
     """Load a student from its folder; `serving` says where a language model runs.
 
-    Raises StudentNotFound when there is no folder, StudentDamaged when it is incomplete, altered or foreign.
+    `constraint` is the one that it is to decide under; None where pairs are only scored. Raises StudentNotFound when
+    there is no folder, StudentDamaged when it is incomplete, altered or foreign, ConstraintMismatch.
     """
     folder = Path(path)
     info = StudentInfo.read(folder)
+    if constraint is not None:
+        info.check_constraint(constraint)
     if info.kind not in KINDS:
         raise StudentDamaged(
             f"the student at {folder} is of kind {info.kind!r}, which this version does not know "

@@ -11,12 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from distiller_udf.errors import ColumnsMismatch, StudentDamaged, StudentNotFound
+from distiller_udf.constraint import Constraint
+from distiller_udf.errors import ColumnsMismatch, ConstraintMismatch, StudentDamaged, StudentNotFound
 from distiller_udf.records import Records
 
 MANIFEST = "student.json"
 EMPTY = "A record is empty, so there is nothing to compare."
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,11 @@ class StudentInfo:
     """The manifest `student.json`: what a student is and what it was trained from.
 
     `threshold` is on the pair probability, `choice_threshold` on the choice probability; both in (0, 1).
-    `trained_from` names labels, teachers, settings and code version; `metrics` are expected figures from
-    held-out labels; `choice` is how pairs become a choice (see `students/choice.py`), empty where several candidates of
-    a tuple may match; `files` maps each weight file to its SHA-256, so that damage is seen when loading.
+    `constraint` is the one that it was made for; under another it is refused.
+    `trained_from` names labels, teachers, settings and code version; `metrics` are expected figures from held-out
+    labels, with intervals of 95 % (`…_low`, `…_high`); `choice` is how pairs become a choice (see
+    `students/choice.py`), empty without a constraint; `files` maps each weight file to its SHA-256, so that damage is
+    seen when loading.
     """
 
     kind: str
@@ -35,6 +38,7 @@ class StudentInfo:
     right_columns: tuple[str, ...]
     threshold: float
     choice_threshold: float
+    constraint: Constraint = Constraint.ONE_TO_ONE
     trained_from: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -80,7 +84,8 @@ class StudentInfo:
                 raise StudentDamaged(
                     f"the student at {folder} has format {raw['format']}, this version reads {FORMAT}; train it again"
                 )
-            info = cls(**{f.name: _frozen(raw[f.name]) for f in fields(cls)})
+            known = {f.name: _frozen(raw[f.name]) for f in fields(cls)}
+            info = cls(**{**known, "constraint": Constraint(raw["constraint"])})
             info._check()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudentDamaged(
@@ -106,6 +111,31 @@ class StudentInfo:
                 "take it out of the folder, or train the student again"
             )
         return info
+
+    @property
+    def tuple_threshold(self) -> float:
+        """What a candidate has to reach where its tuple alone is seen: without a constraint, what any pair has to."""
+        return self.choice_threshold if self.constraint.limits_left else self.threshold
+
+    def expected(self, kind: str, figure: str) -> str:
+        """What to expect of its decisions, with the interval of 95 %, as `0.96 (0.89 to 1)`; empty where it is unknown.
+
+        `kind` is `pair` or `choice`, `figure` one of precision, recall, f1 and calibration_error.
+        """
+        names = (f"{kind}_{figure}{end}" for end in ("", "_low", "_high"))
+        value, low, high = (self.metrics.get(name) for name in names)
+        if value is None:
+            return ""
+        return f"{value:.4g}" if low is None else f"{value:.4g} ({low:.4g} to {high:.4g})"
+
+    def check_constraint(self, wanted: Constraint) -> None:
+        """Raise ConstraintMismatch where the student was made for another constraint than the `wanted` one."""
+        if self.constraint is not wanted:
+            raise ConstraintMismatch(
+                f"student {self.version} was made for the constraint {self.constraint}, and {wanted} is wanted: who "
+                "competes with whom, and how sure it must be, depend on that; train another student, or set "
+                f"er_constraint to {self.constraint}"
+            )
 
 
 class Student(Protocol):

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.odds import logit
+from distiller_udf.students.linkage import average_linkage
+from distiller_udf.students.odds import logit, sigmoid
 
 PASSES = 300
 TOLERANCE = 1e-4
@@ -54,7 +55,7 @@ class Choice:
             right_ends = np.arange(len(known))
             if rights is not None:
                 right_ends = np.unique(np.asarray(rights)[known], return_inverse=True)[1]
-            _, first, copies = np.unique(_both(left_ends, right_ends), return_index=True, return_inverse=True)
+            _, first, copies = np.unique(pair_numbers(left_ends, right_ends), return_index=True, return_inverse=True)
             log_odds = self.sharpness * logit(result[known][first]) + self.offset
             result[known] = marginals(log_odds, left_ends[first], right_ends[first])[copies]
         return result
@@ -63,22 +64,42 @@ class Choice:
 def choose_alone(info: StudentInfo, pairs: np.ndarray, tuples: np.ndarray, rights: np.ndarray) -> np.ndarray:
     """The choice probabilities of pairs where only the candidates of the same tuple compete.
 
-    Pairs of a tuple that share an integer in `rights` are copies; see `Choice.probabilities`. Where the student was
-    trained for several matches a record, nothing competes and they are those of the pairs.
+    Pairs of a tuple that share an integer in `rights` are copies; see `Choice.probabilities`. Without a constraint
+    nothing competes and they are those of the pairs.
     """
     state = info.choice.get("alone")
     if state is None:
         return np.array(pairs, dtype=np.float64)
     numbered = (np.unique(ends, return_inverse=True)[1] for ends in (tuples, rights))
-    return Choice.read(state).probabilities(pairs, tuples, _both(*numbered))
+    return Choice.read(state).probabilities(pairs, tuples, pair_numbers(*numbered))
 
 
 def choose_linked(info: StudentInfo, pairs: np.ndarray, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
-    """The choice probabilities of pairs that compete from both sides; see `Choice.probabilities`, `choose_alone`."""
+    """The choice probabilities of pairs that are all known; see `Choice.probabilities`, `among_groups`.
+
+    Without a constraint the same record has the same number in `lefts` and in `rights`.
+    """
+    if not info.constraint.limits_left:
+        return among_groups(pairs, info.threshold, lefts, rights)
     state = info.choice.get("linked")
     if state is None:
         return np.array(pairs, dtype=np.float64)
     return Choice.read(state).probabilities(pairs, lefts, rights)
+
+
+def among_groups(pairs: np.ndarray, threshold: float, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    """The probability of each pair given all others where any number may be one entity; see `average_linkage`.
+
+    `pairs` are the probabilities of the pairs alone, NaN where there is none, and `threshold` is where they begin to
+    speak for a match. Records are numbered by the same numbers on both sides.
+    """
+    result: np.ndarray = np.array(pairs, dtype=np.float64)
+    known = np.flatnonzero(~np.isnan(result))
+    if len(known):
+        zero = logit(np.asarray(threshold))
+        numbers = np.unique(np.concatenate([lefts[known], rights[known]]), return_inverse=True)[1].reshape(2, -1)
+        result[known] = sigmoid(zero + average_linkage(logit(result[known]) - zero, *numbers))
+    return result
 
 
 def marginals(log_odds: np.ndarray, lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
@@ -100,8 +121,8 @@ def marginals(log_odds: np.ndarray, lefts: np.ndarray, rights: np.ndarray) -> np
     return np.asarray(joint / (1.0 + joint))
 
 
-def _both(lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
-    """One number for each pair of numbers from 0."""
+def pair_numbers(lefts: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    """One number for each pair of numbers from 0, the same for the same pair."""
     return np.asarray(lefts * (rights.max(initial=0) + 1) + rights)
 
 

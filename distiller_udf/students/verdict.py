@@ -54,9 +54,10 @@ def verdict(info: StudentInfo, probability: float, row: Mapping[str, Any] | None
 
 @dataclass(frozen=True)
 class _Pair:
-    """A pair's probabilities: by itself, where no rival comes near, among its rivals; and what each has to reach.
+    """A pair's probabilities: by itself, where no rival comes near, among all others; and what each has to reach.
 
-    `competes`: records have one match at most, so that the last two count.
+    `competes`: records have one match at most, so that the others are rivals. Otherwise, and where they are not known,
+    a pair by itself tells what there is to tell.
     """
 
     alone: float
@@ -73,17 +74,12 @@ class _Pair:
         one = np.zeros(1, dtype=np.int64)
         unrivalled = float(choose_linked(info, np.asarray([alone]), one, one)[0])
         chosen, threshold = row.get(DECIDED), row.get("threshold")
-        competes = bool(info.choice)
-        if threshold is None:
-            threshold = info.choice_threshold if competes else info.threshold
-        return cls(
-            alone,
-            info.threshold if competes else float(threshold),
-            unrivalled,
-            (unrivalled if chosen is None else float(chosen)) if competes else alone,
-            float(threshold),
-            competes,
-        )
+        if chosen is None:
+            threshold = info.tuple_threshold
+        elif threshold is None:
+            threshold = info.choice_threshold
+        among = unrivalled if chosen is None else float(chosen)
+        return cls(alone, info.threshold, unrivalled, among, float(threshold), info.constraint.limits_left)
 
     @property
     def by_itself(self) -> str:
@@ -94,6 +90,11 @@ class _Pair:
     def among_rivals(self) -> str:
         """`0.31 (0.45 is needed)`."""
         return "{} ({} is {})".format(*_against(self.among, self.threshold))
+
+    @property
+    def in_company(self) -> str:
+        """`the records around both make it 0.31 (0.45 is needed)`."""
+        return f"the records around both make it {self.among_rivals}"
 
     def unless_rivals(self, probability: float) -> str:
         """`no rival comes near (0.74, 0.45 is enough)`."""
@@ -121,7 +122,7 @@ def _matched(pair: _Pair, row: Mapping[str, Any]) -> str:
         return f"Matched by a must-link; by itself it has {pair.by_itself}."
     word = "Matched" if "decided_by" in row else "A match"
     if not pair.competes:
-        return f"{word}: {pair.by_itself}."
+        return _beside(f"{word}: ", pair)
     if pair.alone < pair.enough:
         return f"{word}: {pair.unless_rivals(pair.among)}, although by itself only {pair.by_itself}."
     return f"{word}: among its rivals {pair.among_rivals}, and by itself {pair.by_itself}."
@@ -137,11 +138,18 @@ def _not_matched(pair: _Pair, row: Mapping[str, Any]) -> str:
     if reason in ("rival", "taken_by_must_link"):
         return f"{word}: {taken}. This pair has {pair.among_rivals} among its rivals, and by itself {pair.by_itself}."
     if not pair.competes:
-        return f"{word}: {pair.by_itself}."
+        return _beside(f"{word}: ", pair)
     if pair.unrivalled < pair.threshold:
         return f"{word}: by itself {pair.by_itself}, and not even where {pair.unless_rivals(pair.unrivalled)}."
     rivals = f"rivals come too near{f', and {taken}' if taken else ''}"
     return f"{word}: {rivals}. Among them it has {pair.among_rivals}, without them {_written(pair.unrivalled)}."
+
+
+def _beside(begin: str, pair: _Pair) -> str:
+    """What holds of a pair by itself, and what the records around both make of it where that is something else."""
+    if (pair.alone >= pair.enough) == (pair.among >= pair.threshold):
+        return f"{begin}{pair.by_itself}."
+    return f"{begin}{pair.in_company}, although by itself {pair.by_itself}."
 
 
 def _taken(row: Mapping[str, Any]) -> str:

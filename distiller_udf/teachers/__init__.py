@@ -92,7 +92,7 @@ def _asking(settings: Settings) -> Asking:
 def _embedded(entry: Entry) -> Teacher:
     from distiller_udf.teachers.embedded import EmbeddedMixture
 
-    return EmbeddedMixture(Asking(seed=entry.settings.seed))
+    return EmbeddedMixture(Asking(seed=entry.settings.seed), entry.settings.resolved_constraint)
 
 
 def _openai(entry: Entry) -> Teacher:

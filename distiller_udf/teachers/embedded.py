@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from distiller_udf.budget import Budget, Cost
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TeacherError
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import Records, content_hash
@@ -46,14 +46,15 @@ class _Pairs:
 
     left: Records
     right: Records
-    exclusive: bool
+    constraint: Constraint
 
     def fingerprint(self) -> str:
         """A hash of the distinct pairs, whatever their order. It costs a hash a record, not one a pair."""
         left, right = (_hashes(records) for records in (self.left, self.right))
         mixed = left * _ODD_FACTOR + (right ^ (right >> np.uint64(29)))
         mixed = (mixed ^ (mixed >> np.uint64(31))) * _ODD_FACTOR
-        return hashlib.sha256(np.unique(mixed).astype("<u8").tobytes() + bytes([self.exclusive])).hexdigest()[:32]
+        known = np.unique(mixed).astype("<u8").tobytes() + self.constraint.encode()
+        return hashlib.sha256(known).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ class EmbeddedMixture:
     free = True
     local = True
 
-    def __init__(self, asking: Asking | None = None) -> None:
+    def __init__(self, asking: Asking | None = None, constraint: Constraint = Constraint.ONE_TO_ONE) -> None:
         self.asking = asking or Asking()
+        self.constraint = constraint
         self.parameters: Mapping[str, Any] = {"version": _VERSION}
         self._pairs: _Pairs | None = None
         self._fitted: _Fitted | None = None
@@ -86,15 +88,11 @@ class EmbeddedMixture:
     def prepare(self, pairs: pa.Table) -> None:
         """Take all candidate pairs, to be fitted on at the first answer: both records as STRUCT or canonical text.
 
-        Where `left_source` and `right_source` are there and mostly equal (deduplication), a record may have several
-        matches; otherwise at most one. Raises RecordError when the records are neither rows nor text.
+        Raises RecordError when the records are neither rows nor text.
         """
         left, right = Records.from_arrow(pairs["left_record"]), Records.from_arrow(pairs["right_record"])
-        exclusive = True
-        if {"left_source", "right_source"} <= set(pairs.column_names) and len(left):
-            exclusive = pc.mean(pc.equal(pairs["left_source"], pairs["right_source"])).as_py() < 0.5
         known = np.flatnonzero(~(left.empty | right.empty))
-        prepared = _Pairs(left.take(known), right.take(known), exclusive)
+        prepared = _Pairs(left.take(known), right.take(known), self.constraint)
         parameters = {"version": _VERSION, "pairs": prepared.fingerprint()}
         with self._lock:
             # Only hashed here: where all answers are in the store, nothing needs to be fitted.
@@ -121,7 +119,7 @@ class EmbeddedMixture:
                     "show it; label with `dbt build`, or give er_label an LLM as teacher"
                 )
             if self._fitted is None and len(self._pairs.left):
-                self._fitted = _fit(self._pairs.left, self._pairs.right, self._pairs.exclusive)
+                self._fitted = _fit(self._pairs.left, self._pairs.right, self.constraint)
             return self._fitted
 
 
@@ -138,19 +136,19 @@ def _answers(fitted: _Fitted | None, questions: Sequence[Question]) -> Iterator[
         mine = probabilities[end - size : end]
         best = int(end - size + np.argmax(mine)) if size else 0
         reasons = {labels[group]: float(values[best]) for group, values in contributions.items()} if size else {}
-        yield _answer(mine, fitted.mixture.exclusive, _explanation(reasons))
+        yield _answer(mine, fitted.mixture.constraint, _explanation(reasons))
 
 
-def _fit(left: Records, right: Records, exclusive: bool) -> _Fitted:
+def _fit(left: Records, right: Records, constraint: Constraint) -> _Fitted:
     from distiller_udf.similarity import PairFeatures, filled_columns
 
     left, right, tuples, rights = _distinct_pairs(left, right)
-    features = PairFeatures.fit(*filled_columns(left, right, one_table=not exclusive))
+    features = PairFeatures.fit(*filled_columns(left, right, one_table=not constraint.limits_left))
     evidence = _evidence(features, left, right)
     rng = np.random.default_rng(0)
     a, b = (rng.permutation(len(left))[:_BACKGROUND_PAIRS] for _ in range(2))
     background = features.transform(left.take(a), right.take(b))
-    mixture = fit_mixture(evidence, tuples, rights, background, exclusive)
+    mixture = fit_mixture(evidence, tuples, rights, background, constraint)
     logger.info("fitted the embedded mixture on %d pairs: %.1f%% have a match", len(left), 100 * mixture.prior)
     return _Fitted(features, mixture)
 
@@ -214,9 +212,9 @@ def _pairs_of(questions: Sequence[Question]) -> tuple[Records, Records]:
     )
 
 
-def _answer(probabilities: np.ndarray, exclusive: bool, explanation: str) -> Answer:
+def _answer(probabilities: np.ndarray, constraint: Constraint, explanation: str) -> Answer:
     """The likeliest candidate, or none where it is likelier that there is no match."""
-    some = float(min(probabilities.sum(), 1.0) if exclusive else probabilities.max(initial=0.0))
+    some = float(min(probabilities.sum(), 1.0) if constraint.limits_left else probabilities.max(initial=0.0))
     best = int(np.argmax(probabilities)) if len(probabilities) else -1
     matched = best >= 0 and some >= 0.5
     return Answer(

@@ -3,8 +3,8 @@
 After Fellegi and Sunter (1969), with weights found by EM as in Winkler (1988): each feature is cut into levels, and a
 level weighs the logarithm of how much more often matches show it than non-matches. Three things are added. A
 weight never falls as the similarity rises. Features of one comparison say nearly the same, so together they count
-like few. And a left record has at most one match among its candidates (unless told otherwise), which ties the
-pairs of a tuple together and says which pairs to learn from.
+like few. And a left record has at most one match among its candidates (unless there is no constraint), which ties
+the pairs of a tuple together and says which pairs to learn from.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from distiller_udf.constraint import Constraint
 
 LEVELS = np.unique(np.concatenate([np.linspace(0, 1, 13), [0.92, 0.95, 0.98, 0.99]]))
 """The quantiles at which a feature is cut: finer at the top, where matches are."""
@@ -58,13 +60,13 @@ class Feature:
 class Mixture:
     """A fitted mixture: `weights[i]` has one log-ratio for each level of `features[i]`.
 
-    `prior` is the share of left records with a match; `exclusive` says that they have at most one.
+    `prior` is the share of left records with a match, `constraint` how many they may have.
     """
 
     features: tuple[Feature, ...]
     weights: tuple[np.ndarray, ...]
     prior: float
-    exclusive: bool
+    constraint: Constraint
 
     def contributions(self, evidence: Evidence) -> dict[int, np.ndarray]:
         """What each comparison (by its group) adds to the log-ratio of each pair."""
@@ -79,11 +81,11 @@ class Mixture:
     def probabilities(self, evidence: Evidence, tuples: np.ndarray) -> np.ndarray:
         """The probability of a match for each pair, (pairs,), given the other pairs of its tuple."""
         alone, together = _posteriors(self.log_ratio(evidence), tuples, self.prior)
-        return together if self.exclusive else alone
+        return together if self.constraint.limits_left else alone
 
 
 def fit_mixture(
-    evidence: Evidence, tuples: np.ndarray, rights: np.ndarray, background: np.ndarray, exclusive: bool = True
+    evidence: Evidence, tuples: np.ndarray, rights: np.ndarray, background: np.ndarray, constraint: Constraint
 ) -> Mixture:
     """Fit by EM on candidate pairs; `tuples` and `rights` number the left and right record of each pair.
 
@@ -92,10 +94,10 @@ def fit_mixture(
     """
     features = _cut(np.vstack([evidence.features, background]), evidence)
     if not features or len(tuples) == 0:
-        return Mixture((), (), 0.5, exclusive)
+        return Mixture((), (), 0.5, constraint)
     levels = [feature.levels(evidence.features) for feature in features]
     noise = [feature.levels(background) for feature in features]
-    match = _start(evidence.similarity, tuples, rights)
+    match = _start(evidence.similarity, tuples, rights, constraint)
     non_match = 1 - match
     weights: tuple[np.ndarray, ...] = ()
     count = int(tuples.max()) + 1
@@ -108,12 +110,12 @@ def fit_mixture(
         )
         prior = float(np.clip(match.sum() / count, *_PRIOR_RANGE))
         alone, together = _posteriors(_total(_contributions(features, levels, weights)), tuples, prior)
-        before, match = match, together if exclusive else alone
+        before, match = match, together if constraint.limits_left else alone
         # A pair that is beaten by a better one is no example of a non-match: it may look just like a match.
         non_match = 1 - alone
         if np.abs(match - before).mean() < 1e-5:
             break
-    return Mixture(tuple(features), weights, prior, exclusive)
+    return Mixture(tuple(features), weights, prior, constraint)
 
 
 def _cut(features: np.ndarray, evidence: Evidence) -> list[Feature]:
@@ -129,9 +131,14 @@ def _cut(features: np.ndarray, evidence: Evidence) -> list[Feature]:
     return found
 
 
-def _start(similarity: np.ndarray, tuples: np.ndarray, rights: np.ndarray) -> np.ndarray:
-    """First guess: two records that are each other's most similar are a match, the more so above all the others."""
-    mutual = (similarity >= _best(similarity, tuples)[tuples]) & (similarity >= _best(similarity, rights)[rights])
+def _start(similarity: np.ndarray, tuples: np.ndarray, rights: np.ndarray, constraint: Constraint) -> np.ndarray:
+    """First guess: two records that are each other's most similar are a match, the more so above all the others.
+
+    Where a right record has many matches it is the most similar one of few of them: there the left record alone says.
+    """
+    mutual = similarity >= _best(similarity, tuples)[tuples]
+    if constraint is not Constraint.MANY_TO_ONE:
+        mutual &= similarity >= _best(similarity, rights)[rights]
     beaten = similarity[similarity < _best(similarity, tuples)[tuples]]
     high = np.quantile(beaten, 0.95) if len(beaten) else 0.0
     return np.where(mutual, np.where(similarity > high, 0.9, 0.3), 0.01)

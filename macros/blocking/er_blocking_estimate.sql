@@ -6,21 +6,27 @@
     the pairs of all bands together, for all that of its smallest part.
 -#}
 {% macro er_blocking_estimate(
-    records, blocking_records, sources, terms={}, task='auto', blocking='auto', rules=[], top_k=6, mode='mutual', max_block=100
+    records, blocking_records, sources, terms={}, task='auto', constraint='auto', blocking='auto', rules=[], top_k=6,
+    mode='auto', max_block=100
 ) %}
     {{ return(adapter.dispatch('er_blocking_estimate', 'distiller_udf')(
-        records, blocking_records, sources, terms, task, blocking, rules, top_k, mode, max_block
+        records, blocking_records, sources, terms, task, constraint, blocking, rules, top_k, mode, max_block
     )) }}
 {% endmacro %}
 
 
-{% macro default__er_blocking_estimate(records, blocking_records, sources, terms, task, blocking, rules, top_k, mode, max_block) %}
+{% macro default__er_blocking_estimate(
+    records, blocking_records, sources, terms, task, constraint, blocking, rules, top_k, mode, max_block
+) %}
     {% do distiller_udf._er_not_supported('er_blocking_estimate') %}
 {% endmacro %}
 
 
-{% macro duckdb__er_blocking_estimate(records, blocking_records, sources, terms, task, blocking, rules, top_k, mode, max_block) %}
+{% macro duckdb__er_blocking_estimate(
+    records, blocking_records, sources, terms, task, constraint, blocking, rules, top_k, mode, max_block
+) %}
 {%- set task = distiller_udf._er_task(task, sources) -%}
+{%- set mode = distiller_udf._er_blocking_mode(mode, distiller_udf._er_constraint(constraint, task)) -%}
 {%- set ways = distiller_udf._er_ways(blocking, rules, top_k, mode, max_block) -%}
 with
 

@@ -4,30 +4,33 @@
     Steps of a model that is materialized as er_steps.
 -#}
 {% macro er_candidates(
-    blocking_records, sources, terms={}, neighbours={}, task='auto', blocking='auto', rules=[], top_k=6, mode='mutual',
-    max_block=100, similarity='text', share_of_best=0.4, max_candidates=20
+    blocking_records, sources, terms={}, neighbours={}, task='auto', constraint='auto', blocking='auto', rules=[], top_k=6,
+    mode='auto', max_block=100, similarity='text', share_of_best=0.4, max_candidates=20
 ) %}
     {{ return(adapter.dispatch('er_candidates', 'distiller_udf')(
-        blocking_records, sources, terms, neighbours, task, blocking, rules, top_k, mode, max_block, similarity,
-        share_of_best, max_candidates
+        blocking_records, sources, terms, neighbours, task, constraint, blocking, rules, top_k, mode, max_block,
+        similarity, share_of_best, max_candidates
     )) }}
 {% endmacro %}
 
 
 {% macro default__er_candidates(
-    blocking_records, sources, terms, neighbours, task, blocking, rules, top_k, mode, max_block, similarity, share_of_best,
-    max_candidates
+    blocking_records, sources, terms, neighbours, task, constraint, blocking, rules, top_k, mode, max_block, similarity,
+    share_of_best, max_candidates
 ) %}
     {% do distiller_udf._er_not_supported('er_candidates') %}
 {% endmacro %}
 
 
 {% macro duckdb__er_candidates(
-    blocking_records, sources, terms, neighbours, task, blocking, rules, top_k, mode, max_block, similarity, share_of_best,
-    max_candidates
+    blocking_records, sources, terms, neighbours, task, constraint, blocking, rules, top_k, mode, max_block, similarity,
+    share_of_best, max_candidates
 ) %}
 {%- set task = distiller_udf._er_task(task, sources) -%}
-{%- set ways = distiller_udf._er_ways(blocking, rules, top_k, mode, max_block) -%}
+{%- set constraint = distiller_udf._er_constraint(constraint, task) -%}
+{%- set ways = distiller_udf._er_ways(
+    blocking, rules, top_k, distiller_udf._er_blocking_mode(mode, constraint), max_block
+) -%}
 {%- set nearest = distiller_udf._er_leaves(ways) | selectattr('top_k', 'defined') | map(attribute='kind') | unique | list -%}
 {%- set read = distiller_udf._er_terms_of(ways, similarity) -%}
 {%- do distiller_udf._er_check_given('terms', terms, read) -%}
@@ -52,7 +55,7 @@ select * from {{ relation }}
 {{ distiller_udf._er_compared_by_text(nearest) if similarity == 'text' else distiller_udf._er_compared_by_ways(ways) }}
 
 {% if nearest and similarity == 'text' -%}
-{{ distiller_udf._er_near_the_best(ways, share_of_best) }}
+{{ distiller_udf._er_near_the_best(ways, share_of_best, constraint) }}
 
 {% else -%}
 -- er_view: kept

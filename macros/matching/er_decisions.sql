@@ -3,7 +3,8 @@
     have decided, told. A must-link that is no candidate has a row too.
 
     A pair that would be a match by itself, or reaches the threshold among its rivals, loses to a rival: to a match that has
-    one of its records. Of two, each of one record, the likelier one was taken first.
+    one of its records. Of two, each of one record, the likelier one was taken first. Without a constraint it loses to what
+    the records around both say.
 -#}
 {% macro er_decisions(
     choices, matches, entities, records, sources, task='auto', constraint='auto', threshold=none, student=none,
@@ -41,8 +42,8 @@ pairs as (
         {{ pair }},
         coalesce(choices.probability, matches.probability) as probability,
         coalesce(choices.choice_probability, matches.choice_probability) as choice_probability,
-        {{ distiller_udf._er_decisive('choices', constraint) }} as decisive,
-        cast({{ threshold if threshold is not none else distiller_udf._er_threshold('students', constraint) }} as double) as threshold,
+        coalesce(choices.choice_probability, choices.probability) as decisive,
+        cast({{ threshold if threshold is not none else 'students.choice_threshold' }} as double) as threshold,
         cast({{ threshold if threshold is not none else 'students.threshold' }} as double) as own_threshold,
         matches.decided_by as matched_by
     from {{ choices }} as choices
@@ -149,6 +150,9 @@ select
         when matched_by is not null then 'match'
         when is_cannot_link then 'cannot_link'
         when decisive is null then 'nothing_to_compare'
+        {% if constraint == 'none' -%}
+        when decisive < threshold and probability >= own_threshold then 'group'
+        {% endif -%}
         when decisive < threshold and (rival_source is null or probability < own_threshold) then 'threshold'
         when lost_to_must then 'taken_by_must_link'
         else 'rival'

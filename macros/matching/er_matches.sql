@@ -3,7 +3,9 @@
 
     one_to_one   pairs from the most to the least probable, each record of a source matching one record of another
     many_to_one  every left record with its most probable right record of each source
-    none         every pair whose probability reaches the threshold
+    none         every pair
+
+    Of the pairs whose choice_probability reaches the threshold.
 -#}
 {% macro er_matches(
     scores, records, sources, task='auto', constraint='auto', threshold=none, student=none, must_links=none,
@@ -60,12 +62,12 @@ accepted as (
     {% if threshold is none -%}
     left join students on scores.student = students.student
     {% endif -%}
-    where {{ distiller_udf._er_decisive('scores', constraint) }}
+    where coalesce(scores.choice_probability, scores.probability)
         >= {% if threshold is not none -%}
         {{ threshold }}
         {%- else -%}
         coalesce(
-            {{ distiller_udf._er_threshold('students', constraint) }},
+            students.choice_threshold,
             error(format(
                 'er_matches: er_student does not know the student {} of er_scores; set er_threshold for scores of your own',
                 scores.student
@@ -202,19 +204,3 @@ matches as (
 
 select * from matches
 {% endmacro %}
-
-
-{#- SQL: the probability that decides: what a pair has among its rivals, where there are any. -#}
-{% macro _er_decisive(scores, constraint) -%}
-{%- if constraint == 'none' -%}
-{{ scores }}.probability
-{%- else -%}
-coalesce({{ scores }}.choice_probability, {{ scores }}.probability)
-{%- endif -%}
-{%- endmacro %}
-
-
-{#- SQL: the student's threshold on it. -#}
-{% macro _er_threshold(students, constraint) -%}
-{{ students }}.{{ 'threshold' if constraint == 'none' else 'choice_threshold' }}
-{%- endmacro %}

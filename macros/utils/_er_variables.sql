@@ -8,7 +8,7 @@
         'er_blocking_rules': {'type': 'list', 'least': 0, 'allowed': 'a list of SQL expressions, each a text or {name, expression}', 'of': {'type': 'any', 'of': [{'type': 'text', 'allowed': 'a text'}, {'type': 'mapping', 'allowed': 'a mapping', 'keys': {'name': {'type': 'text', 'allowed': 'a text', 'required': true}, 'expression': {'type': 'text', 'allowed': 'a text', 'required': true}}}], 'allowed': 'a list of SQL expressions, each a text or {name, expression}'}, 'nullable': true},
         'er_blocking_columns': {'type': 'list', 'least': 1, 'allowed': 'a list of column names', 'of': {'type': 'text', 'allowed': 'a text'}, 'nullable': true},
         'er_blocking_top_k': {'type': 'integer', 'from': 1, 'to': 1000, 'allowed': 'a whole number from 1 to 1000'},
-        'er_blocking_mode': {'type': 'choice', 'values': ['mutual', 'union', 'left', 'right'], 'allowed': 'mutual, union, left, right'},
+        'er_blocking_mode': {'type': 'choice', 'values': ['auto', 'mutual', 'union', 'left', 'right'], 'allowed': 'auto, mutual, union, left, right'},
         'er_qgram_size': {'type': 'integer', 'from': 2, 'to': 8, 'allowed': 'a whole number from 2 to 8'},
         'er_blocking_max_block': {'type': 'integer', 'from': 2, 'to': 100000, 'allowed': 'a whole number from 2 to 100000'},
         'er_blocking_share_of_best': {'type': 'number', 'from': 0, 'to': 1, 'allowed': 'a number from 0 to 1'},

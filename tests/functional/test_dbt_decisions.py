@@ -88,7 +88,7 @@ def test_every_pair_has_its_reason(compiled: Compiled, name: str) -> None:
             compiled.run(connection, f"{name}_{step}")
         seen |= check(connection, name, RULES[name])
     expected = {"match", "threshold", "nothing_to_compare"}
-    expected |= {"rival"} if RULES[name]["constraint"] != "none" else set()
+    expected |= {"group"} if RULES[name]["constraint"] == "none" else {"rival"}
     if RULES[name].get("links"):
         expected |= {"must_link", "cannot_link", *(["taken_by_must_link"] if name != "none" else [])}
         expected |= {"apart by cannot_link", "apart by max_size"}
@@ -119,8 +119,7 @@ def check(connection: duckdb.DuckDBPyConnection, name: str, rules: dict[str, Any
         assert row["is_match"] == (pair in matches)
         assert row["same_entity"] == (entity[pair[:2]] == entity[pair[2:]])
         own, among = choices.get(pair, (None, None))
-        decisive = own if rules["constraint"] == "none" else among
-        threshold = rules.get("threshold", 0.5 if rules["constraint"] == "none" else 0.3)
+        decisive, threshold = among, rules.get("threshold", 0.3)
         if row["is_match"]:
             assert row["reason"] == {"student": "match", "must_link": "must_link"}[matches[pair]]
             assert row["rival_id"] is None
@@ -129,6 +128,10 @@ def check(connection: duckdb.DuckDBPyConnection, name: str, rules: dict[str, Any
             if row["reason"] == "threshold":
                 assert decisive < threshold == row["threshold"]
                 assert row["rival_id"] is None or own < rules.get("threshold", 0.5)
+                assert rules["constraint"] != "none" or own < 0.5
+            if row["reason"] == "group":
+                assert rules["constraint"] == "none"
+                assert decisive < threshold < 0.5 <= own
             if row["reason"] == "nothing_to_compare":
                 assert decisive is None
         if row["reason"] in ("rival", "taken_by_must_link"):

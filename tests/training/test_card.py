@@ -20,7 +20,7 @@ def test_the_card_of_a_student_names_its_data_and_figures(student_folder: Path) 
     assert "- Left records: `name`, `town`, `born`" in card
     assert "| teachers | test |" in card
     assert f"| answers | {info.trained_from['labels']} |" in card
-    assert f"| a pair among its rivals | {info.metrics['choice_precision']} |" in card
+    assert f"| a pair among all others | {info.expected('choice', 'precision')} |" in card
     assert "| ridge | 50.0 |" in card
     assert "no gold label was read in training" in card
     assert CARD in info.files

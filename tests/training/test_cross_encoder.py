@@ -479,7 +479,7 @@ def test_a_head_of_another_encoder_is_damage(folder: Path, tmp_path: Path) -> No
 
 
 def test_several_candidates_may_match(school: School, people: People, tmp_path: Path) -> None:
-    info = school.train(tmp_path / "student", multi=True, epochs=1)
+    info = school.train(tmp_path / "student", constraint="none", epochs=1)
     assert info.choice == {}
     loaded = load_student(tmp_path / "student")
     left, right = both(people)

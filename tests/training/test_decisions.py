@@ -9,18 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distiller_udf.comparison.figures import expected_calibration_error
+from distiller_udf.comparison.figures import Judged, counts, expected_calibration_error, measures
 from distiller_udf.errors import SettingsError
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.odds import logit
+from distiller_udf.students.odds import logit, sigmoid
 from distiller_udf.training.data import LabelledPairs, labelled_pairs
-from distiller_udf.training.decisions import Decisions, decided
-from distiller_udf.training.evaluate import (
-    best_of,
-    precision_recall_f1,
-    precision_threshold,
-)
+from distiller_udf.training.decisions import Decision, Decisions, decided
+from distiller_udf.training.evaluate import best_of, precision_threshold
 from distiller_udf.training.pool import Pool
 from distiller_udf.training.settings import PairSettings
 from distiller_udf.training.train import train
@@ -84,8 +80,10 @@ def test_labels_count_by_their_weight() -> None:
     weights = np.array([1.0, 0.25, 1.0, 1.0])
     assert precision_threshold(probabilities, labels, 0.85, weights) == 0.7
     assert precision_threshold(probabilities, labels, 0.85) == 0.9
-    precision, recall, _ = precision_recall_f1(probabilities >= 0.7, labels, weights)
-    assert (precision, recall) == (pytest.approx(2 / 2.25), 1.0)
+    found = measures(
+        *counts(Judged(probabilities, probabilities >= 0.7, labels, weights, np.arange(4))).sum(axis=0)[:3]
+    )
+    assert (found["precision"], found["recall"]) == (pytest.approx(2 / 2.25), 1.0)
     error = expected_calibration_error(np.array([0.8, 0.8]), np.array([1.0, 0.0]), np.array([1.0, 0.25]))
     assert error == pytest.approx(0.0)
 
@@ -103,17 +101,23 @@ def material(count: int = 200) -> tuple[np.ndarray, LabelledPairs, Pool]:
     return log_odds, pairs, Pool.of(pairs, pairs.left, pairs.right, None, 0)
 
 
-def decide(**settings: Any) -> Decisions:
-    return decided(*material(), PairSettings.of(settings))
+def decide(**given: Any) -> Decisions:
+    settings = PairSettings.of(given)
+    log_odds, pairs, _ = material()
+    pool = Pool.of(pairs, pairs.left, pairs.right, None, 0, settings.constraint)
+    return decided(log_odds, pairs, pool, settings)
 
 
 def test_metrics_are_those_of_the_decisions() -> None:
     log_odds, pairs, pool = material()
     decisions = decided(log_odds, pairs, pool, PairSettings())
     probabilities = 1 / (1 + np.exp(-log_odds))
-    expected = precision_recall_f1(probabilities >= decisions.threshold, pairs.labels)
-    said = [decisions.metrics[f"pair_{name}"] for name in ("precision", "recall", "f1")]
-    assert said == pytest.approx(expected, abs=1e-4)
+    matched = probabilities >= decisions.threshold
+    expected = measures((pairs.labels * matched).sum(), matched.sum(), pairs.labels.sum())
+    for name, value in expected.items():
+        assert decisions.metrics[f"pair_{name}"] == pytest.approx(value, abs=1e-4)
+        ends = [decisions.metrics[f"pair_{name}_{end}"] for end in ("low", "high")]
+        assert ends[0] < value < ends[1]
     error = expected_calibration_error(probabilities, pairs.labels)
     assert decisions.metrics["pair_calibration_error"] == pytest.approx(error, abs=1e-4)
     assert decisions.metrics["labelled_tuples"] == 200
@@ -133,17 +137,47 @@ def test_a_higher_target_is_a_higher_threshold() -> None:
     for low, high in ((0.6, 0.8), (0.8, 0.95)):
         assert found[low].threshold < found[high].threshold
         assert found[low].choice_threshold <= found[high].choice_threshold
+    log_odds, pairs, _ = material()
     for target, decisions in found.items():
-        assert decisions.metrics["pair_precision"] >= target - 1e-4
-        assert decisions.metrics["choice_precision"] >= target - 1e-4
+        matched = 1 / (1 + np.exp(-log_odds)) >= decisions.threshold
+        assert pairs.labels[matched].mean() >= target - 1e-4
 
 
-def test_of_several_matches_every_candidate_is_decided() -> None:
-    decisions = decide(multi=True)
-    assert decisions.choice == {}
-    assert decisions.threshold == decisions.choice_threshold
-    for name in ("precision", "recall", "f1", "calibration_error"):
-        assert decisions.metrics[f"pair_{name}"] == decisions.metrics[f"choice_{name}"]
+def test_a_precision_that_labels_chose_a_threshold_for_is_expected_of_others() -> None:
+    """The labels that the threshold was chosen for keep the target; what is expected is what others would show."""
+    rng = np.random.default_rng(0)
+    pairs = labelled_pairs(label_table(make_people(60)))
+    expected = []
+    for _ in range(12):
+        log_odds = rng.normal(0, 1, len(pairs)) + pairs.labels
+        chance = Decision(sigmoid(log_odds), np.ones(len(pairs), dtype=bool), pairs, 0.05, 0.8)
+        own = pairs.labels[chance.probabilities >= chance.threshold]
+        assert own.sum() >= 0.8 * len(own)
+        expected.append(chance.metrics("pair")["pair_precision"])
+    assert np.mean(expected) < 0.75
+
+
+def test_what_is_expected_is_of_all_pairs_not_of_the_easy_ones_that_were_labelled() -> None:
+    pairs = labelled_pairs(label_table(make_people(60)))
+    easy = np.where(pairs.labels > 0.5, 0.95, 0.05)
+    hard = np.tile([0.6, 0.4], 200)
+    every = np.ones(len(easy) + len(hard), dtype=bool)
+    alone = Decision(easy, every[: len(easy)], pairs, 0.5, None).metrics("pair")
+    beside = Decision(np.concatenate([easy, hard]), every, pairs, 0.5, None).metrics("pair")
+    assert alone["pair_precision"] == 1.0
+    assert beside["pair_precision"] < 0.8
+    assert beside["pair_precision_low"] < alone["pair_precision_low"]
+    assert beside["pair_precision_high"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("constraint", "named"), [("one_to_one", {"alone", "linked"}), ("many_to_one", {"alone"}), ("none", set())]
+)
+def test_how_pairs_become_choices_is_named(constraint: str, named: set[str]) -> None:
+    decisions = decide(constraint=constraint)
+    assert set(decisions.choice) == named
+    if not named:
+        assert decisions.choice_threshold >= decisions.threshold, "below it, single pairs would connect groups"
 
 
 def test_the_log_odds_of_a_threshold_are_finite() -> None:

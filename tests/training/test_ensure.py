@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, SettingsError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.settings import Settings
@@ -149,21 +150,21 @@ ensure_student(labels, Registry(Path({str(registry.root)!r})), Recipe(settings={
 
 
 @pytest.mark.parametrize(
-    ("constraint", "task", "sources", "several"),
+    ("constraint", "task", "sources", "expected"),
     [
-        ("auto", "auto", 2, False),
-        ("auto", "auto", 1, True),
-        ("auto", "link_and_dedupe", 2, True),
-        ("none", "link", 2, True),
-        ("many_to_one", "auto", 2, False),
+        ("auto", "auto", 2, Constraint.ONE_TO_ONE),
+        ("auto", "auto", 1, Constraint.NONE),
+        ("auto", "link_and_dedupe", 2, Constraint.NONE),
+        ("none", "link", 2, Constraint.NONE),
+        ("many_to_one", "auto", 2, Constraint.MANY_TO_ONE),
     ],
 )
-def test_several_matches_follow_from_task_and_constraint(
-    constraint: str, task: str, sources: int, several: bool
+def test_the_constraint_of_training_is_the_projects(
+    constraint: str, task: str, sources: int, expected: Constraint
 ) -> None:
     named = [{"name": str(n), "model": "people", "id": "id"} for n in range(sources)]
     settings = Settings.of({"constraint": constraint, "task": task, "sources": named})
-    assert training_settings(settings)["multi"] is several
+    assert training_settings(settings)["constraint"] is expected
 
 
 def test_two_processes_train_the_same_student_once(few: pa.Table, tmp_path: Path) -> None:

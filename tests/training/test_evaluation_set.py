@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
 from distiller_udf.training.ensure import ensure_student
@@ -83,31 +85,31 @@ def test_what_a_student_has_learned_is_left_out_where_the_rest_is_enough(
     labels: pa.Table, student_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = ensure_student(labels.slice(0, 60), Registry(tmp_path), Recipe(settings={"seed": 1})).path
-    judged = EvaluationSet.of(labels, None, half, multi=False)
+    judged = EvaluationSet.of(labels, None, half, Constraint.ONE_TO_ONE)
     assert (judged.held_out.tuples, judged.held_out.seen_by_current, judged.note) == (60, 0, None)
     monkeypatch.setattr(evaluation_set, "ENOUGH", 61)
-    whole = EvaluationSet.of(labels, None, half, multi=False)
+    whole = EvaluationSet.of(labels, None, half, Constraint.ONE_TO_ONE)
     assert (whole.held_out.tuples, whole.held_out.seen_by_current) == (120, 60)
     assert "trained on 60 of the 120 held-out labels" in str(whole.note)
     assert whole.held_out.fingerprint == judged.held_out.fingerprint
-    challenged = EvaluationSet.of(labels, half, None, multi=False)
+    challenged = EvaluationSet.of(labels, half, None, Constraint.ONE_TO_ONE)
     assert challenged.held_out.tuples == 60, "what a challenger knows is never taken"
     assert "--evaluation-share" in str(challenged.note)
 
 
 def test_nothing_held_out_is_nothing_to_judge_by(labels: pa.Table) -> None:
-    nothing = EvaluationSet.of(labels.slice(0, 0), None, None, multi=False)
+    nothing = EvaluationSet.of(labels.slice(0, 0), None, None, Constraint.ONE_TO_ONE)
     assert nothing.pairs is None
     assert nothing.held_out.tuples == 0
 
 
 def test_a_student_chooses_one_candidate_or_none(labels: pa.Table, student_folder: Path) -> None:
     student = load_student(student_folder)
-    pairs = EvaluationSet.of(labels, None, None, multi=False).pairs
+    pairs = EvaluationSet.of(labels, None, None, Constraint.ONE_TO_ONE).pairs
     assert pairs is not None
-    judged = judge(student, pairs, multi=False)
+    judged = judge(student, pairs)
     assert np.bincount(judged.tuples, judged.matched).max() == 1
     assert (judged.matched == (judged.labels >= 0.5)).mean() > 0.95
-    assert judge(student, pairs, multi=False, threshold=1.0).matched.sum() == 0
-    several = judge(student, pairs, multi=True, threshold=0.0)
-    assert several.matched.all()
+    assert judge(student, pairs, threshold=1.0).matched.sum() == 0
+    student.info = replace(student.info, constraint=Constraint.NONE)
+    assert judge(student, pairs, threshold=0.0).matched.all()

@@ -8,16 +8,20 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.training.data import BESIDE_CHOSEN, LabelledPairs, labelled_pairs
 from distiller_udf.training.fingerprint import usable_labels
 from distiller_udf.training.learned import usable
 
 
 def pairs_of(
-    options: list[tuple[str, str]], choice: int, probabilities: list[float] | None = None, multi: bool = False
+    options: list[tuple[str, str]],
+    choice: int,
+    probabilities: list[float] | None = None,
+    constraint: Constraint = Constraint.ONE_TO_ONE,
 ) -> LabelledPairs:
     """One answered tuple."""
-    return labelled_pairs(pa.Table.from_pylist([pairs_row(options, choice, probabilities)]), multi)
+    return labelled_pairs(pa.Table.from_pylist([pairs_row(options, choice, probabilities)]), constraint)
 
 
 def pairs_row(
@@ -54,7 +58,7 @@ def test_a_choice_says_nothing_of_other_sources() -> None:
     assert said(pairs_of(options, 2)) == {"b1": 0.0, "b2": 1.0}
     assert said(pairs_of(options, 3)) == {"c1": 1.0}
     assert said(pairs_of(options, 0)) == {"b1": 0.0, "b2": 0.0, "c1": 0.0}
-    assert said(pairs_of(options, 2, [0.1, 0.9, 0.2], multi=True)) == {"b1": 0.1, "b2": 0.9, "c1": 0.2}
+    assert said(pairs_of(options, 2, [0.1, 0.9, 0.2], constraint=Constraint.NONE)) == {"b1": 0.1, "b2": 0.9, "c1": 0.2}
 
 
 @pytest.mark.parametrize(("choice", "expected"), [(1, {"a": 0.7, "b": 0.2}), (2, {"a": 0.0, "b": 1.0})])
@@ -70,9 +74,9 @@ def test_none_after_a_likely_match_is_a_correction() -> None:
 
 
 def test_where_several_may_match_the_unchosen_count_little() -> None:
-    pairs = pairs_of([("r", "a"), ("r", "b")], 1, multi=True)
+    pairs = pairs_of([("r", "a"), ("r", "b")], 1, constraint=Constraint.NONE)
     assert pairs.weights.tolist() == [1.0, BESIDE_CHOSEN]
-    assert pairs_of([("r", "a"), ("r", "b")], 0, multi=True).weights.tolist() == [1.0, 1.0]
+    assert pairs_of([("r", "a"), ("r", "b")], 0, constraint=Constraint.NONE).weights.tolist() == [1.0, 1.0]
 
 
 def by_pair(options: list[tuple[str, str]], probabilities: list[float | None], choice: int | None) -> dict[str, Any]:
@@ -84,8 +88,8 @@ def by_pair(options: list[tuple[str, str]], probabilities: list[float | None], c
 def test_what_was_judged_pair_by_pair_is_heard_of_every_source() -> None:
     options = [("b", "b1"), ("c", "c1"), ("c", "c2"), ("d", "d1")]
     table = pa.Table.from_pylist([by_pair(options, [1.0, 1.0, 0.0, None], 1)])
-    for multi in (False, True):
-        assert said(labelled_pairs(table, multi)) == {"b1": 1.0, "c1": 1.0, "c2": 0.0}
+    for constraint in Constraint:
+        assert said(labelled_pairs(table, constraint)) == {"b1": 1.0, "c1": 1.0, "c2": 0.0}
 
 
 def test_pairs_that_are_known_are_heard_though_there_is_no_choice() -> None:
@@ -113,6 +117,6 @@ def test_a_language_model_is_asked_about_what_was_judged_alone() -> None:
         pa.Table.from_pylist([{**row, "choice": None, "probabilities": [0.1, 0.2, 0.3, None, None]}]),
         ["name"],
         ["name"],
-        multi=True,
+        pairwise=True,
     )
     assert (len(whole.candidates), whole.choice, whole.yes, whole.heard) == (3, 0, frozenset(), frozenset({0, 1, 2}))

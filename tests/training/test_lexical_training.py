@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distiller_udf.comparison.figures import expected_calibration_error
+from distiller_udf.comparison.figures import expected_calibration_error, measures
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
 from distiller_udf.students.pair_model import Scale
 from distiller_udf.training.data import BESIDE_CHOSEN, labelled_pairs
-from distiller_udf.training.evaluate import f1_threshold, one_to_one, precision_recall_f1
+from distiller_udf.training.evaluate import f1_threshold
 from distiller_udf.training.pairwise.boosting import Boosting, cross_fit, platt
 from distiller_udf.training.pairwise.rows import Rows
 from distiller_udf.training.train import train
@@ -61,9 +62,9 @@ def test_probabilities_are_soft_labels_and_a_pair_without_one_does_not_teach() -
     assert hard.labels.tolist() == [1.0, 0.0]
 
 
-def test_multi_doubts_the_unchosen_beside_a_chosen_one() -> None:
+def test_without_a_constraint_the_unchosen_beside_a_chosen_one_are_doubted() -> None:
     table = pa.Table.from_pylist([answer(1), answer(0, left="2")])
-    assert labelled_pairs(table, multi=True).weights.tolist() == [1.0, BESIDE_CHOSEN, 1.0, 1.0]
+    assert labelled_pairs(table, Constraint.NONE).weights.tolist() == [1.0, BESIDE_CHOSEN, 1.0, 1.0]
     assert labelled_pairs(table).weights.tolist() == [1.0] * 4
 
 
@@ -106,8 +107,8 @@ def test_the_student_generalises_to_people_it_has_not_seen(labels: pa.Table, peo
     left, right = Records.from_dicts(strangers.left), Records.from_dicts(strangers.right)
     others = Records.from_dicts(strangers.right[1:] + strangers.right[:1])
     scores = np.concatenate([student.score(left, right), student.score(left, others)])
-    _, _, f1 = precision_recall_f1(scores >= info.threshold, np.repeat([1.0, 0.0], 200))
-    assert f1 > 0.95
+    matched = scores >= info.threshold
+    assert measures(matched[:200].sum(), matched.sum(), 200)["f1"] > 0.95
     assert info.metrics["choice_f1"] > 0.9
     assert info.metrics["labelled_tuples"] == labels.num_rows
     assert 0 < info.choice_threshold <= 0.5
@@ -137,8 +138,8 @@ def test_a_handful_of_tuples_is_enough_to_start(people: People, tmp_path: Path) 
     assert np.mean(student.score(left, right)) > np.mean(student.score(left, others))
 
 
-def test_multi_choices_are_pair_probabilities(labels: pa.Table, people: People, tmp_path: Path) -> None:
-    train("lexical", labels, tmp_path / "student", [candidates(people)], {**FAST, "multi": True})
+def test_without_a_constraint_choices_are_pair_probabilities(labels: pa.Table, people: People, tmp_path: Path) -> None:
+    train("lexical", labels, tmp_path / "student", [candidates(people)], {**FAST, "constraint": "none"})
     student = load_student(tmp_path / "student")
     left, right = Records.from_dicts(people.left[:9]), Records.from_dicts(people.right[:9])
     scores = student.score(left, right)
@@ -185,12 +186,6 @@ def test_thresholds_and_calibration_follow_their_definitions() -> None:
     assert f1_threshold(np.full(10, 0.2)) == pytest.approx(1 / 6)  # all chosen: F1 = 2 · 2 / (10 + 2)
     assert f1_threshold(np.zeros(3)) == 0.5
     assert expected_calibration_error(np.asarray([0.9, 0.9]), np.asarray([1.0, 0.0])) == pytest.approx(0.4)
-
-
-def test_one_to_one_uses_each_record_once() -> None:
-    chosen = one_to_one(["a", "a", "b", "c"], [1, 2, 1, 3], np.asarray([0.9, 0.5, 0.8, 0.1]), 0.3)
-    assert chosen == [0]
-    assert one_to_one(["a", "b"], [1, 2], np.asarray([0.9, np.nan]), 0.3) == [0]
 
 
 def test_a_student_knows_only_columns_that_have_a_partner(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {**QUICK, "model": str(folder / "base"), "rank": 4}
     made = publish_student(labels, registry, Recipe("llm", {**settings, "explanations": True}))
     registry.promote(made.info.version)
-    publish_student(labels, Registry(folder / "students", "many"), Recipe("llm", {**settings, "multi": True}))
+    publish_student(labels, Registry(folder / "students", "many"), Recipe("llm", {**settings, "constraint": "none"}))
     return folder
 
 

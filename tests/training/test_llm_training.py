@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.typo_task import label_table
-from distiller_udf.errors import SettingsError, TrainingError
+from distiller_udf.errors import ConstraintMismatch, SettingsError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm.causal import adapted, load_causal, merged
@@ -242,9 +242,9 @@ def test_going_on_from_a_student_starts_where_it_is(
         assert tensor.equal(expected[plain]), name
 
 
-def test_a_student_is_not_taught_to_be_asked_otherwise(supervised: Outcome, taught: pa.Table, tmp_path: Path) -> None:
-    settings = {**QUICK, "start": str(supervised.path), "multi": True}
-    with pytest.raises(SettingsError, match="was taught to choose one of several candidates"):
+def test_a_student_is_not_taught_another_constraint(supervised: Outcome, taught: pa.Table, tmp_path: Path) -> None:
+    settings = {**QUICK, "start": str(supervised.path), "constraint": "none"}
+    with pytest.raises(ConstraintMismatch, match="was made for the constraint one_to_one, and none is wanted"):
         publish_student(taught, Registry(tmp_path), Recipe("llm", settings))
 
 
@@ -271,7 +271,7 @@ def test_candidates_of_another_source_than_the_choice_are_not_shown() -> None:
     assert [[json.loads(text)["name"] for text in e.candidates] for e in found] == [["ab", "ef"], ["cd"], ["ab", "ef"]]
     assert [e.choice for e in found] == [1, 0, 0]
     assert found[0].reasons == {0: "yes", 1: "no"}
-    assert [len(e.candidates) for e in examples(labels, ["name"], ["name"], multi=True)] == [3, 3]
+    assert [len(e.candidates) for e in examples(labels, ["name"], ["name"], pairwise=True)] == [3, 3]
 
 
 def test_a_corrected_label_keeps_no_probabilities_of_before() -> None:
@@ -281,7 +281,7 @@ def test_a_corrected_label_keeps_no_probabilities_of_before() -> None:
     row = label_table(1, seed=4).to_pylist()[0]
     row |= {"choice": 0, "probabilities": [0.9] + [0.05] * (len(row["options"]) - 1)}
     labels = pa.Table.from_pylist([row], label_table(1, seed=4).schema)
-    (example,) = examples(labels, ["name"], ["name"], multi=True)
+    (example,) = examples(labels, ["name"], ["name"], pairwise=True)
     assert example.yes == frozenset()
     assert example.heard == frozenset(range(len(example.candidates)))
 

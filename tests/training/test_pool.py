@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.records import Records, record_text
 from distiller_udf.training.data import LabelledPairs, labelled_pairs
 from distiller_udf.training.pool import Pool
@@ -135,3 +136,26 @@ def test_no_candidates_are_no_trouble() -> None:
     pool = Pool.of(labelled([(0, [0])]), *candidates([]), None, 0)
     assert len(pool.left) == 0
     assert pool.lefts.tolist() == [0]
+
+
+def test_who_competes_with_whom_goes_by_the_constraint() -> None:
+    """1 meets 1 and 2, 3 meets 3 and 4, 2 is labelled; right 3 is wanted twice."""
+    rights_of = {}
+    for constraint in Constraint:
+        pool = Pool.of(labelled([(0, [0, 1]), (2, [3])]), *candidates(PAIRS), None, 0, constraint)
+        rights_of[constraint] = pool.rights
+        assert pool.constraint is constraint
+        if constraint.limits_left:
+            assert len(set(pool.lefts.tolist())) == 4
+        assert pool.of_labelled(np.arange(2)).constraint is constraint
+    assert rights_of[Constraint.ONE_TO_ONE][2] == rights_of[Constraint.ONE_TO_ONE][5]
+    assert len(set(rights_of[Constraint.MANY_TO_ONE].tolist())) == 7, "nobody competes for a right record"
+
+
+def test_without_a_constraint_a_record_is_the_same_on_both_sides() -> None:
+    people = Records.from_dicts([{"name": name} for name in "abc"])
+    pool = Pool.of(
+        labelled([(9, [9])]), people.take(np.array([0, 1])), people.take(np.array([1, 2])), None, 0, Constraint.NONE
+    )
+    assert pool.lefts[2] == pool.rights[1]
+    assert len({*pool.lefts[1:].tolist(), *pool.rights[1:].tolist()}) == 3

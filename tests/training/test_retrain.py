@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from conftest import label_table, make_people
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import StudentDamaged, StudentError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
@@ -37,7 +38,7 @@ def many() -> pa.Table:
 
 
 def scales(held_out: pa.Table, **margins: Any) -> Scales:
-    return Scales(held_out, None, Margins(**margins), multi=False)
+    return Scales(held_out, None, Margins(**margins), Constraint.ONE_TO_ONE)
 
 
 def run(labels: pa.Table, registry: Registry, recipe: Recipe = RECIPE, **margins: Any) -> Retrained:
@@ -235,7 +236,7 @@ def test_a_challenger_does_not_replace_whom_it_was_not_weighed_against(
 def test_a_setting_that_is_taken_away_makes_another_student(many: pa.Table, tmp_path: Path) -> None:
     registry = Registry(tmp_path)
     first = run(many, registry).current
-    named = Recipe(settings={**dict(RECIPE.settings or {}), "multi": False, "folds": 5})
+    named = Recipe(settings={**dict(RECIPE.settings or {}), "constraint": "one_to_one", "folds": 5})
     assert run(many, registry, named).outcome == NOTHING_NEW, "a default that is named changes nothing"
     done = run(many, registry, Recipe(settings={"seed": 1, "self_training": 0}), f1=1.0)
     assert done.trained

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.records import Records
 from distiller_udf.students.odds import logit
+from distiller_udf.training.choosing import among_rivals
 from distiller_udf.training.pairwise.rows import Rows
-from distiller_udf.training.pairwise.self_training import Fitted, fit_pairs, linked
+from distiller_udf.training.pairwise.self_training import Fitted, fit_pairs
 from distiller_udf.training.pool import Pool
 from distiller_udf.training.settings import PairSettings
+from distiller_udf.training.unchosen import with_unchosen
 
 CANDIDATES = 4
 FEATURES = 3
@@ -116,8 +121,34 @@ def test_what_it_learns_from_itself_are_choices_by_both_sides() -> None:
     lefts = np.concatenate([tuples, [100, 101, 102]])
     rights = np.concatenate([np.arange(20), [50, 50, 60]])
     log_odds = np.concatenate([np.where(labels > 0, 3.0, -3.0), [2.0, 2.0, 2.0]])
-    choice, chosen = linked(log_odds, rows, Pool(names, names, lefts, rights))
+    choice, chosen = among_rivals(log_odds, rows.labels, rows.tuples, Pool(names, names, lefts, rights))
+    assert choice is not None
     assert choice.sharpness > 0
     assert chosen[20] == pytest.approx(chosen[21])
     assert chosen[20] < 0.5 < chosen[22]
     assert logit(chosen[:20])[labels > 0].min() > logit(chosen[:20])[labels == 0].max()
+
+
+def test_without_a_constraint_no_rival_tells_that_a_pair_does_not_match() -> None:
+    world = World(0, tuples=60)
+    pool = replace(world.pool, constraint=Constraint.NONE)
+    one, other = (
+        fit_pairs(world.rows, world.matrix[~world.labelled], pool, [1] * FEATURES, PairSettings.of(settings))
+        for settings in ({**SETTINGS, "self_training": 0}, {**SETTINGS, "self_training": 3})
+    )
+    np.testing.assert_array_equal(one.log_odds, other.log_odds)
+
+
+def test_candidates_that_were_not_chosen_count_for_what_they_likely_are() -> None:
+    """Half of the matches were chosen, which was left to chance; the others look just like them."""
+    rng = np.random.default_rng(0)
+    match = rng.random(4000) < 0.5
+    chosen = match & (rng.random(4000) < 0.5)
+    # What a model learns that takes them for non-matches: half of what looks like a match was chosen.
+    probabilities = np.where(match, 0.5, 0.01)
+    told = with_unchosen(probabilities, chosen.astype(float), np.where(chosen, 1.0, 0.25))
+    assert told[chosen].min() == 1.0
+    assert told[match & ~chosen].mean() == pytest.approx(1.0, abs=0.05)
+    assert told[~match].mean() < 0.05
+    every = np.ones(4000)
+    np.testing.assert_array_equal(with_unchosen(probabilities, chosen.astype(float), every), chosen)

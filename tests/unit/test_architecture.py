@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "distiller_udf"
 
 LAYERS = [
-    {"errors", "sql", "files"},
+    {"errors", "constraint", "sql", "files"},
     {"values", "arrays", "records", "settings", "warehouse"},
     {"project", "project_files", "dbt", "ids"},
     {"tables"},

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.choice import Choice, choose_alone, choose_linked, marginals
 from distiller_udf.students.odds import MAXIMUM_LOGIT, logit, sigmoid
@@ -220,11 +221,15 @@ def test_a_student_chooses_alone_linked_or_not_at_all() -> None:
     np.testing.assert_array_equal(alone, Choice().probabilities(probabilities, lefts))
     linked = Choice(2.0, -1.0).probabilities(probabilities, lefts, rights)
     np.testing.assert_array_equal(choose_linked(info, probabilities, lefts, rights), linked)
-    several = StudentInfo("lexical", "v", ("a",), ("a",), 0.5, 0.5)
-    for choose in (choose_alone, choose_linked):
-        chosen = choose(several, probabilities, lefts, rights)
-        np.testing.assert_array_equal(chosen, probabilities)
-        assert chosen is not probabilities
+    several = StudentInfo("lexical", "v", ("a",), ("a",), 0.5, 0.5, Constraint.NONE)
+    chosen = choose_alone(several, probabilities, lefts, rights)
+    np.testing.assert_array_equal(chosen, probabilities)
+    assert chosen is not probabilities
+
+
+def test_a_tuple_by_itself_goes_by_what_is_known_of_it() -> None:
+    for constraint, threshold in zip(Constraint, (0.4, 0.4, 0.3), strict=True):
+        assert StudentInfo("lexical", "v", ("a",), ("a",), 0.3, 0.4, constraint).tuple_threshold == threshold
 
 
 def test_log_odds_and_probabilities_are_inverse_and_bounded() -> None:

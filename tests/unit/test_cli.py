@@ -225,14 +225,35 @@ def test_train_says_what_was_learned_and_what_to_expect(labels: pa.Table, tmp_pa
     assert f"labelled pairs {metrics['labelled_pairs']}, of them {metrics['labelled_matches']} matches" in said
     assert "unlabelled pairs none" in said
     assert "thresholds those of the best F1" in said
-    for kind, decision in (("pair", "a pair by itself: er_match"), ("choice", "a pair among its rivals: er_matches")):
+    for kind, decision in (("pair", "a pair by itself: er_match"), ("choice", "a pair among all others: er_matches")):
         threshold = given["threshold" if kind == "pair" else "choice_threshold"]
-        figures = [threshold, *(metrics[f"{kind}_{name}"] for name in ("precision", "recall", "f1"))]
-        assert f"{decision} {' '.join(f'{figure:.4g}' for figure in figures)}" in said
+        ends = [[metrics[f"{kind}_{name}{end}"] for end in ("", "_low", "_high")] for name in ("precision", "recall")]
+        figures = " ".join(f"{value:.4g} ({low:.4g} to {high:.4g})" for value, low, high in ends)
+        assert f"{decision} {threshold:.4g} {figures}" in said
     several = run(*arguments, "--constraint", "none", "--target-precision", ".95").stdout
     assert "thresholds       │ the lowest that keep a precision of 0.95" in several
-    assert "a pair: er_match and er_matches" in several
-    assert "among its rivals" not in several
+    assert "constraint none" in " ".join(several.replace("│", " ").split())
+
+
+def test_the_constraint_of_a_training_is_given_or_the_projects_or_that_of_the_labels(
+    labels: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = labels.slice(0, 40)
+    source = pa.array([few["options"][0][0]["source"].as_py()] * 40)
+    within = few.set_column(few.column_names.index("left_source"), "left_source", source)
+    for name, table in (("between", few), ("within", within)):
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    (tmp_path / "dbt_project.yml").write_text("name: shop\nvars: {er_constraint: many_to_one}\n", encoding="utf-8")
+
+    def trained(labels: str, *arguments: object) -> str:
+        given = ("--labels", tmp_path / f"{labels}.parquet", "--students", tmp_path / "students")
+        return str(run_json("train", *given, *arguments)["constraint"])
+
+    assert trained("between") == "one_to_one"
+    assert trained("within") == "none"
+    monkeypatch.chdir(tmp_path)
+    assert trained("between") == "many_to_one"
+    assert trained("between", "--constraint", "none") == "none"
 
 
 def test_other_pairs_make_another_student_in_whatever_order_they_come(

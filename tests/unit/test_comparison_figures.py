@@ -13,10 +13,12 @@ from distiller_udf.comparison.figures import (
     counts,
     difference,
     figures,
+    intervals,
     log_loss,
     measures,
     resampled,
 )
+from distiller_udf.comparison.label_errors import chance_of_error
 
 
 def judged(rows: list[tuple[int, float, bool, float]], weights: list[float] | None = None) -> Judged:
@@ -57,7 +59,7 @@ def test_figures_are_those_worked_by_hand() -> None:
 
 def test_tuples_are_counted_one_by_one() -> None:
     assert counts(HAND).tolist() == [[1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
-    assert measures(np.asarray([0.0, 0.0, 0.0])) == {"f1": 0, "precision": 0, "recall": 0}
+    assert measures(0, 0, 0) == {"f1": 0, "precision": 0, "recall": 0}
 
 
 def test_a_candidate_of_little_weight_beside_the_chosen_one_settles_no_tuple() -> None:
@@ -83,6 +85,61 @@ def test_the_interval_of_a_recall_is_that_of_a_binomial() -> None:
     assert found.value == pytest.approx(0.6)
     assert found.low == pytest.approx(0.50, abs=0.015)
     assert found.high == pytest.approx(0.695, abs=0.015)
+
+
+def test_no_error_among_few_is_no_certainty() -> None:
+    """60 of 60: the rule of three has the lower end at about 1 - 3 / 60, the bootstrap at 1."""
+    for found in (figures(many([True] * 60)).recall, figures(many([True] * 60)).f1):
+        assert found.value == found.high == 1
+        assert found.low == pytest.approx(0.95, abs=0.02)
+    assert figures(many([True] * 6)).recall.low < 0.65
+
+
+def test_labels_of_two_minds_count_for_what_they_say() -> None:
+    doubtful = judged([(0, 0.9, True, 0.75), (1, 0.9, True, 1.0)])
+    assert figures(doubtful).precision.value == pytest.approx(0.875)
+
+
+def noisy(rng: np.random.Generator, tuples: int, wrong: float) -> tuple[Judged, dict[str, float]]:
+    """A student that is right about the clear tuples and unsure of others, by labels of which a share is wrong."""
+    hard = rng.random(tuples) < 0.15
+    log_odds = np.where(hard, rng.normal(0, 1.5, tuples), np.where(rng.random(tuples) < 0.7, 4.0, -4.0))
+    probabilities = 1 / (1 + np.exp(-log_odds))
+    true = rng.random(tuples) < probabilities
+    labels = np.where(rng.random(tuples) < wrong, ~true, true).astype(float)
+    matched = probabilities >= 0.4
+    ones = np.ones(tuples)
+    truth = measures((true & matched).sum(), matched.sum(), true.sum())
+    return Judged(probabilities, matched, labels, ones, np.arange(tuples)), truth
+
+
+@pytest.mark.parametrize(("tuples", "wrong"), [(60, 0.0), (60, 0.05), (300, 0.05)])
+def test_intervals_hold_what_is_true_though_labels_are_not(tuples: int, wrong: float) -> None:
+    """What is true of many more tuples of the same kind lies in nearly all intervals, and these say something."""
+    _, truth = noisy(np.random.default_rng(0), 200_000, 0.0)
+    held, width = [], []
+    for seed in range(15):
+        found = intervals(noisy(np.random.default_rng(seed + 1), tuples, wrong)[0], seed)
+        held += [found[name].low <= truth[name] <= found[name].high for name in truth]
+        width += [found[name].high - found[name].low for name in truth]
+    assert np.mean(held) >= 0.9
+    assert np.mean(width) < 0.2
+
+
+def test_a_student_that_is_wrong_is_not_excused_by_wrong_labels() -> None:
+    """Half of what it matches is wrong, and it was unsure: labels that deny it are no errors."""
+    rng = np.random.default_rng(0)
+    unsure = rng.uniform(0.4, 0.6, 200)
+    labels = (rng.random(200) < 0.5).astype(float)
+    every = np.ones(200, dtype=bool)
+    assert chance_of_error(unsure, labels, np.ones(200)).max() < 0.2
+    assert figures(Judged(unsure, every, labels, np.ones(200), np.arange(200))).precision.high < 0.62
+
+
+def test_a_guess_tells_nothing() -> None:
+    told = chance_of_error(np.array([0.9, 0.9, 0.1]), np.array([1.0, 0.0, 0.0]), np.array([1.0, 0.25, 1.0]))
+    assert told[1] == 1.0
+    assert max(told[0], told[2]) < 0.5
 
 
 def test_students_that_decide_alike_do_not_differ_at_all() -> None:

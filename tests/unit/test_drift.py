@@ -10,19 +10,19 @@ import pytest
 from conftest import make_people
 
 from distiller_udf.records import Records
-from distiller_udf.training.schedule.drift import agreement, wilson
+from distiller_udf.training.schedule.drift import agreement, share
 from distiller_udf.training.schedule.profile import PairProfile, count_words, psi, shifts
 
 
 def test_the_interval_is_wilsons() -> None:
     # Newcombe 1998, table I: 81 of 263 and 0 of 20.
-    share = wilson(81, 263)
-    assert share is not None
-    assert (round(share.low, 4), round(share.high, 4)) == (0.2553, 0.3662)
-    none = wilson(0, 20)
+    found = share(81, 263)
+    assert found is not None
+    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+    none = share(0, 20)
     assert none is not None
     assert (none.low, round(none.high, 4)) == (0.0, 0.1611)
-    assert wilson(0, 0) is None
+    assert share(0, 0) is None
 
 
 def test_the_stability_index_is_that_worked_by_hand() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import distiller_udf
 from distiller_udf.budget import Budget
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TeacherError
 from distiller_udf.labels import LabelStore, answer_questions, label_tuples
 from distiller_udf.prompts import Answer, Question
@@ -25,11 +26,9 @@ BENCHMARKS = Path(os.environ.get("DISTILLER_BENCHMARKS", Path(__file__).parents[
 Row = dict[str, str | None]
 
 
-def pairs_table(pairs: list[tuple[Row, Row]], same_source: bool = False) -> pa.Table:
+def pairs_table(pairs: list[tuple[Row, Row]]) -> pa.Table:
     return pa.table(
         {
-            "left_source": ["a"] * len(pairs),
-            "right_source": ["a" if same_source else "b"] * len(pairs),
             "left_record": pa.array([left for left, _ in pairs]),
             "right_record": pa.array([right for _, right in pairs]),
         }
@@ -43,11 +42,13 @@ def text(row: Row) -> str:
 
 
 def ask(
-    tuples: list[tuple[Row, list[Row]]], fit_on: list[tuple[Row, list[Row]]] | None = None, same_source: bool = False
+    tuples: list[tuple[Row, list[Row]]],
+    fit_on: list[tuple[Row, list[Row]]] | None = None,
+    constraint: Constraint = Constraint.ONE_TO_ONE,
 ) -> list[Answer]:
-    teacher = EmbeddedMixture()
+    teacher = EmbeddedMixture(constraint=constraint)
     seen = tuples if fit_on is None else fit_on
-    teacher.prepare(pairs_table([(left, right) for left, rights in seen for right in rights], same_source))
+    teacher.prepare(pairs_table([(left, right) for left, rights in seen for right in rights]))
     questions = [Question(text(left), tuple(text(right) for right in rights)) for left, rights in tuples]
     answered = list(teacher.answer(questions, Budget()))
     assert [question for question, _ in answered] == questions
@@ -141,7 +142,7 @@ def test_several_matches_in_one_table() -> None:
     for (left, candidates), choice in zip(tuples, right, strict=True):
         if choice:
             candidates.append({**left, "town": None})
-    answers = ask(tuples, same_source=True)
+    answers = ask(tuples, constraint=Constraint.NONE)
     both = [a.probabilities for a, choice in zip(answers, right, strict=True) if choice and a.probabilities]
     assert np.mean([probabilities[-1] > 0.5 for probabilities in both]) > 0.95
     assert np.mean([sum(probabilities) > 1.5 for probabilities in both]) > 0.9
@@ -199,9 +200,9 @@ def test_its_parameters_tell_what_it_was_fitted_on() -> None:
     tuples, _ = people(40, 0.5)
     pairs = [(left, right) for left, rights in tuples for right in rights]
 
-    def parameters(pairs: list[tuple[Row, Row]], same_source: bool = False) -> str:
-        teacher = EmbeddedMixture()
-        teacher.prepare(pairs_table(pairs, same_source))
+    def parameters(pairs: list[tuple[Row, Row]], constraint: Constraint = Constraint.ONE_TO_ONE) -> str:
+        teacher = EmbeddedMixture(constraint=constraint)
+        teacher.prepare(pairs_table(pairs))
         return str(teacher.parameters)
 
     same = parameters(pairs)
@@ -212,10 +213,11 @@ def test_its_parameters_tell_what_it_was_fitted_on() -> None:
         parameters([(right, left) for left, right in pairs]),
         parameters([*pairs[1:9], *pairs[10:], *swapped]),
         parameters([({**pairs[0][0], "town": "elsewhere"}, pairs[0][1]), *pairs[1:]]),
-        parameters(pairs, same_source=True),
+        parameters(pairs, Constraint.MANY_TO_ONE),
+        parameters(pairs, Constraint.NONE),
         str(EmbeddedMixture().parameters),
     ]
-    assert len({same, *changed}) == 7
+    assert len({same, *changed}) == 8
 
 
 def prepared(pairs: pa.Table) -> EmbeddedMixture:
@@ -253,7 +255,7 @@ def test_a_weight_never_falls_as_similarity_rises() -> None:
     signal[rng.random(signal.shape) < 0.1] = np.nan
     evidence = Evidence(signal, [0, 1, 2, 3], [1, -1, 1, -1], np.clip(np.nan_to_num(signal[:, 0]), 0, 1))
     tuples, rights = np.arange(2_000) // 4, np.arange(2_000)
-    mixture = fit_mixture(evidence, tuples, rights, rng.normal(0, 0.3, (100, 4)))
+    mixture = fit_mixture(evidence, tuples, rights, rng.normal(0, 0.3, (100, 4)), Constraint.ONE_TO_ONE)
     assert all((np.diff(weights) >= 0).all() for weights in mixture.weights)
     assert ((mixture.probabilities(evidence, tuples) >= 0.5) == truth).mean() > 0.98
 

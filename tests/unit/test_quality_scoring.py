@@ -6,10 +6,11 @@ import random
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from benchmarks.quality import run_task, summary
-from benchmarks.scoring import judge
+from benchmarks.scoring import judge, one_to_one
 from benchmarks.tasks import Task, find_tasks
 from tests.unit.benchmark_task import write_task
 
@@ -53,7 +54,8 @@ def test_figures_agree_with_the_published_query(seed: int) -> None:
     accuracy, precision, recall = row
     found = judge(options, gold, decisions)
     assert (found.select_accuracy, found.precision, found.recall) == (accuracy, precision, recall)
-    assert found.pair_f1 == (2 * precision * recall / (precision + recall) if precision + recall else 0.0)
+    expected = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    assert found.pair_f1 == pytest.approx(expected)
 
 
 def test_no_decisions_give_no_figures_but_zero() -> None:
@@ -74,3 +76,9 @@ def test_a_task_runs_from_files_to_figures(tmp_path: Path, kind: str) -> None:
     assert result.pair_f1 > 0.9
     figures = summary({"people": result})
     assert figures["mean"] == figures["tasks"]["people"]
+
+
+def test_one_to_one_uses_each_record_once() -> None:
+    chosen = one_to_one(["a", "a", "b", "c"], [1, 2, 1, 3], np.asarray([0.9, 0.5, 0.8, 0.1]), 0.3)
+    assert chosen == [0]
+    assert one_to_one(["a", "b"], [1, 2], np.asarray([0.9, np.nan]), 0.3) == [0]

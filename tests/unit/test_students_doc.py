@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.students import KINDS
 from distiller_udf.students.llm import ENGINES
 from distiller_udf.training.llm.rewards import REWARDS
@@ -19,9 +20,8 @@ def test_every_command_option_and_variable_exists() -> None:
 
 def test_every_kind_and_engine_is_described() -> None:
     tables = re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE)
-    first, second = (set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) for table in tables)
-    assert first == {"er_student", *KINDS}
-    assert second == {"er_llm_engine", *ENGINES}
+    named = [set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) for table in tables]
+    assert named == [{"er_student", *KINDS}, {str(each) for each in Constraint}, {"er_llm_engine", *ENGINES}]
 
 
 def test_its_python_compiles() -> None:

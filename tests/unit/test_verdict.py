@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.odds import logit, sigmoid
 from distiller_udf.students.verdict import verdict
 
 CHOICE = {"sharpness": 2.0, "offset": 3.0}
 INFO = StudentInfo("lexical", "v1", ("name",), ("name",), 0.41, 0.45, choice={"alone": CHOICE, "linked": CHOICE})
-PLAIN = StudentInfo("lexical", "v1", ("name",), ("name",), 0.41, 0.45)
+PLAIN = StudentInfo("lexical", "v1", ("name",), ("name",), 0.41, 0.45, Constraint.NONE)
 """Without a constraint: nothing competes."""
 
 
@@ -114,11 +115,18 @@ def test_what_is_said(probability: float, row: dict[str, Any] | None, is_match: 
     ("row", "text"),
     [
         (None, f"No match: {ALONE}."),
-        (row("threshold", threshold=0.6), "Not matched: 0.28 (0.60 is needed)."),
-        (row("match", threshold=0.2, choice_probability=None), "Matched: 0.28 (0.20 is enough)."),
+        (row("threshold", threshold=0.6), f"Not matched: {ALONE}."),
+        (
+            row("match", threshold=0.2, choice_probability=0.5),
+            "Matched: the records around both make it 0.50 (0.20 is enough), although by itself 0.28 (0.41 is needed).",
+        ),
+        (
+            row("group", probability=0.9, choice_probability=0.3),
+            f"Not matched: the records around both make it 0.30 (0.45 is needed), although by itself {SURE}.",
+        ),
     ],
 )
-def test_without_a_constraint_there_are_no_rivals(row: dict[str, Any] | None, text: str) -> None:
+def test_without_a_constraint_there_are_no_rivals_but_company(row: dict[str, Any] | None, text: str) -> None:
     assert verdict(PLAIN, 0.28, row).text.startswith(text)
 
 

@@ -17,6 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, SettingsError
 from distiller_udf.training.data import labelled_pairs
 from distiller_udf.votes import METHODS, reliabilities, vote
@@ -201,7 +202,7 @@ def test_plain_answers_that_agree_stay_plain() -> None:
     """Otherwise a candidate that was not chosen would be a certain non-match in deduplication."""
     voted = vote(table(row("a", 2), row("b", 2), row("c", None, probabilities=[0.2, 0.3, 0.5])), "majority")
     assert voted["probabilities"].to_pylist() == [None]
-    assert labelled_pairs(voted, multi=True).weights.tolist() == [0.25, 1.0, 0.25]
+    assert labelled_pairs(voted, Constraint.NONE).weights.tolist() == [0.25, 1.0, 0.25]
 
 
 def test_of_several_questions_the_one_with_most_answers_counts_then_the_newest() -> None:

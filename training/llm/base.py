@@ -28,8 +28,6 @@ from ..material import model_name
 from .adapters import join_adapters
 from .settings import LLMSettings
 
-ASKS = {"select": "choose one of several candidates", "match": "judge each pair by itself"}
-
 
 @dataclass(frozen=True)
 class Base:
@@ -48,7 +46,7 @@ class Base:
 
     @classmethod
     def of(cls, settings: LLMSettings) -> Base:
-        """From the settings `model` and `start`. Raises SettingsError, StudentNotFound, StudentDamaged."""
+        """From the settings `model` and `start`. Raises SettingsError, StudentError."""
         check_installed()
         if settings.start is None:
             if settings.model is None:
@@ -59,12 +57,8 @@ class Base:
         info = StudentInfo.read(folder)
         if info.kind != LLMStudent.kind:
             raise SettingsError(f"{info.version} is a student of kind {info.kind}; a fine-tuning goes on from an llm")
+        info.check_constraint(settings.constraint)
         student = LLMStudent.load(folder, info, Serving(base_model=settings.model and _findable(settings.model)))
-        if (student.weights.ask == "match") != settings.multi:
-            raise SettingsError(
-                f"{info.version} was taught to {ASKS[student.weights.ask]}, and this training asks otherwise (multi: "
-                f"{str(settings.multi).lower()}); start from the base model, or from a student that was taught so"
-            )
         found = student.model()
         whole = folder / WHOLE_FOLDER
         return cls(

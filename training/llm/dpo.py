@@ -49,11 +49,13 @@ def preferences(examples: Sequence[Example], prompter: Prompter, settings: DPOSe
     rng = random.Random(settings.seed)
     if (settings.preferences == "corrections") != (settings.corrected_by is not None):
         raise SettingsError("the preferences corrections and corrected_by, who corrected, belong together; give both")
-    if settings.multi and settings.preferences != "answers":
-        raise SettingsError(f"{settings.preferences} are about which candidate is chosen; they do not go with multi")
+    if settings.pairwise and settings.preferences != "answers":
+        raise SettingsError(
+            f"{settings.preferences} are about which candidate is chosen; there is none without a constraint"
+        )
     if settings.preferences == "answers":
         heats = [prompter.heats(e.query, e.candidates) for e in examples]
-        return from_answers(examples, heats, settings.multi, rng)
+        return from_answers(examples, heats, settings.pairwise, rng)
     return from_contested(examples, settings.corrected_by, prompter.fits, rng)
 
 

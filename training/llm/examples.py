@@ -50,16 +50,16 @@ class Asked:
     answer: int
 
 
-def examples(labels: pa.Table, left: Sequence[str], right: Sequence[str], multi: bool = False) -> list[Example]:
+def examples(labels: pa.Table, left: Sequence[str], right: Sequence[str], pairwise: bool = False) -> list[Example]:
     """The usable labels, their records with the columns `left` and `right`, in an order that their content gives.
 
-    Unless several candidates may match (`multi`), those of one example are of one source, as a student is asked: a
-    record may have a match in each source, so a choice says nothing about the candidates of another one.
+    Unless each pair is judged by itself (`pairwise`), the candidates of one example are of one source, as a student is
+    asked: a record may have a match in each source, so a choice says nothing about the candidates of another one.
     Raises TrainingError where a choice is out of range.
     """
     told = labels.filter(has_answer(labels))
     rows = sorted(zip(label_hashes(told), told.to_pylist(), strict=True), key=lambda pair: pair[0])
-    found = [each for _, row in rows if row["query"] for each in _by_source(_example(row), row, multi)]
+    found = [each for _, row in rows if row["query"] for each in _by_source(_example(row), row, pairwise)]
     queries = Records.from_texts([e.query for e in found]).with_columns(left).texts()
     texts = Records.from_texts([text for e in found for text in e.candidates]).with_columns(right).texts()
     shown = iter(texts)
@@ -86,14 +86,14 @@ def _by_pair(row: Mapping[str, Any]) -> bool:
     return bool(row.get("ask") == "match")
 
 
-def _by_source(example: Example, row: Mapping[str, Any], multi: bool) -> Iterator[Example]:
+def _by_source(example: Example, row: Mapping[str, Any], pairwise: bool) -> Iterator[Example]:
     """The example for each source that its answer is about: that of the choice, and all where it is none of them.
 
     Where every pair was judged by itself, it is about the judged ones, and each source has a choice of its own.
     """
     by_pair = _by_pair(row)
     sources = {
-        i: "" if multi else str(option.get("source"))
+        i: "" if pairwise else str(option.get("source"))
         for i, option in enumerate(row["options"])
         if i in example.heard or not by_pair
     }
@@ -139,13 +139,14 @@ def _moved(example: Example, candidates: Sequence[str], places: Mapping[int, int
     )
 
 
-def asked(example: Example, heats: Sequence[range], multi: bool, rng: random.Random) -> list[Asked]:
+def asked(example: Example, heats: Sequence[range], pairwise: bool, rng: random.Random) -> list[Asked]:
     """The questions of a tuple, its candidates in an order that `rng` draws; `heats` say how many fit into one.
 
-    In an order that means something a student would learn the positions. Where several may match (`multi`), every pair
-    is a question, asked from either side: those that the teacher judged, and one of those that it only did not choose.
+    In an order that means something a student would learn the positions. Where pairs are judged by themselves
+    (`pairwise`), every one is a question, asked from either side: those that the teacher judged, and one of those that
+    it only did not choose.
     """
-    if multi:
+    if pairwise:
         others = sorted(set(range(len(example.candidates))) - example.heard)
         return [_pair(example, i, rng) for i in [*sorted(example.heard), *rng.sample(others, min(1, len(others)))]]
     order = rng.sample(range(len(example.candidates)), len(example.candidates))

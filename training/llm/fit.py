@@ -37,7 +37,7 @@ def fine_tune(material: Generated, report: Report) -> Trained:
     base.check()
     tokenizer = base.tokenizer()
     prompter = Prompter(tokenizer, settings.max_length)
-    told = examples(material.labels, material.left.names, material.right.names, settings.multi)
+    told = examples(material.labels, material.left.names, material.right.names, settings.pairwise)
     found = [_readable(example, prompter) for example in told]
     judged = held_out(material.pairs, settings.held_out, settings.seed)
     unseen = {text for text, kept in zip(material.pairs.left.texts(), judged, strict=True) if kept}
@@ -69,7 +69,7 @@ def _judged(material: Generated, base: Base, judged: np.ndarray, folder: Path, r
         base_identity=model_identity(base.shown) if base.shown else "",
         rank=rank,
         max_length=settings.max_length,
-        ask="match" if settings.multi else "select",
+        ask="match" if settings.pairwise else "select",
         candidates=min(most, MAX_TOKEN_CANDIDATES),
         slope=1.0,
         offset=0.0,
@@ -77,7 +77,7 @@ def _judged(material: Generated, base: Base, judged: np.ndarray, folder: Path, r
         alone_offset=0.0,
         explains=_explains(settings),
     )
-    info = StudentInfo("llm", "untried", material.left.names, material.right.names, 0.5, 0.5)
+    info = StudentInfo("llm", "untried", material.left.names, material.right.names, 0.5, 0.5, settings.constraint)
     student = LLMStudent(info, folder, weights, Serving(local_only=settings.local_only))
     seen = pairs.take(judged)
     together, alone = np.zeros(len(pairs)), np.zeros(len(pairs))
@@ -94,8 +94,8 @@ def _judged(material: Generated, base: Base, judged: np.ndarray, folder: Path, r
         lambda info: LLMStudent(info, folder, calibrated, Serving()),
         judged,
         alone,
-        base.origin,
-        Learned.read(Path(settings.start)) if settings.start else Learned(),
+        base_model=base.origin,
+        learned_before=Learned.read(Path(settings.start)) if settings.start else Learned(),
     )
 
 

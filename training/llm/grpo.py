@@ -24,8 +24,8 @@ def fine_tune(base: Base, examples: Sequence[Example], prompter: Prompter, work:
 
     settings = base.settings
     assert isinstance(settings, GRPOSettings)  # noqa: S101
-    if settings.multi:
-        raise SettingsError("grpo rewards the choice of a candidate; it does not go with multi")
+    if settings.pairwise:
+        raise SettingsError("grpo rewards choices, and without a constraint nothing is chosen")
     if settings.batch % settings.generations:
         raise SettingsError(
             f"batch is {settings.batch}; it must be a multiple of generations, which is {settings.generations}"

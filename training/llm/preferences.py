@@ -29,13 +29,13 @@ def against_every_other(question: Question, answer: int, choices: int) -> list[P
 
 
 def from_answers(
-    examples: Sequence[Example], heats: Sequence[Sequence[range]], multi: bool, rng: random.Random
+    examples: Sequence[Example], heats: Sequence[Sequence[range]], pairwise: bool, rng: random.Random
 ) -> list[Preference]:
     """Every label against what it is not; `heats` say for each example how many candidates fit into a question."""
     found = []
     for example, groups in zip(examples, heats, strict=True):
-        for each in asked(example, groups, multi, rng):
-            choices = 2 if multi else len(each.question.candidates) + 1
+        for each in asked(example, groups, pairwise, rng):
+            choices = 2 if pairwise else len(each.question.candidates) + 1
             found += against_every_other(each.question, each.answer, choices)
     return found
 

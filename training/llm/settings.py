@@ -70,6 +70,11 @@ class LLMSettings(CommonSettings):
         "local_only": FLAG,
     }
 
+    @property
+    def pairwise(self) -> bool:
+        """Whether every pair is a question of its own: where several candidates may match, none is to be chosen."""
+        return not self.constraint.limits_left
+
     @classmethod
     def of(cls: type[Chosen], settings: Mapping[str, Any] | None) -> Any:
         """Check the settings of the method that they name. Raises SettingsError."""

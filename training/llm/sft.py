@@ -51,7 +51,7 @@ def lessons(examples: Sequence[Example], prompter: Prompter, settings: SFTSettin
     reasons: list[Told] = []
     for _ in range(settings.epochs):
         for example in examples:
-            answers += _answers(example, prompter, settings.multi, rng)
+            answers += _answers(example, prompter, settings.pairwise, rng)
             reasons += _reasons(example, prompter, rng) if settings.explanations else ()
         steps = [step for told in (answers, reasons) for step in _steps(told, settings.batch, rng)]
         for step in rng.sample(steps, len(steps)):
@@ -74,11 +74,11 @@ def lesson(question: Question, answer: Sequence[int], prompter: Prompter) -> dic
     return {"input_ids": prompt + learned, "labels": [UNLEARNED] * len(prompt) + learned}
 
 
-def _answers(example: Example, prompter: Prompter, multi: bool, rng: random.Random) -> Iterator[Told]:
+def _answers(example: Example, prompter: Prompter, pairwise: bool, rng: random.Random) -> Iterator[Told]:
     """The questions of an example with their answers: of all candidates, and of one by itself."""
     heats = prompter.heats(example.query, example.candidates)
-    lone = [] if multi else [alone(example, rng)]
-    for each in [*asked(example, heats, multi, rng), *lone]:
+    lone = [] if pairwise else [alone(example, rng)]
+    for each in [*asked(example, heats, pairwise, rng), *lone]:
         question = prompter.fitting(each.question)
         yield question, [prompter.labels(question)[each.answer]]
 

@@ -9,18 +9,18 @@ the matches that nobody labelled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distiller_udf.students.choice import Choice
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.students.pair_model import PairModel, Scale
 
-from ..choosing import fit_choice
+from ..choosing import among_rivals
 from ..pool import Pool
 from ..settings import PairSettings
-from .boosting import cross_fit
+from ..unchosen import with_unchosen
+from .boosting import CrossFit, cross_fit, platt
 from .rows import Rows
 
 WEIGHT = 0.2
@@ -29,9 +29,13 @@ WEIGHT = 0.2
 
 @dataclass(frozen=True)
 class Fitted:
-    """A pair model, and the log odds that it gives the pool (labelled pairs by parts that have not seen them)."""
+    """A pair model, and the log odds that it gives the pool (labelled pairs by parts that have not seen them).
+
+    `labels` are what the labels were taken to say.
+    """
 
     model: PairModel
+    labels: np.ndarray
     log_odds: np.ndarray
 
 
@@ -50,21 +54,31 @@ def fit_pairs(
     `report` is called with the share done.
     """
     scale = Scale.fit(np.concatenate([rows.matrix, rest]))
-    turns = settings.self_training if len(rest) else 0
+    turns = settings.self_training if len(rest) and pool.constraint.limits_left else 0
     extra = None if guesses is None else _guessed(rest, guesses, pool)
     for turn in range(turns + 1):
         report(turn / (turns + 1))
         fit = cross_fit(rows, directions, settings, scale, extra)
         log_odds = np.concatenate([fit.held_out, fit.model.log_odds(rest)]) if len(rest) else fit.held_out
         if turn < turns:
-            extra = _guessed(rest, linked(log_odds, rows, pool)[1][len(rows.labels) :], pool)
-    return Fitted(fit.model, log_odds)
+            extra = _guessed(rest, unlabelled(log_odds, rows, pool), pool)
+    if not pool.constraint.limits_left:
+        return _recalibrated(fit, rows, rest)
+    return Fitted(fit.model, rows.labels, log_odds)
 
 
-def linked(log_odds: np.ndarray, rows: Rows, pool: Pool) -> tuple[Choice, np.ndarray]:
-    """How pairs of the pool compete from both sides, and the choice probabilities that follow."""
-    choice = fit_choice(log_odds, pool.lefts, pool.rights, rows.labels, rows.tuples)
-    return choice, choice.probabilities(sigmoid(log_odds), pool.lefts, pool.rights)
+def _recalibrated(fit: CrossFit, rows: Rows, rest: np.ndarray) -> Fitted:
+    """The same model, its probabilities those of being a match rather than of being the one that was chosen."""
+    labels = with_unchosen(sigmoid(fit.held_out), rows.labels, rows.weights)
+    raw = (fit.held_out - fit.model.intercept) / fit.model.slope
+    slope, intercept = platt(raw, labels, np.where(rows.weights < 1, 1.0, rows.weights))
+    model = replace(fit.model, slope=slope, intercept=intercept)
+    return Fitted(model, labels, np.concatenate([slope * raw + intercept, model.log_odds(rest)]))
+
+
+def unlabelled(log_odds: np.ndarray, rows: Rows, pool: Pool) -> np.ndarray:
+    """The probabilities of the pool's unlabelled pairs among their rivals."""
+    return among_rivals(log_odds, rows.labels, rows.tuples, pool)[1][len(rows.labels) :]
 
 
 def _guessed(rest: np.ndarray, guesses: np.ndarray, pool: Pool) -> Rows:

@@ -13,7 +13,7 @@ from distiller_udf.records import Records
 from ..material import Material, Report, Trained, model_name
 from ..settings import EncodedPairSettings, PairSettings
 from .rows import Rows
-from .self_training import fit_pairs, linked
+from .self_training import fit_pairs, unlabelled
 
 if TYPE_CHECKING:
     from distiller_udf.encoding import EncoderFeatures
@@ -29,7 +29,9 @@ def lexical(material: Featured, report: Report) -> Trained:
     rows, rest = _seen(material, material.similarity.transform)
     directions = material.similarity.directions
     fitted = fit_pairs(rows, rest, material.pool, directions, material.settings, report=_part(report, 0.2, 0.9))
-    return Trained(fitted.log_odds, lambda info: LexicalStudent(info, material.similarity, fitted.model))
+    return Trained(
+        fitted.log_odds, lambda info: LexicalStudent(info, material.similarity, fitted.model), labels=fitted.labels
+    )
 
 
 def encoder(material: Encoded, report: Report) -> Trained:
@@ -44,6 +46,7 @@ def encoder(material: Encoded, report: Report) -> Trained:
     return Trained(
         fitted.log_odds,
         lambda info: EncoderStudent(info, material.similarity, encoding, fitted.model),
+        labels=fitted.labels,
         base_model=model_name(material.settings.encoder),
     )
 
@@ -60,8 +63,8 @@ def blend(material: Encoded, report: Report) -> Trained:
     met = _seen(material, encoding.transform)
     both = Rows(np.column_stack([rows.matrix, met[0].matrix]), rows.labels, rows.weights, rows.tuples)
     guesses = None
-    if len(rest) and material.settings.self_training:
-        guesses = linked(first.log_odds, rows, material.pool)[1][len(rows.labels) :]
+    if len(rest) and material.settings.self_training and material.settings.constraint.limits_left:
+        guesses = unlabelled(first.log_odds, rows, material.pool)
     # The first model has settled what the unlabelled pairs are; more turns would lead the second one away from it.
     once = replace(material.settings, self_training=min(1, material.settings.self_training))
     second = fit_pairs(
@@ -77,6 +80,7 @@ def blend(material: Encoded, report: Report) -> Trained:
     return Trained(
         log_odds,
         lambda info: BlendStudent(info, material.similarity, encoding, first.model, second.model),
+        labels=first.labels,
         base_model=model_name(material.settings.encoder),
     )
 

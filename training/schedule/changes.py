@@ -100,8 +100,8 @@ def against_gold(
     students = [challenger, current] if current else [challenger]
     rows = _by_record(snapshot, students)
     whole, drawn = rows.sum(axis=0), resampled(rows, seed)
-    values = [float(measures(whole[i : i + 3])["f1"]) for i in range(0, len(whole), 3)]
-    draws = [measures(drawn[:, i : i + 3])["f1"] for i in range(0, len(whole), 3)]
+    values = [float(measures(*whole[i : i + 3])["f1"]) for i in range(0, len(whole), 3)]
+    draws = [measures(*drawn[:, i : i + 3].T)["f1"] for i in range(0, len(whole), 3)]
     estimates = [estimate(*both) for both in zip(values, draws, strict=True)]
     known = snapshot.count(snapshot.relation(KNOWN))
     if current is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from distiller_udf.comparison.figures import wilson
 from distiller_udf.files import write_text
 from distiller_udf.pipeline.relations import TUPLE_KEYS
 from distiller_udf.settings import Settings
@@ -37,9 +37,6 @@ _DRAWN = """
     order by md5(concat_ws(':', $draw, left_source, left_id::varchar)), left_source, left_id
     limit $count
 """
-
-Z = 1.959963984540054
-"""Of an interval of 95 %."""
 
 FEW = 10
 """Fewer answers say nothing of an agreement."""
@@ -69,14 +66,9 @@ class Agreement:
     recall: Share | None
 
 
-def wilson(right: int, of: int) -> Share | None:
+def share(right: int, of: int) -> Share | None:
     """A share with its interval; None of no cases."""
-    if of == 0:
-        return None
-    p, spread = right / of, Z * Z / of
-    centre = (p + spread / 2) / (1 + spread)
-    half = Z * math.sqrt(p * (1 - p) / of + spread / (4 * of)) / (1 + spread)
-    return Share(p, max(0.0, centre - half), min(1.0, centre + half), of)
+    return Share(right / of, *wilson(right / of, of), of) if of else None
 
 
 def agreement(ours: Sequence[frozenset[object]], theirs: Sequence[object | None]) -> Agreement | None:
@@ -89,13 +81,13 @@ def agreement(ours: Sequence[frozenset[object]], theirs: Sequence[object | None]
         (bool(matched), chosen is not None, _agree(matched, chosen))
         for matched, chosen in zip(ours, theirs, strict=True)
     ]
-    everything = wilson(sum(agreed for *_, agreed in rows), len(rows))
+    everything = share(sum(agreed for *_, agreed in rows), len(rows))
     if everything is None:
         return None
 
     def among(kept: Iterator[bool]) -> Share | None:
         agreed = list(kept)
-        return wilson(sum(agreed), len(agreed))
+        return share(sum(agreed), len(agreed))
 
     return Agreement(
         all=everything,
@@ -153,7 +145,6 @@ def measure(
     settings: Settings,
     draw: int,
     ask: Callable[[pa.Table], Asked],
-    multi: bool,
 ) -> Drift:
     """Measure how far decisions and pairs have drifted; `snapshot` has er_tuples, er_matches and er_choices.
 
@@ -163,7 +154,7 @@ def measure(
     labels, stopped = ask(tuples)
     answers = [row for row in labels.to_pylist() if row["choice"] is not None]
     found = agreement(*_decisions(snapshot, answers)) if len(answers) >= FEW else None
-    promised = _promised(student, folder, held_out, multi)
+    promised = _promised(student, folder, held_out)
     moved = _shifts(snapshot, folder)
     reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings.drift_psi)]
     return Drift(
@@ -202,12 +193,12 @@ def _decisions(
     return ours, theirs
 
 
-def _promised(student: Student, folder: Path, held_out: pa.Table, multi: bool) -> float | None:
+def _promised(student: Student, folder: Path, held_out: pa.Table) -> float | None:
     """How often the student agrees with held-out labels that it has not learned; None where these are too few."""
-    evaluation = EvaluationSet.of(held_out, None, folder, multi)
+    evaluation = EvaluationSet.of(held_out, None, folder, student.info.constraint)
     if evaluation.pairs is None or evaluation.note is not None or evaluation.held_out.tuples < FEW:
         return None
-    judged = judge(student, evaluation.pairs, multi)
+    judged = judge(student, evaluation.pairs)
     wrong = np.bincount(judged.tuples, (judged.labels >= 0.5) != judged.matched)
     return float((wrong == 0).mean())
 

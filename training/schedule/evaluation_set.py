@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.comparison.figures import Judged
+from distiller_udf.constraint import Constraint
 from distiller_udf.records import content_hash
 from distiller_udf.scoring import score_records
 from distiller_udf.students import Student
@@ -57,7 +58,9 @@ class EvaluationSet:
     note: str | None = None
 
     @classmethod
-    def of(cls, held_out: pa.Table, challenger: Path | None, current: Path | None, multi: bool) -> EvaluationSet:
+    def of(
+        cls, held_out: pa.Table, challenger: Path | None, current: Path | None, constraint: Constraint
+    ) -> EvaluationSet:
         """The held-out labels about records of which neither student was trained on any, where these are enough.
 
         Where they are less than `ENOUGH` tuples, or none with a match, those that the current one knows are taken too:
@@ -69,37 +72,39 @@ class EvaluationSet:
         if challenger is not None:
             labels = Learned.read(challenger).of_others(labels)
         if labels.num_rows < usable(held_out).num_rows and not _is_enough(labels):
-            return cls._judging(labels, HeldOut(fingerprint, 0, 0), multi, KNOWS_TOO_MUCH)
+            return cls._judging(labels, HeldOut(fingerprint, 0, 0), constraint, KNOWS_TOO_MUCH)
         unseen = Learned.read(current).of_others(labels) if current is not None else labels
         seen = labels.num_rows - unseen.num_rows
         if seen == 0 or _is_enough(unseen):
-            return cls._judging(unseen, HeldOut(fingerprint, 0, 0), multi)
+            return cls._judging(unseen, HeldOut(fingerprint, 0, 0), constraint)
         note = (
             f"the current student was trained on {seen:,} of the {labels.num_rows:,} held-out labels, too many to do "
             "without; that favours it"
         )
-        return cls._judging(labels, HeldOut(fingerprint, 0, 0, seen), multi, note)
+        return cls._judging(labels, HeldOut(fingerprint, 0, 0, seen), constraint, note)
 
     @classmethod
-    def _judging(cls, labels: pa.Table, held_out: HeldOut, multi: bool, note: str | None = None) -> EvaluationSet:
+    def _judging(
+        cls, labels: pa.Table, held_out: HeldOut, constraint: Constraint, note: str | None = None
+    ) -> EvaluationSet:
         if labels.num_rows == 0:
             return cls(None, held_out, note)
-        pairs = labelled_pairs(labels, multi)
+        pairs = labelled_pairs(labels, constraint)
         matches = int((pairs.labels >= 0.5).sum())
         return cls(pairs, replace(held_out, tuples=pairs.questions, matches=matches), note)
 
 
-def judge(student: Student, pairs: LabelledPairs, multi: bool, threshold: float | None = None) -> Judged:
-    """What a student decides on labelled tuples: its likeliest candidate, or none.
+def judge(student: Student, pairs: LabelledPairs, threshold: float | None = None) -> Judged:
+    """What a student decides on labelled tuples: its likeliest candidate, or none; without a constraint each by itself.
 
-    `multi`: any number of a tuple's candidates may match, each is decided alone. `threshold` is instead of the
-    student's own. Raises ColumnsMismatch when the records lack columns that it was trained on.
+    `threshold` is instead of the student's own. Raises ColumnsMismatch when the records lack columns that it was
+    trained on.
     """
     alone, among = score_records(student, pairs.left, pairs.right, pairs.tuples)
-    decisive = np.nan_to_num(alone if multi else among, nan=0.0)
-    own = student.info.threshold if multi else student.info.choice_threshold
-    matched = decisive >= (own if threshold is None else threshold)
-    if not multi:
+    chooses = student.info.constraint.limits_left
+    decisive = np.nan_to_num(among if chooses else alone, nan=0.0)
+    matched = decisive >= (student.info.tuple_threshold if threshold is None else threshold)
+    if chooses:
         matched &= best_of(decisive, pairs.tuples)
     return Judged(decisive, matched, pairs.labels, pairs.weights, pairs.tuples)
 

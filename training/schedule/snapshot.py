@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.dbt import Graph, Node
 from distiller_udf.errors import RecordError, SettingsError
 from distiller_udf.metrics import Sides, comparable_pairs
@@ -77,7 +78,7 @@ class Snapshot:
     connection: duckdb.DuckDBPyConnection
     given: Mapping[str, str]
     models: Callable[[], Graph]
-    constraint: str = "none"
+    constraint: Constraint = Constraint.NONE
     decides: bool = True
 
     def __contains__(self, name: str) -> bool:
@@ -160,7 +161,7 @@ class Snapshot:
 
 @contextmanager
 def of_warehouse(
-    warehouse: Warehouse, graph: Graph, tables: Mapping[str, str], constraint: str = "none"
+    warehouse: Warehouse, graph: Graph, tables: Mapping[str, str], constraint: Constraint = Constraint.NONE
 ) -> Iterator[Snapshot]:
     """Copy what the compiled models read, and `tables` (models, by the names that they are to have here).
 

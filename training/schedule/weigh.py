@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from distiller_udf.comparison.figures import Judged, difference, figures
-from distiller_udf.errors import ColumnsMismatch, StudentDamaged, StudentNotFound
+from distiller_udf.constraint import Constraint
+from distiller_udf.errors import ColumnsMismatch, ConstraintMismatch, StudentDamaged, StudentNotFound
 from distiller_udf.records import content_hash
 from distiller_udf.students import Student, load_student
 
@@ -28,7 +29,7 @@ Steps = Callable[[str, int], AbstractContextManager[Advance]]
 """Called with a step's name and how much there is to do; gives what is called with how much was done."""
 
 
-UNUSABLE = (StudentDamaged, StudentNotFound, ColumnsMismatch)
+UNUSABLE = (StudentDamaged, StudentNotFound, ColumnsMismatch, ConstraintMismatch)
 """Why a student has to give way: nothing that will pass."""
 
 
@@ -42,14 +43,13 @@ def unseen(step: str, total: int) -> Iterator[Advance]:
 class Scales:
     """By what students are weighed: held-out labels, today's pairs (None: unknown), and the margins of the rule.
 
-    `multi`: any number of a record's candidates may match. `threshold` is instead of the students' own; `load` loads a
-    student from its folder.
+    `threshold` is instead of the students' own; `load` loads a student from its folder.
     """
 
     held_out: pa.Table
     snapshot: Snapshot | None
     margins: Margins
-    multi: bool
+    constraint: Constraint
     threshold: float | None = None
     seed: int = 0
     load: Callable[[Path], Student] = load_student
@@ -58,7 +58,7 @@ class Scales:
     def key(self) -> str:
         """A hash of all but the pairs, which change every night and are no reason to compare again."""
         known = [fingerprint(self.snapshot)] if self.snapshot and KNOWN in self.snapshot else []
-        rules = f"{self.margins} {self.multi} {self.threshold}"
+        rules = f"{self.margins} {self.constraint} {self.threshold}"
         return content_hash(label_fingerprint(usable(self.held_out)), rules, *known)[:12]
 
 
@@ -80,7 +80,7 @@ def weigh(
     be used, or when either cannot be asked just now: a server that does not answer says nothing about a student.
     """
     error = _fault(lambda: scales.load(current)) if current else None
-    evaluation = EvaluationSet.of(scales.held_out, challenger, None if error else current, scales.multi)
+    evaluation = EvaluationSet.of(scales.held_out, challenger, None if error else current, scales.constraint)
     found = Comparison(
         key=scales.key,
         compared_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -116,7 +116,7 @@ def _said(folder: Path, role: str, evaluation: EvaluationSet, scales: Scales, st
     """What the student in a folder says of the held-out pairs and of all pairs."""
     student = scales.load(folder)
     pairs, snapshot = evaluation.pairs, scales.snapshot
-    judged = None if pairs is None else judge(student, pairs, scales.multi, scales.threshold)
+    judged = None if pairs is None else judge(student, pairs, scales.threshold)
     if snapshot is None:
         return Said(judged)
     with steps(

@@ -25,6 +25,14 @@ select right_n, left_n, {{ score }} from {{ pairs }}
 {%- endmacro %}
 
 
+{#- Who has to have whom among its top k, where the mode is auto: whoever may have no more than one match. -#}
+{% macro _er_blocking_mode(mode, constraint) %}
+    {% do return(
+        {'one_to_one': 'mutual', 'many_to_one': 'left', 'none': 'union'}[constraint] if mode == 'auto' else mode
+    ) %}
+{% endmacro %}
+
+
 {#- SQL: the pairs that are among the top k of one record, the other, or both. -#}
 {% macro _er_nearest(scored, numbered, top_k, mode) -%}
 {%- set kept = {

@@ -20,7 +20,7 @@ from distiller_udf.training.settings import EncodedPairSettings
         ("ridge", 0, "a number above 0"),
         ("ridge", float("nan"), "a number above 0"),
         ("learning_rate", "0.1", "a number above 0"),
-        ("multi", "false", "true or false"),
+        ("constraint", "auto", "one of one_to_one, many_to_one, none"),
         ("target_precision", "0.9", "a number between 0 and 1"),
         ("encoder", "", "a folder or a hub id"),
     ],
@@ -33,5 +33,5 @@ def test_an_impossible_setting_is_one_sentence(name: str, value: object, wanted:
 def test_every_setting_can_be_given_its_default() -> None:
     default = EncodedPairSettings()
     assert EncodedPairSettings.of(vars(default)) == default
-    with pytest.raises(SettingsError, match="unknown setting for training: ridges; allowed: encoder, folds"):
+    with pytest.raises(SettingsError, match="unknown setting for training: ridges; allowed: constraint, encoder"):
         EncodedPairSettings.of({"ridges": 1})
