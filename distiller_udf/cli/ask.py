@@ -102,11 +102,12 @@ class Source:
 
         The warehouse is closed at once, so that dbt can build while teachers answer. Raises RecordError, TableError.
         """
+        from distiller_udf.labels.tuples import with_lists
         from distiller_udf.pairs import all_pairs, tuples_of
 
         given = None if tuples else files.pairs()
         if tuples:
-            source = cls(read_table(tuples), None)
+            source = cls(with_lists(read_table(tuples)), None)
         elif given is not None:
             table = tuples_of(given, files.sources).sort_by("left_id")
             source = cls(table, lambda: all_pairs(given, files.sources))

@@ -47,10 +47,7 @@ class Tuples:
     @classmethod
     def from_table(cls, table: pa.Table) -> Tuples:
         """Read rows of `er_tuples`; raises LabelError when a column is missing or of another kind."""
-        missing = [name for name in _COLUMNS if name not in table.column_names]
-        if missing:
-            raise LabelError(f"the tuples lack the columns {', '.join(missing)}; they come from er_tuples")
-        candidates = _candidates(one_array(table["candidates"]))
+        candidates = one_array(with_lists(table)["candidates"])
         lengths = pc.fill_null(pc.list_value_length(candidates), 0).to_numpy(zero_copy_only=False)
         members = candidates.flatten()
         parts = dict(zip([field.name for field in members.type], members.flatten(), strict=True))
@@ -79,6 +76,15 @@ class Tuples:
                 "right_record": pa.array(self.texts, pa.string()),
             }
         )
+
+
+def with_lists(table: pa.Table) -> pa.Table:
+    """Rows of `er_tuples` whose candidates are lists, from a file without lists too; raises LabelError."""
+    missing = [name for name in _COLUMNS if name not in table.column_names]
+    if missing:
+        raise LabelError(f"the tuples lack the columns {', '.join(missing)}; they come from er_tuples")
+    place = table.column_names.index("candidates")
+    return table.set_column(place, "candidates", _candidates(one_array(table["candidates"])))
 
 
 def _candidates(column: pa.Array) -> pa.Array:

@@ -127,7 +127,7 @@ def test_one_table_is_deduplicated(people: People, tmp_path: Path) -> None:
     ]
     labels = write(tmp_path, "labels", pairs, ".jsonl")
     options = ["--left", file, "--candidates", labels, "--students", tmp_path / "students"]
-    assert run_json("train", "--labels", labels, *options)["settings"]["multi"] is True
+    assert run_json("train", "--labels", labels, *options)["constraint"] == "none"
 
 
 def test_asking_teachers_about_two_files(
