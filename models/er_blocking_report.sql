@@ -12,6 +12,6 @@
     estimate=ref('er_blocking_estimate'),
     records=ref('er_records'),
     sources=er['er_sources'],
-    gold=distiller_udf._er_ref(er['er_gold']) if er['er_gold'] else none,
+    gold=distiller_udf._er_ref(er['er_gold']),
     labels=none if er['er_gold'] else distiller_udf._er_if_enabled('er_votes')
 ) }}

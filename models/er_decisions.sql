@@ -13,5 +13,5 @@
     threshold=er['er_threshold'],
     student=ref('er_student'),
     max_size=er['er_entity_max_size'],
-    cannot_links=distiller_udf._er_ref(er['er_cannot_links']) if er['er_cannot_links'] else none
+    cannot_links=distiller_udf._er_ref(er['er_cannot_links'])
 ) }}

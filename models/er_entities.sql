@@ -9,6 +9,6 @@
     task=er['er_task'],
     constraint=er['er_constraint'],
     max_size=er['er_entity_max_size'],
-    cannot_links=distiller_udf._er_ref(er['er_cannot_links']) if er['er_cannot_links'] else none,
+    cannot_links=distiller_udf._er_ref(er['er_cannot_links']),
     former=distiller_udf._er_former(this, columns=['entity_id', 'first_seen'], keep=true)
 ) }}

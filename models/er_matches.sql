@@ -10,7 +10,7 @@
     constraint=er['er_constraint'],
     threshold=er['er_threshold'],
     student=ref('er_student'),
-    must_links=distiller_udf._er_ref(er['er_must_links']) if er['er_must_links'] else none,
-    cannot_links=distiller_udf._er_ref(er['er_cannot_links']) if er['er_cannot_links'] else none,
+    must_links=distiller_udf._er_ref(er['er_must_links']),
+    cannot_links=distiller_udf._er_ref(er['er_cannot_links']),
     strict=er['er_strict']
 ) }}

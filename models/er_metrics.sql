@@ -9,5 +9,5 @@
     records=ref('er_records'),
     sources=er['er_sources'],
     task=er['er_task'],
-    gold=distiller_udf._er_ref(er['er_gold']) if er['er_gold'] else none
+    gold=distiller_udf._er_ref(er['er_gold'])
 ) }}

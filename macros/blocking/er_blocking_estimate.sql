@@ -15,13 +15,6 @@
 {% endmacro %}
 
 
-{% macro default__er_blocking_estimate(
-    records, blocking_records, sources, terms, task, constraint, blocking, rules, top_k, mode, max_block
-) %}
-    {% do distiller_udf._er_not_supported('er_blocking_estimate') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_blocking_estimate(
     records, blocking_records, sources, terms, task, constraint, blocking, rules, top_k, mode, max_block
 ) %}

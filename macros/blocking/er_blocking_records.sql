@@ -4,11 +4,6 @@
 {% endmacro %}
 
 
-{% macro default__er_blocking_records(records, sources, blocking, rules, columns) %}
-    {% do distiller_udf._er_not_supported('er_blocking_records') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_blocking_records(records, sources, blocking, rules, columns) %}
 {%- do distiller_udf._er_check_columns('er_blocking_columns', columns, records) -%}
 {%- set ways = distiller_udf._er_leaves(distiller_udf._er_ways(blocking, rules)) -%}

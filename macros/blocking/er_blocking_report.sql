@@ -9,24 +9,12 @@
 {% endmacro %}
 
 
-{% macro default__er_blocking_report(candidates, estimate, records, sources, gold, labels) %}
-    {% do distiller_udf._er_not_supported('er_blocking_report') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_blocking_report(candidates, estimate, records, sources, gold, labels) %}
-{%- set key = 'left_source, left_id, right_source, right_id' -%}
 with
 
-candidates as (
-    select * from {{ candidates }}
-),
-
 known as (
-    {% if gold is not none -%}
-    {{ distiller_udf._er_links(gold, records, sources, 'er_gold') | indent }}
-    {%- elif labels is not none -%}
-    select {{ key }} from {{ labels }} where right_id is not null
+    {% if gold is none and labels is not none -%}
+    select {{ distiller_udf._er_pair() }} from {{ labels }} where right_id is not null
     union
     select left_source, left_id, option.source, option.id
     from (
@@ -36,16 +24,14 @@ known as (
     )
     where probability > 0.5
     {%- else -%}
-    select {{ key }} from candidates where false
+    {{ distiller_udf._er_links(gold, records, sources, 'er_gold') | indent }}
     {%- endif %}
 ),
 
 proposed as (
-    select
-        candidates.blocked_by,
-        known.left_source is not null as is_known
-    from candidates
-    left join known using ({{ key }})
+    select candidates.blocked_by, known.left_source is not null as is_known
+    from {{ candidates }} as candidates
+    left join known using ({{ distiller_udf._er_pair() }})
 ),
 
 by_way as (

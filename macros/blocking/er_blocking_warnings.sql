@@ -14,29 +14,20 @@
 {% endmacro %}
 
 
-{% macro default__er_blocking_warnings(records, blocking_records, tokens, estimate, columns, max_block) %}
-    {% do distiller_udf._er_not_supported('er_blocking_warnings') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_blocking_warnings(records, blocking_records, tokens, estimate, columns, max_block) %}
 {%- set nearly_all = 0.9 -%}
 {%- set named_words = 5 -%}
 with
 
-records as (
-    select * from {{ records }}
-),
-
 size as (
-    select count(*) as records from records
+    select count(*) as records from {{ records }}
 ),
 
 filled as (
     select column_name, count(value) as filled, min(value) as lowest, max(value) as highest
     from (
         select column_name, case when {{ distiller_udf._er_is_filled('value') }} then value end as value
-        from (select * exclude (source, id, fingerprint) from ({{ distiller_udf._er_column_texts('records') }}))
+        from (select * exclude (source, id, fingerprint) from ({{ distiller_udf._er_column_texts(records) }}))
         unpivot include nulls (value for column_name in (columns(*)))
     )
     {%- if columns %}
@@ -74,7 +65,7 @@ common_texts as (
     select common_terms.n, texts.texts
     from (select distinct n from common_terms) as common_terms
     inner join {{ blocking_records }} as numbered using (n)
-    inner join ({{ distiller_udf._er_texts('records', columns, most=2000) }}) as texts using (source, id)
+    inner join ({{ distiller_udf._er_texts(records, columns, most=2000) }}) as texts using (source, id)
 ),
 
 {#- A column that holds one value in nearly all records is named; its words need not be. #}

@@ -14,14 +14,6 @@
 {% endmacro %}
 
 
-{% macro default__er_candidates(
-    blocking_records, sources, terms, neighbours, task, constraint, blocking, rules, top_k, mode, max_block, similarity,
-    share_of_best, max_candidates
-) %}
-    {% do distiller_udf._er_not_supported('er_candidates') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_candidates(
     blocking_records, sources, terms, neighbours, task, constraint, blocking, rules, top_k, mode, max_block, similarity,
     share_of_best, max_candidates

@@ -10,11 +10,6 @@
 {% endmacro %}
 
 
-{% macro default__er_neighbours(terms, blocking_records, sources, task, top_k, former) %}
-    {% do distiller_udf._er_not_supported('er_neighbours') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_neighbours(terms, blocking_records, sources, task, top_k, former) %}
 {%- set task = distiller_udf._er_task(task, sources) -%}
 {#- More than the top k, for the ranking by keys is a rough one. -#}

@@ -4,19 +4,8 @@
 {% endmacro %}
 
 
-{% macro default__er_pairs(candidates, records) %}
-    {% do distiller_udf._er_not_supported('er_pairs') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_pairs(candidates, records) %}
-with
-
-candidates as (
-    select * from {{ candidates }}
-),
-
-packed as (
+with packed as (
     select
         source,
         id,
@@ -26,18 +15,12 @@ packed as (
 )
 
 select
-    candidates.left_source,
-    candidates.left_id,
-    candidates.right_source,
-    candidates.right_id,
+    {{ distiller_udf._er_pair() }},
     candidates.similarity,
     candidates.blocked_by,
-    left_records.record as left_record,
-    right_records.record as right_record,
-    md5(left_records.fingerprint || right_records.fingerprint) as pair_fingerprint
-from candidates
-inner join packed as left_records
-    on candidates.left_source = left_records.source and candidates.left_id = left_records.id
-inner join packed as right_records
-    on candidates.right_source = right_records.source and candidates.right_id = right_records.id
+    l.record as left_record,
+    r.record as right_record,
+    md5(l.fingerprint || r.fingerprint) as pair_fingerprint
+from {{ candidates }} as candidates
+{{ distiller_udf._er_with_records('candidates', 'packed') }}
 {% endmacro %}

@@ -8,11 +8,6 @@
 {% endmacro %}
 
 
-{% macro default__er_terms(terms, records, blocking_records, columns, qgram_size, is_needed) %}
-    {% do distiller_udf._er_not_supported('er_terms') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_terms(terms, records, blocking_records, columns, qgram_size, is_needed) %}
 {#- What a long value goes on to say after 2,000 characters finds fewer pairs, not more, and costs time. -#}
 -- er_view: texts

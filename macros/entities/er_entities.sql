@@ -16,11 +16,6 @@
 {% endmacro %}
 
 
-{% macro default__er_entities(matches, records, sources, task, constraint, max_size, cannot_links, former) %}
-    {% do distiller_udf._er_not_supported('er_entities') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_entities(matches, records, sources, task, constraint, max_size, cannot_links, former) %}
 {%- if flags.EMPTY and former is not none -%}
 {#- `dbt build --empty` tries the SQL on no records; ids that last outlast that. -#}
@@ -45,11 +40,10 @@ select
     matches.probability,
     matches.choice_probability,
     matches.decided_by = 'must_link' as is_must,
-    hash(matches.left_source, matches.left_id, matches.right_source, matches.right_id) as tie,
+    hash({{ distiller_udf._er_pair('matches') }}) as tie,
     {%- endif %}
 from {{ matches }} as matches
-inner join numbered as l on matches.left_source = l.source and matches.left_id = l.id
-inner join numbered as r on matches.right_source = r.source and matches.right_id = r.id
+{{ distiller_udf._er_with_records('matches', 'numbered') }}
 where l.n != r.n
 
 -- er_step: connected
@@ -60,8 +54,7 @@ where l.n != r.n
 -- er_step: apart
 select l.n as a, r.n as b
 from ({{ distiller_udf._er_links(cannot_links, records, sources, 'er_cannot_links') | indent }}) as links
-inner join numbered as l on links.left_source = l.source and links.left_id = l.id
-inner join numbered as r on links.right_source = r.source and links.right_id = r.id
+{{ distiller_udf._er_with_records('links', 'numbered') }}
 
 {% endif -%}
 {{ distiller_udf._er_limited('connected', 'edges', 'numbered', 'apart' if cannot_links is not none else none, one_of_each, max_size) }}

@@ -7,11 +7,6 @@
 {% endmacro %}
 
 
-{% macro default__er_entity_changes(entities, former) %}
-    {% do distiller_udf._er_not_supported('er_entity_changes') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_entity_changes(entities, former) %}
 with
 

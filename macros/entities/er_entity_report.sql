@@ -9,11 +9,6 @@
 {% endmacro %}
 
 
-{% macro default__er_entity_report(entities, matches, entity_count) %}
-    {% do distiller_udf._er_not_supported('er_entity_report') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_entity_report(entities, matches, entity_count) %}
 -- er_step: largest
 select distinct entity_id, entity_size
@@ -34,11 +29,10 @@ select
     l.entity_id,
     matches.* exclude (decided_by),
     matches.decided_by = 'must_link' as is_must,
-    hash(matches.left_source, matches.left_id, matches.right_source, matches.right_id) as tie,
+    hash({{ distiller_udf._er_pair('matches') }}) as tie,
     row_number() over (order by {{ distiller_udf._er_best_edges_first() }}) as priority
 from {{ matches }} as matches
-inner join numbered as l on matches.left_source = l.source and matches.left_id = l.id
-inner join numbered as r on matches.right_source = r.source and matches.right_id = r.id and l.entity_id = r.entity_id
+{{ distiller_udf._er_with_records('matches', 'numbered') }} and l.entity_id = r.entity_id
 
 -- er_step: tree
 select a, b, priority, entity_id
@@ -64,10 +58,7 @@ select
     weakest.probability as weakest_probability,
     weakest.choice_probability as weakest_choice_probability,
     weakest.is_must as weakest_is_must_link,
-    weakest.left_source,
-    weakest.left_id,
-    weakest.right_source,
-    weakest.right_id,
+    {{ distiller_udf._er_pair('weakest') }},
     greatest(1, (select count(*) from parts where component = l.component)) as left_size,
     greatest(1, (select count(*) from parts where component = r.component)) as right_size
 from largest

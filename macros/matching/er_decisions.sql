@@ -16,27 +16,18 @@
 {% endmacro %}
 
 
-{% macro default__er_decisions(
-    choices, matches, entities, records, sources, task, constraint, threshold, student, max_size, cannot_links
-) %}
-    {% do distiller_udf._er_not_supported('er_decisions') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_decisions(
     choices, matches, entities, records, sources, task, constraint, threshold, student, max_size, cannot_links
 ) %}
 {%- set constraint = distiller_udf._er_constraint(constraint, distiller_udf._er_task(task, sources)) -%}
-{%- set limited = {'one_to_one': [('left', 'right'), ('right', 'left')], 'many_to_one': [('left', 'right')], 'none': []} -%}
-{%- set pair = 'left_source, left_id, right_source, right_id' -%}
+{%- set sides = distiller_udf._er_limited_sides(constraint) -%}
+{%- set pair = distiller_udf._er_pair() -%}
 with
 
-{% if cannot_links is not none -%}
 cannot_links as (
     {{ distiller_udf._er_links(cannot_links, records, sources, 'er_cannot_links') | indent }}
 ),
 
-{% endif -%}
 pairs as (
     select
         {{ pair }},
@@ -54,75 +45,50 @@ pairs as (
 ),
 
 {#- Of a pair whose left record has a match, the rival is that match's right record, and the other way round. #}
-{% for side, other in limited[constraint] -%}
-lost_by_{{ side }} as (
-    select
-        pairs.{{ pair.split(', ') | join(', pairs.') }},
-        {
-            'is_must': taken.matched_by = 'must_link',
-            'probability': coalesce(taken.decisive, taken.probability),
-            'side': '{{ other }}',
-            'source': taken.{{ other }}_source,
-            'id': taken.{{ other }}_id
-        } as rival
-    from pairs
-    inner join pairs as taken using ({{ side }}_source, {{ side }}_id, {{ other }}_source)
-    where pairs.matched_by is null and taken.matched_by is not null
-),
-
-{% endfor -%}
-{% if limited[constraint] -%}
 lost as (
     select {{ pair }}, max(rival) as rival
     from (
-        {% for side, _ in limited[constraint] -%}
-        {{ 'union all ' if not loop.first }}select * from lost_by_{{ side }}
-        {% endfor -%}
+        {% for side, other in sides or [('left', 'right')] -%}
+        {{ 'union all ' if not loop.first }}select
+            {{ distiller_udf._er_pair('pairs') }},
+            {
+                'is_must': taken.matched_by = 'must_link',
+                'probability': coalesce(taken.decisive, taken.probability),
+                'side': '{{ other }}',
+                'source': taken.{{ other }}_source,
+                'id': taken.{{ other }}_id
+            } as rival
+        from pairs
+        inner join pairs as taken using ({{ side }}_source, {{ side }}_id, {{ other }}_source)
+        where {{ 'pairs.matched_by is null and taken.matched_by is not null' if sides else 'false' }}
+        {% endfor %}
     )
     group by {{ pair }}
 ),
 
-{% endif -%}
 entities as (
     select source, id, entity_id, entity_size, list(source) over (partition by entity_id) as sources from {{ entities }}
 ),
 
-{% if cannot_links is not none -%}
 entities_apart as (
     select distinct l.entity_id as a, r.entity_id as b
     from cannot_links
-    inner join entities as l on cannot_links.left_source = l.source and cannot_links.left_id = l.id
-    inner join entities as r on cannot_links.right_source = r.source and cannot_links.right_id = r.id
+    {{ distiller_udf._er_with_records('cannot_links', 'entities') | indent }}
 ),
 
-{% endif -%}
 told as (
     select
         {{ pair }},
         pairs.* exclude ({{ pair }}),
-        {% if limited[constraint] -%}
-        lost.rival.is_must as lost_to_must,
-        lost.rival.side as rival_side,
-        lost.rival.source as rival_source,
-        lost.rival.id as rival_id,
-        lost.rival.probability as rival_probability,
-        {%- else -%}
-        false as lost_to_must,
-        cast(null as varchar) as rival_side,
-        cast(null as varchar) as rival_source,
-        case when false then left_id end as rival_id,
-        cast(null as double) as rival_probability,
-        {%- endif %}
-        {{ 'cannot_links.left_source is not null' if cannot_links is not none else 'false' }} as is_cannot_link,
+        lost.rival,
+        cannot_links.left_source is not null as is_cannot_link,
         l.entity_id = r.entity_id as same_entity,
         {#- A match is kept apart by the first of these limits that the two entities would break as one. #}
         case
             when l.entity_id = r.entity_id then cast(null as varchar)
-            {% if cannot_links is not none -%}
             when exists (
                 select 1 from entities_apart where (a, b) in ((l.entity_id, r.entity_id), (r.entity_id, l.entity_id))
             ) then 'cannot_link'
-            {% endif -%}
             {% if constraint == 'one_to_one' -%}
             when list_has_any(l.sources, r.sources) then 'one_of_each_source'
             {% endif -%}
@@ -131,14 +97,9 @@ told as (
             {% endif -%}
         end as limited_by
     from pairs
-    left join entities as l on pairs.left_source = l.source and pairs.left_id = l.id
-    left join entities as r on pairs.right_source = r.source and pairs.right_id = r.id
-    {% if limited[constraint] -%}
+    {{ distiller_udf._er_with_records('pairs', 'entities', 'left join') | indent }}
     left join lost using ({{ pair }})
-    {% endif -%}
-    {% if cannot_links is not none -%}
     left join cannot_links using ({{ pair }})
-    {%- endif %}
 )
 
 select
@@ -153,17 +114,17 @@ select
         {% if constraint == 'none' -%}
         when decisive < threshold and probability >= own_threshold then 'group'
         {% endif -%}
-        when decisive < threshold and (rival_source is null or probability < own_threshold) then 'threshold'
-        when lost_to_must then 'taken_by_must_link'
+        when decisive < threshold and (rival is null or probability < own_threshold) then 'threshold'
+        when rival.is_must then 'taken_by_must_link'
         else 'rival'
     end as reason,
     probability,
     choice_probability,
     threshold,
-    rival_side,
-    rival_source,
-    rival_id,
-    rival_probability,
+    rival.side as rival_side,
+    rival.source as rival_source,
+    rival.id as rival_id,
+    rival.probability as rival_probability,
     same_entity,
     case when matched_by is not null then limited_by end as kept_apart_by
 from told

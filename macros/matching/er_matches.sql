@@ -17,50 +17,29 @@
 {% endmacro %}
 
 
-{% macro default__er_matches(
-    scores, records, sources, task, constraint, threshold, student, must_links, cannot_links, strict
-) %}
-    {% do distiller_udf._er_not_supported('er_matches') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_matches(
     scores, records, sources, task, constraint, threshold, student, must_links, cannot_links, strict
 ) %}
-{%- set task = distiller_udf._er_task(task, sources) -%}
-{%- set constraint = distiller_udf._er_constraint(constraint, task) -%}
+{%- set constraint = distiller_udf._er_constraint(constraint, distiller_udf._er_task(task, sources)) -%}
+{%- set pair = distiller_udf._er_pair() -%}
 {%- if threshold is none and student is none -%}
     {%- do distiller_udf._er_raise('er_matches has neither a threshold nor a student to take it from; pass one of them.') -%}
 {%- endif -%}
 with recursive
 
-scores as (
-    select * from {{ scores }}
-),
-
-{% if threshold is none -%}
-students as (
-    select * from {{ student }}
-),
-
-{% endif -%}
-{% if must_links is not none -%}
 must_links as (
     {{ distiller_udf._er_links(must_links, records, sources, 'er_must_links') | indent }}
 ),
 
-{% endif -%}
-{% if cannot_links is not none -%}
 cannot_links as (
     {{ distiller_udf._er_links(cannot_links, records, sources, 'er_cannot_links') | indent }}
 ),
 
-{% endif -%}
 accepted as (
     select scores.*
-    from scores
+    from {{ scores }} as scores
     {% if threshold is none -%}
-    left join students on scores.student = students.student
+    left join {{ student }} as students on scores.student = students.student
     {% endif -%}
     where coalesce(scores.choice_probability, scores.probability)
         >= {% if threshold is not none -%}
@@ -79,44 +58,29 @@ accepted as (
 allowed as (
     select accepted.*
     from accepted
-    {% if cannot_links is not none -%}
-    anti join cannot_links using (left_source, left_id, right_source, right_id)
-    {% endif -%}
-    {% if must_links is not none -%}
-    anti join must_links using (left_source, left_id, right_source, right_id)
-    {% if constraint != 'none' -%}
-    anti join must_links as left_taken using (left_source, left_id, right_source)
-    {% endif -%}
-    {% if constraint == 'one_to_one' -%}
-    anti join must_links as right_taken using (left_source, right_source, right_id)
-    {% endif -%}
-    {% endif %}
+    anti join cannot_links using ({{ pair }})
+    anti join must_links using ({{ pair }})
+    {%- for side, other in distiller_udf._er_limited_sides(constraint) %}
+    anti join must_links as {{ side }}_taken using ({{ side }}_source, {{ side }}_id, {{ other }}_source)
+    {%- endfor %}
 ),
 
-{% if constraint == 'none' -%}
-decided as (
-    select * from allowed
-),
-{%- else -%}
+{% if constraint != 'none' -%}
 {#- Equals go by a hash: in the order of the ids a long chain of them would be decided one by one, a round each. #}
 ranked as (
     select
         *,
         row_number() over (
             order by coalesce(choice_probability, probability) desc, probability desc,
-                hash(left_source, left_id, right_source, right_id),
+                hash({{ pair }}),
                 {{ distiller_udf._er_source_rank('left_source', sources) }}, left_id,
                 {{ distiller_udf._er_source_rank('right_source', sources) }}, right_id
         ) as priority
     from allowed
 ),
-{% if constraint == 'many_to_one' %}
-decided as (
-    select * exclude (priority)
-    from ranked
-    qualify row_number() over (partition by left_source, left_id, right_source order by priority) = 1
-),
-{%- else %}
+
+{% endif -%}
+{% if constraint == 'one_to_one' -%}
 ends as (
     select
         priority,
@@ -126,81 +90,53 @@ ends as (
 ),
 
 {#- Pairs that are the first choice of both their ends are what a greedy pass would take; then the next round. #}
+{%- set is_first = 'priority = min(priority) over (partition by left_end) and priority = min(priority) over (partition by right_end)' %}
 rounds as (
-    select
-        priority,
-        left_end,
-        right_end,
-        priority = min(priority) over (partition by left_end)
-            and priority = min(priority) over (partition by right_end) as is_taken
-    from ends
+    select *, {{ is_first }} as is_taken from ends
     union all
-    select
-        priority,
-        left_end,
-        right_end,
-        priority = min(priority) over (partition by left_end)
-            and priority = min(priority) over (partition by right_end) as is_taken
+    select priority, left_end, right_end, {{ is_first }} as is_taken
     from (
         select
-            priority,
-            left_end,
-            right_end,
-            bool_or(is_taken) over (partition by left_end) as left_is_taken,
-            bool_or(is_taken) over (partition by right_end) as right_is_taken
+            *,
+            bool_or(is_taken) over (partition by left_end) or bool_or(is_taken) over (partition by right_end) as has_lost
         from rounds
     )
-    where not left_is_taken and not right_is_taken
+    where not has_lost
 ),
 
+{% endif -%}
 decided as (
-    select * exclude (priority)
-    from ranked
-    where priority in (select priority from rounds where is_taken)
-),
-{%- endif %}
-{%- endif %}
-
-matches as (
-    select
-        left_source,
-        left_id,
-        right_source,
-        right_id,
-        probability,
-        choice_probability,
-        'student' as decided_by
-    from decided
-    {% if must_links is not none -%}
-    union all
-    select
-        must_links.left_source,
-        must_links.left_id,
-        must_links.right_source,
-        must_links.right_id,
-        scores.probability,
-        scores.choice_probability,
-        case
-            {% if cannot_links is not none -%}
-            when cannot_links.left_source is not null then error(format(
-                'er_matches: the must-link {} – {} is a cannot-link as well; drop it from one of er_must_links and er_cannot_links',
-                must_links.left_id, must_links.right_id
-            ))
-            {% endif -%}
-            when not must_links.is_known then error(format(
-                'er_matches: the must-link {} – {} names a record that does not exist; correct er_must_links, or set er_strict to false',
-                must_links.unknown_left_id, must_links.unknown_right_id
-            ))
-            else 'must_link'
-        end as decided_by
-    from must_links
-    left join scores using (left_source, left_id, right_source, right_id)
-    {% if cannot_links is not none -%}
-    left join cannot_links using (left_source, left_id, right_source, right_id)
-    {% endif -%}
-    where {{ 'true' if strict else 'must_links.is_known' }}
+    {% if constraint == 'one_to_one' -%}
+    select * from ranked where priority in (select priority from rounds where is_taken)
+    {%- elif constraint == 'many_to_one' -%}
+    select * from ranked qualify row_number() over (partition by left_source, left_id, right_source order by priority) = 1
+    {%- else -%}
+    select * from allowed
     {%- endif %}
 )
 
-select * from matches
+select {{ pair }}, probability, choice_probability, 'student' as decided_by
+from decided
+
+union all
+
+select
+    {{ distiller_udf._er_pair('must_links') }},
+    scores.probability,
+    scores.choice_probability,
+    case
+        when cannot_links.left_source is not null then error(format(
+            'er_matches: the must-link {} – {} is a cannot-link as well; drop it from one of er_must_links and er_cannot_links',
+            must_links.left_id, must_links.right_id
+        ))
+        when not must_links.is_known then error(format(
+            'er_matches: the must-link {} – {} names a record that does not exist; correct er_must_links, or set er_strict to false',
+            must_links.unknown_left_id, must_links.unknown_right_id
+        ))
+        else 'must_link'
+    end as decided_by
+from must_links
+left join {{ scores }} as scores using ({{ pair }})
+left join cannot_links using ({{ pair }})
+where {{ 'true' if strict else 'must_links.is_known' }}
 {% endmacro %}

@@ -9,11 +9,6 @@
 {% endmacro %}
 
 
-{% macro default__er_metrics(matches, candidates, entities, records, sources, task, gold) %}
-    {% do distiller_udf._er_not_supported('er_metrics') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_metrics(matches, candidates, entities, records, sources, task, gold) %}
 {%- set task = distiller_udf._er_task(task, sources) -%}
 {%- if gold is none -%}
@@ -22,52 +17,27 @@ where false
 {%- else -%}
 with
 
-matches as (
-    select * from {{ matches }}
-),
-
-candidates as (
-    select * from {{ candidates }}
-),
-
 gold as (
     {{ distiller_udf._er_links(gold, records, sources, 'er_gold') | indent }}
 ),
 
-members as (
-    select entity_id, source, count(*) as records
-    from {{ entities }}
-    group by entity_id, source
-),
-
 entity_pairs as (
-    select
-        {#- All pairs of an entity, those within its sources, or what is left without these. #}
-        {% set all_pairs = 'sum(records) * (sum(records) - 1)' -%}
-        {% set within = 'sum(records * (records - 1))' -%}
-        ({{ {'link': all_pairs ~ ' - ' ~ within, 'dedupe': within, 'link_and_dedupe': all_pairs}[task] }}) / 2 as pairs
-    from members
+    select {{ distiller_udf._er_count_pairs(task) }} as pairs
+    from (select entity_id, source, count(*) as records from {{ entities }} group by entity_id, source)
     group by entity_id
 ),
 
 counts as (
     select
         (select count(*) from gold) as gold_pairs,
-        (select count(*) from candidates) as candidate_pairs,
-        (select count(*) from matches) as matches,
+        (select count(*) from {{ candidates }}) as candidate_pairs,
+        (select count(*) from {{ matches }}) as matches,
         (select coalesce(sum(pairs), 0) from entity_pairs) as entity_pairs,
+        (select count(*) from gold semi join {{ candidates }} using ({{ distiller_udf._er_pair() }})) as gold_candidates,
+        (select count(*) from gold semi join {{ matches }} using ({{ distiller_udf._er_pair() }})) as true_matches,
         (
             select count(*) from gold
-            semi join candidates using (left_source, left_id, right_source, right_id)
-        ) as gold_candidates,
-        (
-            select count(*) from gold
-            semi join matches using (left_source, left_id, right_source, right_id)
-        ) as true_matches,
-        (
-            select count(*) from gold
-            inner join {{ entities }} as l on gold.left_source = l.source and gold.left_id = l.id
-            inner join {{ entities }} as r on gold.right_source = r.source and gold.right_id = r.id
+            {{ distiller_udf._er_with_records('gold', entities) | indent(12) }}
             where l.entity_id = r.entity_id
         ) as true_entity_pairs
 ),

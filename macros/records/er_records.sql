@@ -4,11 +4,6 @@
 {% endmacro %}
 
 
-{% macro default__er_records(sources) %}
-    {% do distiller_udf._er_not_supported('er_records') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_records(sources) %}
 {%- if not execute -%}
     {#- While dbt parses, all that counts is which models are referred to. -#}
@@ -36,15 +31,6 @@ united as (
     {% endfor %}
 ),
 
-keys as (
-    select
-        source,
-        count(*) - count(id) as without_id,
-        count(id) - count(distinct id) as repeated
-    from united
-    group by source
-),
-
 problems as (
     select
         case
@@ -59,7 +45,11 @@ problems as (
                     repeated, source
                 ))
         end as problem
-    from keys
+    from (
+        select source, count(*) - count(id) as without_id, count(id) - count(distinct id) as repeated
+        from united
+        group by source
+    )
     where without_id > 0 or repeated > 0
 )
 

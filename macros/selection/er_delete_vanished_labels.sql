@@ -4,16 +4,6 @@
 {% endmacro %}
 
 
-{% macro default__er_delete_vanished_labels(labels, records) %}
-    {% do distiller_udf._er_not_supported('er_delete_vanished_labels') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_delete_vanished_labels(labels, records) %}
-delete from {{ labels }} as labels
-where not exists (
-    select 1
-    from {{ records }} as records
-    where records.source = labels.left_source and records.id = labels.left_id
-)
+{{ distiller_udf._er_delete_vanished(labels, records, [('left_source', 'source'), ('left_id', 'id')]) }}
 {% endmacro %}

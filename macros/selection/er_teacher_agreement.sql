@@ -4,20 +4,8 @@
 {% endmacro %}
 
 
-{% macro default__er_teacher_agreement(labels, votes) %}
-    {% do distiller_udf._er_not_supported('er_teacher_agreement') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_teacher_agreement(labels, votes) %}
 with
-
-labels as (
-    select * from {{ labels }}
-    {%- if votes %}
-    where teacher in (select unnest(teachers) from {{ votes }})
-    {%- endif %}
-),
 
 shown as (
     select
@@ -30,7 +18,10 @@ shown as (
         generate_subscripts(options, 1) as position,
         {#- Pairs asked by themselves have a probability each; a list may be NULL and is then padded with NULLs. #}
         unnest(list_resize(coalesce(probabilities, []), len(options))) as probability
-    from labels
+    from {{ labels }}
+    {%- if votes %}
+    where teacher in (select unnest(teachers) from {{ votes }})
+    {%- endif %}
 ),
 
 {#- Whether a teacher says of a pair that it matches; NULL where it does not say. #}
@@ -50,10 +41,10 @@ judged as (
 ),
 
 answers as (
-    select left_source, left_id, right_source, right_id, teacher, any_value(is_match) as is_match
+    select {{ distiller_udf._er_pair() }}, teacher, any_value(is_match) as is_match
     from judged
     where is_match is not null
-    group by left_source, left_id, right_source, right_id, teacher
+    group by {{ distiller_udf._er_pair() }}, teacher
 ),
 
 counted as (
@@ -65,8 +56,7 @@ counted as (
         count(*) filter (a.is_match) as matches_a,
         count(*) filter (b.is_match) as matches_b
     from answers as a
-    inner join answers as b
-        using (left_source, left_id, right_source, right_id)
+    inner join answers as b using ({{ distiller_udf._er_pair() }})
     where a.teacher < b.teacher
     group by a.teacher, b.teacher
 ),

@@ -4,22 +4,7 @@
 {% endmacro %}
 
 
-{% macro default__er_tuples(selection, pairs, seed) %}
-    {% do distiller_udf._er_not_supported('er_tuples') %}
-{% endmacro %}
-
-
 {% macro duckdb__er_tuples(selection, pairs, seed) %}
-with
-
-selection as (
-    select * from {{ selection }}
-),
-
-pairs as (
-    select * from {{ pairs }}
-)
-
 select
     pairs.left_source,
     pairs.left_id,
@@ -31,7 +16,7 @@ select
             cast(pairs.right_id as varchar)
         ))
     ) as candidates
-from pairs
-inner join selection using (left_source, left_id)
+from {{ pairs }} as pairs
+inner join {{ selection }} as selection using (left_source, left_id)
 group by pairs.left_source, pairs.left_id
 {% endmacro %}

@@ -2,10 +2,9 @@
 {% test er_pairs_have_records(model, records) %}
 {% set er = distiller_udf._er_settings() %}
 
-select pairs.left_source, pairs.left_id, pairs.right_source, pairs.right_id
+select {{ distiller_udf._er_pair() }}
 from {{ model }} as pairs
-left join {{ records }} as l on pairs.left_source = l.source and pairs.left_id = l.id
-left join {{ records }} as r on pairs.right_source = r.source and pairs.right_id = r.id
+{{ distiller_udf._er_with_records('pairs', records, 'left join') }}
 where
     l.source is null
     or r.source is null

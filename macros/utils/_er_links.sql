@@ -1,9 +1,17 @@
 {#-
     SQL: pairs that a user gives, in the orientation and with the ids of er_records; `is_known` says whether both
     records are there. Ids are compared as text, so that a seed's integers meet a table's strings. The optional columns
-    left_source and right_source say which source an id belongs to; without them it is the first and the last source.
+    left_source and right_source say which source an id belongs to; without them it is the first and the last source. No links
+    are a relation without rows.
 -#}
 {% macro _er_links(links, records, sources, variable) -%}
+{%- if links is none -%}
+select
+    source as left_source, id as left_id, source as right_source, id as right_id,
+    true as is_known, source as unknown_left_id, source as unknown_right_id
+from {{ records }}
+where false
+{%- else -%}
 {%- set names = distiller_udf._er_source_names(sources) -%}
 {%- set there = [] -%}
 {%- if execute -%}
@@ -64,4 +72,5 @@ select distinct
     case when not is_known then given_left_id end as unknown_left_id,
     case when not is_known then given_right_id end as unknown_right_id
 from found
+{%- endif -%}
 {%- endmacro %}

@@ -29,12 +29,3 @@
     {% endfor %}
     {% do return(pairs) %}
 {% endmacro %}
-
-
-{#- The end of the line for every dispatched macro on an adapter that has no version of its own. -#}
-{% macro _er_not_supported(macro_name) %}
-    {% do distiller_udf._er_raise(
-        macro_name ~ ' has no version for the adapter ' ~ target.type ~ '; it runs on duckdb. A macro named '
-        ~ target.type ~ '__' ~ macro_name ~ ' in your project would add one.'
-    ) %}
-{% endmacro %}

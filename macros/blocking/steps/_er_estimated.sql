@@ -119,12 +119,10 @@ from blocks
 
 {#- SQL: blocks of records with the same value, given a SELECT of n, source_rank and value, one row a record and value. -#}
 {% macro _er_equal_blocks(members, task) -%}
-{%- set all_pairs = 'sum(records) * (sum(records) - 1) // 2' -%}
-{%- set within = 'sum(records * (records - 1)) // 2' -%}
 select
     min(first_n) as first_n,
     sum(records) as records,
-    {{ {'link': all_pairs ~ ' - ' ~ within, 'dedupe': within, 'link_and_dedupe': all_pairs}[task] }} as pairs
+    {{ distiller_udf._er_count_pairs(task) }} as pairs
 from (
     select value, source_rank, count(*) as records, min(n) as first_n
     from ({{ members | indent(8) }})
