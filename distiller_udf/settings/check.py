@@ -12,8 +12,6 @@ from typing import Any
 from distiller_udf.errors import unknown
 from distiller_udf.settings.rules import Rule
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
 
 @dataclass(frozen=True)
 class Need:
@@ -110,7 +108,7 @@ def _is_number(value: Any, rule: Rule) -> bool:
 
 
 def _is_text(value: Any, rule: Rule) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and rule.get("without", "\0") not in value
+    return isinstance(value, str) and bool(value.strip() and re.fullmatch(rule.get("pattern", "(?s).*"), value))
 
 
 def _has_enough(value: Sequence[Any] | Mapping[str, Any], rule: Rule) -> bool:
@@ -123,7 +121,6 @@ _FITS: Mapping[str, Callable[[Any, Rule], bool]] = {
     "number": _is_number,
     "boolean": lambda value, rule: isinstance(value, bool),
     "text": _is_text,
-    "environment": lambda value, rule: isinstance(value, str) and bool(_NAME.fullmatch(value)),
     "list": lambda value, rule: isinstance(value, list) and _has_enough(value, rule),
     "mapping": lambda value, rule: isinstance(value, dict) and _has_enough(value, rule),
 }

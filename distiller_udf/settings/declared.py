@@ -17,7 +17,9 @@ DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_ORDERS = 19
 """An LLM student is asked in so many orders at most: it is shown so many candidates at once."""
 
-Environment = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+ENVIRONMENT = r"^[A-Za-z_][A-Za-z0-9_]*$"
+WITHOUT_COLON = r"^[^:]*[^:\s][^:]*$"
+Environment = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 """The name of an environment variable."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -46,7 +48,7 @@ class Source(_Group):
 
     model_config = ConfigDict(json_schema_extra={"one_of": ["model", "source", "relation"]})
 
-    name: Annotated[str, StringConstraints(pattern=r"^[^:]*[^:\s][^:]*$")]
+    name: Annotated[str, StringConstraints(pattern=WITHOUT_COLON)]
     model: Text | None = None
     source: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = None
     relation: Text | Annotated[list[Text], Field(min_length=1, max_length=3)] | None = None

@@ -1,10 +1,10 @@
 """What each setting may be as plain data, in the words of an error: read by the macros, the command line and Python.
 
-A rule is a mapping: `type` (choice, integer, number, boolean, text, environment, list, mapping, any), `nullable`,
-`allowed` (the end of the sentence that refuses a value), and what the type needs: `values`, `from`, `to`, `between`
-(neither end), `least` and `most` (how many), `of` (the rule of the entries, or those of which one must hold),
-`distinct` (what no two entries share), `keys`, `required`, `one_of` (the keys of which exactly one is there), `without`
-(what no text contains).
+A rule is a mapping: `type` (choice, integer, number, boolean, text, list, mapping, any), `nullable`, `allowed` (the end
+of the sentence that refuses a value), and what the type needs: `values`, `from`, `to`, `between` (neither end), `pattern`
+(a regular expression of the whole text), `least` and `most` (how many), `of` (the rule of the entries, or those of which
+one must hold), `distinct` (what no two entries share), `keys`, `required`, `one_of` (the keys of which exactly one is
+there).
 `check.py` and `macros/utils/_er_settings.sql` read them alike.
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from distiller_udf.settings.declared import GROUPS, Declared
-from distiller_udf.settings.ways import WAYS
+from distiller_udf.settings.declared import ENVIRONMENT, GROUPS, WITHOUT_COLON, Declared
+from distiller_udf.settings.ways import FILLED, WAYS
 
 Rule = dict[str, Any]
 
@@ -32,10 +32,15 @@ _LISTS = {
     "source": "[name of the dbt source, name of the table]",
     "relation": "schema.table, or a list of its parts",
     "columns": "a list of columns, or a mapping of new name to SQL expression",
+    "all": "a list of two ways or more",
     "blocking": "auto, or a list of ways of blocking, such as [tokens, {qgrams: {top_k: 10}}]",
 }
 _NAMES = "a list of column names"
-_ENVIRONMENT = "the name of an environment variable, not what it holds"
+_TEXTS = {
+    FILLED: "a text",
+    ENVIRONMENT: "the name of an environment variable, not what it holds",
+    WITHOUT_COLON: "a text without a colon; entity ids are source:id",
+}
 
 
 @lru_cache(maxsize=1)
@@ -65,14 +70,15 @@ def _with_default(options: type[BaseModel], name: str, rule: Rule) -> Rule:
 
 def _of_fields(model: type[BaseModel]) -> dict[str, Rule]:
     schema = model.model_json_schema()
+    return _keys(schema, schema.get("$defs", {}))
+
+
+def _keys(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Rule]:
     required = schema.get("required", [])
-    known = {}
-    for name, field in schema["properties"].items():
-        rule = _rule(field, schema.get("$defs", {}), name)
-        if name in required:
-            rule["required"] = True
-        known[name] = rule
-    return known
+    return {
+        name: _rule(field, defs, name) | ({"required": True} if name in required else {})
+        for name, field in schema["properties"].items()
+    }
 
 
 def _entry_rule(known: Mapping[str, Rule]) -> Rule:
@@ -132,22 +138,12 @@ def _number(kind: str, schema: Mapping[str, Any]) -> Rule:
     least, most = (schema[end] for end in ends)
     what = "a whole number" if kind == "integer" else "a number"
     allowed = f"{what} between {least} and {most}, neither of them" if between else f"{what} from {least} to {most}"
-    return {
-        "type": kind,
-        "from": least,
-        "to": most,
-        **({"between": True} if between else {}),
-        "allowed": allowed,
-    }
+    return {"type": kind, "from": least, "to": most, **({"between": True} if between else {}), "allowed": allowed}
 
 
 def _text(schema: Mapping[str, Any]) -> Rule:
-    pattern = schema.get("pattern", r"\S")
-    if pattern == r"\S":
-        return {"type": "text", "allowed": "a text"}
-    if pattern.startswith("^[A-Za-z_]"):
-        return {"type": "environment", "allowed": _ENVIRONMENT}
-    return {"type": "text", "without": ":", "allowed": "a text without a colon; entity ids are source:id"}
+    pattern = schema.get("pattern", FILLED)
+    return {"type": "text", **({"pattern": pattern} if pattern != FILLED else {}), "allowed": _TEXTS[pattern]}
 
 
 def _list(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str) -> Rule:
@@ -162,11 +158,7 @@ def _list(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str) -> Rule
 def _mapping(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Rule:
     rule: Rule = {"type": "mapping", "allowed": _WORDS.get(schema.get("title", ""), "a mapping")}
     if "properties" in schema:
-        required = schema.get("required", [])
-        rule["keys"] = {
-            key: {**_rule(value, defs, key), **({"required": True} if key in required else {})}
-            for key, value in schema["properties"].items()
-        }
+        rule["keys"] = _keys(schema, defs)
     elif "minProperties" in schema:
         rule["least"] = schema["minProperties"]
     if "one_of" in schema:

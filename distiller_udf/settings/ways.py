@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-Text = Annotated[str, StringConstraints(pattern=r"\S")]
+FILLED = r"\S"
+Text = Annotated[str, StringConstraints(pattern=FILLED)]
 Mode = Literal["mutual", "union", "left", "right"]
 TopK = Annotated[int, Field(ge=1, le=1_000)]
 _MaxBlock = Annotated[int, Field(ge=2, le=100_000)]
@@ -61,6 +62,13 @@ class Sorted(_Way):
     window: Annotated[int, Field(ge=2, le=1_000)] = 5
 
 
+class All(_Way):
+    """The pairs that every one of several ways proposes."""
+
+    name: Text | None = None
+    all: Annotated[list[Any], Field(min_length=2)]
+
+
 WAYS: dict[str, type[BaseModel]] = {
     "tokens": Nearest,
     "qgrams": Nearest,
@@ -68,5 +76,5 @@ WAYS: dict[str, type[BaseModel]] = {
     "minhash": MinHash,
     "equal": Equal,
     "sorted": Sorted,
+    "all": All,
 }
-"""Every kind of way besides `all`, the pairs that several ways propose."""

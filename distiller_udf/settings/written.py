@@ -92,7 +92,7 @@ def macro() -> str:
         "{#- Which variable needs which other one. -#}",
         "{% macro _er_needs() %}",
         "    {% do return([",
-        *(f"        {_jinja(vars(need))}," for need in NEEDS),
+        *(f"        {_jinja(['er_' + n.setting, n.values, 'er_' + n.needs, n.such])}," for n in NEEDS),
         "    ]) %}",
         "{% endmacro %}",
     ]

@@ -5,31 +5,34 @@
 -#}
 {% macro _er_record_columns(sources) %}
     {% set chosen = [] %}
+    {% set types = {} %}
     {% for source in sources %}
         {% do chosen.append(distiller_udf._er_chosen_columns(source)) %}
-    {% endfor %}
-    {% set types = {} %}
-    {% for columns in chosen %}
-        {% for column in columns if column['type'] is not none %}
-            {% do types.setdefault(column['name'] | lower, []).append(column['type']) %}
+        {% for column in chosen[-1] if column['type'] %}
+            {% do types.setdefault(column['name'] | lower, []).append(column['type'] | upper) %}
         {% endfor %}
     {% endfor %}
-    {% set text_ids = distiller_udf._er_ids_are_text(types.get('id', [])) %}
+    {% for type in types.get('id', []) if distiller_udf._er_is_nested(type) %}
+        {% do distiller_udf._er_raise('er_sources has an id of the type ' ~ type ~ '; an id is one value, such as a number or a text.') %}
+    {% endfor %}
+    {% set integers = [
+        'TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT', 'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT', 'UHUGEINT'
+    ] %}
+    {% set numbers = integers + ['FLOAT', 'DOUBLE', 'DECIMAL'] %}
+    {% set foreign = ['BIT', 'UHUGEINT', 'TIME WITH TIME ZONE', 'VARIANT', 'GEOMETRY'] %}
     {% set lists = [] %}
     {% for columns in chosen %}
         {% set select_list = [] %}
         {% for column in columns %}
             {% set all_types = types.get(column['name'] | lower, []) %}
-            {% if loop.first and text_ids %}
-                {% set expression = 'cast(' ~ column['expression'] ~ ' as varchar)' %}
-            {% elif not loop.first and distiller_udf._er_is_text(all_types) %}
-                {% set expression = distiller_udf._er_written(column['expression'], column['type']) %}
-            {% else %}
-                {% set expression = column['expression'] %}
+            {% set expression = column['expression'] %}
+            {% if loop.first and distiller_udf._er_is_text(all_types, integers, ['ENUM', 'BIT']) %}
+                {% set expression = 'cast(' ~ expression ~ ' as varchar)' %}
+            {% elif not loop.first and distiller_udf._er_is_text(all_types, numbers, foreign) %}
+                {% set expression = distiller_udf._er_written(expression, column['type'] | upper) %}
             {% endif %}
             {% do select_list.append(
-                column['expression'] if column['name'] is none
-                else expression ~ ' as ' ~ distiller_udf._er_quote(column['name'])
+                expression ~ (' as ' ~ distiller_udf._er_quote(column['name']) if column['name'] is not none else '')
             ) %}
         {% endfor %}
         {% do lists.append(select_list) %}
@@ -39,21 +42,24 @@
 
 
 {#-
-    True where ids are read as text: where their types differ, for only integers unite without a change, and where Python
-    knows the type by another name.
+    True where values of these types are read as text: where the types differ, for only `united` ones unite without a
+    change, and where one is foreign to Python.
 -#}
-{% macro _er_ids_are_text(types) %}
+{% macro _er_is_text(types, united, foreign) %}
     {% set kinds = [] %}
     {% for type in types %}
-        {% set type = type | upper %}
-        {% if type.endswith(']') or type.split('(')[0] in ['STRUCT', 'MAP', 'UNION'] %}
-            {% do distiller_udf._er_raise('er_sources has an id of the type ' ~ type ~ '; an id is one value, such as a number or a text.') %}
+        {% set name = type.split('(')[0] %}
+        {% if name in foreign %}
+            {% do return(true) %}
         {% endif %}
-        {% do kinds.append('integer' if type in [
-            'TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT', 'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT', 'UHUGEINT'
-        ] else type.split('(')[0] if type.startswith('ENUM') else type) %}
+        {% do kinds.append('united' if name in united else type) %}
     {% endfor %}
-    {% do return((kinds | unique | list | length) > 1 or 'ENUM' in kinds or 'BIT' in kinds) %}
+    {% do return((kinds | unique | list | length) > 1) %}
+{% endmacro %}
+
+
+{% macro _er_is_nested(type) %}
+    {% do return(type.endswith(']') or type.split('(')[0] in ['STRUCT', 'MAP', 'UNION']) %}
 {% endmacro %}
 
 
@@ -62,8 +68,7 @@
     zeros that only their type asks for.
 -#}
 {% macro _er_written(expression, type) -%}
-{%- set type = type | upper -%}
-{%- if type.endswith(']') or type.split('(')[0] in ['STRUCT', 'MAP', 'UNION'] -%}
+{%- if distiller_udf._er_is_nested(type) -%}
 cast(to_json({{ expression }}) as varchar)
 {%- elif type.split('(')[0] in ['FLOAT', 'DOUBLE', 'DECIMAL'] -%}
 regexp_replace(cast({{ expression }} as varchar), '^(-?\d+(?:\.\d*[1-9])?)\.?0*$', '\1')
@@ -73,76 +78,37 @@ cast({{ expression }} as varchar)
 {%- endmacro %}
 
 
-{#-
-    True where the values of a column are read as text: where its types cannot be united, for only numbers unite among
-    themselves, and where Arrow hands over something else.
--#}
-{% macro _er_is_text(types) %}
-    {% set kinds = [] %}
-    {% for type in types %}
-        {% set type = type | upper %}
-        {% if type.split('(')[0] in ['BIT', 'UHUGEINT', 'TIME WITH TIME ZONE', 'VARIANT', 'GEOMETRY'] %}
-            {% do return(true) %}
-        {% endif %}
-        {% set number = type.split('(')[0] in [
-            'TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT', 'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT',
-            'UHUGEINT', 'FLOAT', 'DOUBLE', 'DECIMAL'
-        ] %}
-        {% do kinds.append('number' if number else type) %}
-    {% endfor %}
-    {% do return((kinds | unique | list | length) > 1) %}
-{% endmacro %}
-
-
 {#- The id and the chosen columns of one source as {name, expression, type}; name and type are none where unknown. -#}
 {% macro _er_chosen_columns(source) %}
-    {% set relation = distiller_udf._er_source_relation(source) %}
-    {% set there = adapter.get_columns_in_relation(relation) %}
+    {% set there = adapter.get_columns_in_relation(distiller_udf._er_source_relation(source)) %}
+    {% set names = there | map(attribute='name') | list %}
     {% set types = {} %}
     {% for column in there %}
         {% do types.update({column.name | lower: column.dtype}) %}
     {% endfor %}
     {% set id = source['id'] %}
-    {% if there and (id | lower) not in types %}
-        {% set names = there | map(attribute='name') | list %}
-        {% do distiller_udf._er_raise(
-            'source ' ~ source['name'] ~ ' has no id column ' ~ id ~ distiller_udf._er_allowed(id, names)
-        ) %}
-    {% endif %}
-    {% set chosen = [{'name': 'id', 'expression': distiller_udf._er_quote(id), 'type': types.get(id | lower)}] %}
     {% set columns = source.get('columns') %}
+    {% for name in [id] + (columns or [] if columns is not mapping else []) if there and (name | lower) not in types %}
+        {% do distiller_udf._er_raise(
+            'source ' ~ source['name'] ~ ' has no ' ~ ('id ' if name == id else '') ~ 'column ' ~ name
+            ~ distiller_udf._er_allowed(name, names)
+        ) %}
+    {% endfor %}
+    {% set chosen = [{'name': 'id', 'expression': distiller_udf._er_quote(id), 'type': types.get(id | lower)}] %}
     {% if columns is mapping %}
         {% for name, expression in columns.items() %}
             {% do chosen.append({'name': name, 'expression': '(' ~ expression ~ ')', 'type': none}) %}
         {% endfor %}
-    {% elif columns is not none %}
-        {% for name in columns %}
-            {% if there and (name | lower) not in types %}
-                {% set names = there | map(attribute='name') | list %}
-                {% do distiller_udf._er_raise(
-                    'source ' ~ source['name'] ~ ' has no column ' ~ name ~ distiller_udf._er_allowed(name, names)
-                ) %}
-            {% endif %}
-            {% do chosen.append(
-                {'name': name, 'expression': distiller_udf._er_quote(name), 'type': types.get(name | lower)}
-            ) %}
+    {% elif columns or there %}
+        {% for name in columns or names if columns or (name | lower) != (id | lower) %}
+            {% do chosen.append({'name': name, 'expression': distiller_udf._er_quote(name), 'type': types.get(name | lower)}) %}
         {% endfor %}
-    {% elif there %}
-        {% for column in there if (column.name | lower) != (id | lower) %}
-            {% do chosen.append(
-                {'name': column.name, 'expression': distiller_udf._er_quote(column.name), 'type': column.dtype}
-            ) %}
-        {% endfor %}
-        {% if (chosen | length) == 1 %}
-            {% do distiller_udf._er_raise(
-                'source ' ~ source['name'] ~ ' has no columns to compare, only its id ' ~ id ~ '.'
-            ) %}
-        {% endif %}
     {% else %}
         {#- The relation is not there yet, or is an ephemeral model: DuckDB will know its columns. -#}
-        {% do chosen.append(
-            {'name': none, 'expression': '* exclude (' ~ distiller_udf._er_quote(id) ~ ')', 'type': none}
-        ) %}
+        {% do chosen.append({'name': none, 'expression': '* exclude (' ~ distiller_udf._er_quote(id) ~ ')', 'type': none}) %}
+    {% endif %}
+    {% if (chosen | length) == 1 %}
+        {% do distiller_udf._er_raise('source ' ~ source['name'] ~ ' has no columns to compare, only its id ' ~ id ~ '.') %}
     {% endif %}
     {% set taken = [] %}
     {% for column in chosen if column['name'] is not none %}

@@ -46,26 +46,21 @@
     {% if settings['er_student_path'] is not none %}
         {% do return(none) %}
     {% endif %}
-    {% set own = {} %}
-    {% for name, value in settings.items() %}
-        {% do own.update({name[3:]: value}) %}
-    {% endfor %}
     {% for entry in settings['er_teachers'] or [{}] %}
-        {% set known = dict(own) %}
+        {% set known = dict(settings) %}
         {% for key, value in entry.items() if value is not none %}
-            {% do known.update({key if key == 'teacher' else 'teacher_' ~ key: value}) %}
+            {% do known.update({'er_' ~ (key if key == 'teacher' else 'teacher_' ~ key): value}) %}
         {% endfor %}
         {#- A model means a server. -#}
-        {% if entry.get('model') and not entry.get('teacher') and known['teacher'] == 'embedded' %}
-            {% do known.update({'teacher': 'openai'}) %}
+        {% if entry.get('model') and not entry.get('teacher') and known['er_teacher'] == 'embedded' %}
+            {% do known.update({'er_teacher': 'openai'}) %}
         {% endif %}
-        {% for need in distiller_udf._er_needs() if known[need['setting']] in need['values'] and known[need['needs']] is none %}
-            {% do distiller_udf._er_raise(
-                'er_' ~ need['setting'] ~ ' is ' ~ known[need['setting']] ~ ', which needs er_' ~ need['needs'] ~ ', ' ~ need['such'] ~ '.'
-            ) %}
+        {% for setting, values, needs, such in distiller_udf._er_needs() if known[setting] in values and known[needs] is none %}
+            {% do distiller_udf._er_raise(setting ~ ' is ' ~ known[setting] ~ ', which needs ' ~ needs ~ ', ' ~ such ~ '.') %}
         {% endfor %}
     {% endfor %}
-    {% if own['student'] == 'llm' and own['training'] == 'build' and own['llm_model'] is none and not (own['llm_training'] or {}).get('start') %}
+    {% set trains = settings['er_student'] == 'llm' and settings['er_training'] == 'build' %}
+    {% if trains and settings['er_llm_model'] is none and not (settings['er_llm_training'] or {}).get('start') %}
         {% do distiller_udf._er_raise(
             'er_student is llm, which needs er_llm_model, a folder, or the id of a model on the hub; or set er_training: schedule '
             ~ 'where it is trained by command.'
@@ -91,9 +86,7 @@
         {% set found = [] %}
         {% for option in rule['of'] %}
             {% set said = distiller_udf._er_refusal(name, value, option) %}
-            {% if said is none %}
-                {% do return(none) %}
-            {% endif %}
+            {% do return(none) if said is none %}
             {% do found.append(said) if distiller_udf._er_fits(value, option) %}
         {% endfor %}
         {% do return(found[0] if found else distiller_udf._er_refused(name, value, rule)) %}
@@ -102,9 +95,7 @@
     {% elif rule['type'] == 'list' and rule.get('of') %}
         {% for entry in value %}
             {% set said = distiller_udf._er_refusal('entry ' ~ loop.index ~ ' of ' ~ name, entry, rule['of']) %}
-            {% if said is not none %}
-                {% do return(said) %}
-            {% endif %}
+            {% do return(said) if said is not none %}
         {% endfor %}
         {% set names = value | map(attribute=rule['distinct']) | list if rule.get('distinct') else [] %}
         {% for each in names if names.count(each) > 1 %}
@@ -126,14 +117,10 @@
             {% do return(name ~ ' has no ' ~ key ~ '; ' ~ rule['allowed'] ~ '.') %}
         {% endif %}
         {% set said = distiller_udf._er_refusal(key ~ ' of ' ~ name, value[key], own) if key in value else none %}
-        {% if said is not none %}
-            {% do return(said) %}
-        {% endif %}
+        {% do return(said) if said is not none %}
     {% endfor %}
-    {% set given = [] %}
-    {% for key in rule.get('one_of', []) if value.get(key) is not none %}
-        {% do given.append(key) %}
-    {% endfor %}
+    {% set there = value.items() | rejectattr(1, 'none') | map('first') | list %}
+    {% set given = rule.get('one_of', []) | select('in', there) | list %}
     {% if rule.get('one_of') and (given | length) != 1 %}
         {% do return(
             name ~ ' needs exactly one of ' ~ (rule['one_of'] | join(', ')) ~ '; it has ' ~ (given | join(' and ') or 'none') ~ '.'
@@ -159,11 +146,8 @@
     {% elif type == 'boolean' %}
         {% do return(value is boolean) %}
     {% elif type == 'text' %}
-        {% do return(value is string and (value | trim) != '' and (not rule.get('without') or rule['without'] not in value)) %}
-    {% elif type == 'environment' %}
-        {% do return(
-            value is string and value != '' and not value[0].isdigit() and value.isascii() and value.replace('_', 'a').isalnum()
-        ) %}
+        {% set pattern = rule.get('pattern', '(?s).*') %}
+        {% do return(value is string and (value | trim) != '' and modules.re.fullmatch(pattern, value) is not none) %}
     {% elif (type == 'list' and is_list) or (type == 'mapping' and value is mapping) %}
         {% set count = value | length %}
         {% do return(rule.get('least', 0) <= count and count <= rule.get('most', count)) %}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ class Macros:
     def __init__(self) -> None:
         environment = Environment(extensions=["jinja2.ext.do"], autoescape=False)
         environment.globals.update({"distiller_udf": self, "return": self._return, "tojson": json.dumps})
+        environment.globals["modules"] = SimpleNamespace(re=re)
         folder = ROOT / "macros" / "utils"
         text = "".join((folder / f"{name}.sql").read_text() for name in ("_er_settings", "_er_raise", "_er_variables"))
         # As dbt does: Jinja hides what begins with an underscore.

@@ -1,43 +1,35 @@
 {#- SQL: one row of what a way will propose: pairs, skipped_pairs (in blocks that are too large), largest_blocks. -#}
 {% macro _er_estimated(way, task) -%}
-{%- set kind = way['kind'] -%}
-{%- set no_blocks = 'cast([] as struct(value varchar, records bigint, pairs bigint, is_skipped boolean)[])' -%}
+{%- set kind, key = way['kind'], way.get('key') -%}
+{%- set owner = "source || ':' || cast(id as varchar)" -%}
 {%- if kind == 'equal' -%}
+    {%- set members = 'select n, source_rank, ' ~ key ~ ' as value from numbered where ' ~ key ~ ' is not null' -%}
     {{ distiller_udf._er_blocks_estimated(
-        distiller_udf._er_equal_blocks(
-            'select n, source_rank, ' ~ way['key'] ~ ' as value from numbered where ' ~ way['key'] ~ ' is not null', task
-        ),
-        distiller_udf._er_value_text(way), way['max_block']
+        distiller_udf._er_equal_blocks(members, task), distiller_udf._er_value_text(way), way['max_block']
     ) }}
 {%- elif kind == 'minhash' -%}
+    {%- set bands = distiller_udf._er_minhash_bands(way['terms'], 'numbered', way['bands'], way['rows']) -%}
+    {%- set members = 'select n, source_rank, band as value from (' ~ bands ~ ')' -%}
     {{ distiller_udf._er_blocks_estimated(
-        distiller_udf._er_equal_blocks(
-            'select n, source_rank, band as value from ('
-            ~ distiller_udf._er_minhash_bands(way['terms'], 'numbered', way['bands'], way['rows']) ~ ')', task
-        ),
-        "'terms like those of ' || source || ':' || cast(id as varchar)", way['max_block']
+        distiller_udf._er_equal_blocks(members, task), "'terms like those of ' || " ~ owner, way['max_block']
     ) }}
 {%- elif kind == 'identical' -%}
-    {{ distiller_udf._er_blocks_estimated(
-        distiller_udf._er_identical_blocks(task), "'the text of ' || source || ':' || cast(id as varchar)"
-    ) }}
+    {{ distiller_udf._er_blocks_estimated(distiller_udf._er_identical_blocks(task), "'the text of ' || " ~ owner) }}
 {%- elif kind == 'all' -%}
     {{ distiller_udf._er_all_estimated(way, task) }}
-{%- elif kind == 'sorted' -%}
-    select
-        least(sum(pairs), {{ way['window'] - 1 }} * (select count({{ way['key'] }}) from numbered)) as pairs,
-        0 as skipped_pairs,
-        {{ no_blocks }} as largest_blocks
-    from meetings
 {%- else -%}
-    {%- set within = {'mutual': 'l_records / 2', 'union': 'l_records', 'left': 'l_records', 'right': 'l_records'}[way['mode']] -%}
-    {%- set between = {
-        'mutual': 'least(l_records, r_records)', 'union': 'l_records + r_records', 'left': 'l_records', 'right': 'r_records'
-    }[way['mode']] -%}
     select
+        {% if kind == 'sorted' -%}
+        least(sum(pairs), {{ way['window'] - 1 }} * (select count({{ key }}) from numbered)) as pairs,
+        {%- else -%}
+        {%- set within = 'l_records / 2' if way['mode'] == 'mutual' else 'l_records' -%}
+        {%- set between = {
+            'mutual': 'least(l_records, r_records)', 'union': 'l_records + r_records', 'left': 'l_records', 'right': 'r_records'
+        }[way['mode']] -%}
         sum(least(pairs, {{ way['top_k'] }} * case when is_within then {{ within }} else {{ between }} end)) as pairs,
+        {%- endif %}
         0 as skipped_pairs,
-        {{ no_blocks }} as largest_blocks
+        cast([] as struct(value varchar, records bigint, pairs bigint, is_skipped boolean)[]) as largest_blocks
     from meetings
 {%- endif -%}
 {%- endmacro %}

@@ -1,7 +1,6 @@
 {#- One way, checked: a word, {kind: options}, {equal: expression}, or {all: [ways]} with or without a name. -#}
 {% macro _er_way(given, defaults, words=[]) %}
     {% set rules = distiller_udf._er_way_rules() %}
-    {% set kinds = (rules | list) + ['all'] %}
     {% set example = ' Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)}, {equal: {expression: lower(email), name: email}} or {all: [qgrams, {equal: town}]}.' %}
     {% if given is string %}
         {% set kind, options = given, {} %}
@@ -13,11 +12,8 @@
     {% else %}
         {% do distiller_udf._er_raise('er_blocking has ' ~ (given | tojson) ~ ', which is no way of blocking.' ~ example) %}
     {% endif %}
-    {% if kind not in kinds %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ (kind | tojson) ~ distiller_udf._er_allowed(kind, words + kinds)) %}
-    {% endif %}
-    {% if kind == 'all' %}
-        {% do return(distiller_udf._er_intersection(options, defaults)) %}
+    {% if kind not in rules %}
+        {% do distiller_udf._er_raise('er_blocking has ' ~ (kind | tojson) ~ distiller_udf._er_allowed(kind, words + (rules | list))) %}
     {% endif %}
     {% if options is string and 'expression' in rules[kind] %}
         {% set options = {'expression': options} %}
@@ -25,6 +21,13 @@
     {% do distiller_udf._er_check(
         kind ~ ' in er_blocking', options, {'type': 'mapping', 'keys': rules[kind], 'allowed': 'a mapping of its options.' ~ example}
     ) %}
+    {% if kind == 'all' %}
+        {% set ways = [] %}
+        {% for part in options['all'] %}
+            {% do ways.append(distiller_udf._er_way(part, defaults)) %}
+        {% endfor %}
+        {% do return({'kind': 'all', 'name': options.get('name') or ways | map(attribute='name') | join(' and '), 'ways': ways}) %}
+    {% endif %}
     {% set way = {'kind': kind, 'name': options.get('name') or options.get('expression', kind)} %}
     {% for option, rule in rules[kind].items() if option != 'name' %}
         {% do way.update({option: options.get(option, rule.get('default', defaults.get(option)))}) %}
@@ -35,18 +38,4 @@
         ) %}
     {% endif %}
     {% do return(way) %}
-{% endmacro %}
-
-
-{#- An intersection of ways, checked. -#}
-{% macro _er_intersection(given, defaults) %}
-    {% do distiller_udf._er_check('all in er_blocking', given, {'type': 'mapping', 'allowed': 'a list of two ways or more', 'keys': {
-        'all': {'type': 'list', 'least': 2, 'allowed': 'a list of two ways or more'},
-        'name': {'type': 'text', 'allowed': 'a text', 'nullable': true},
-    }}) %}
-    {% set ways = [] %}
-    {% for way in given['all'] %}
-        {% do ways.append(distiller_udf._er_way(way, defaults)) %}
-    {% endfor %}
-    {% do return({'kind': 'all', 'name': given.get('name') or ways | map(attribute='name') | join(' and '), 'ways': ways}) %}
 {% endmacro %}

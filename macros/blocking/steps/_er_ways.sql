@@ -38,7 +38,7 @@
     {% if ways | selectattr('kind', 'in', ['tokens', 'qgrams', 'embeddings']) | list %}
         {% do ways.append({'kind': 'identical', 'name': 'identical'}) %}
     {% endif %}
-    {% do distiller_udf._er_check_way_names(ways, kinds=(distiller_udf._er_way_rules() | list) + ['identical', 'all']) %}
+    {% do distiller_udf._er_check_way_names(ways, kinds=(distiller_udf._er_way_rules() | list)[:-1] + ['identical', 'all']) %}
     {% for way in distiller_udf._er_leaves(ways) | selectattr('kind', 'in', ['equal', 'sorted']) %}
         {% do way.update({'key': 'key_' ~ loop.index}) %}
     {% endfor %}

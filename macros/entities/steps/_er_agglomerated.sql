@@ -76,17 +76,7 @@ rounds as (
             select greatest(a, b) as cluster, least(a, b) as joins from taken
         )
 
-        select
-            open_edges.round + 1 as round,
-            false as is_label,
-            coalesce(l.joins, open_edges.a) as a,
-            coalesce(r.joins, open_edges.b) as b,
-            open_edges.is_must,
-            open_edges.priority
-        from open_edges
-        left join joined as l on open_edges.a = l.cluster
-        left join joined as r on open_edges.b = r.cluster
-        where coalesce(l.joins, open_edges.a) != coalesce(r.joins, open_edges.b)
+        {{ distiller_udf._er_contracted('is_label', 'open_edges.is_must, open_edges.priority') | indent(8) }}
 
         union all
 

@@ -32,16 +32,7 @@ rounds as (
             where {{ distiller_udf._er_drawn('cluster') }} % 2 = 0 and {{ distiller_udf._er_drawn('other') }} % 2 = 1
         )
 
-        select
-            open_edges.round + 1 as round,
-            false as is_taken,
-            coalesce(l.joins, open_edges.a) as a,
-            coalesce(r.joins, open_edges.b) as b,
-            open_edges.priority
-        from open_edges
-        left join joined as l on open_edges.a = l.cluster
-        left join joined as r on open_edges.b = r.cluster
-        where coalesce(l.joins, open_edges.a) != coalesce(r.joins, open_edges.b)
+        {{ distiller_udf._er_contracted('is_taken', 'open_edges.priority') | indent(8) }}
 
         union all
 
