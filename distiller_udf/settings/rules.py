@@ -1,10 +1,10 @@
 """What each setting may be as plain data, in the words of an error: read by the macros, the command line and Python.
 
-A rule is a mapping: `type` (choice, integer, number, boolean, text, list, mapping, any), `nullable`, `allowed` (the end
-of the sentence that refuses a value), and what the type needs: `values`, `from`, `to`, `between` (neither end), `pattern`
-(a regular expression of the whole text), `least` and `most` (how many), `of` (the rule of the entries, or those of which
-one must hold), `distinct` (what no two entries share), `keys`, `required`, `one_of` (the keys of which exactly one is
-there).
+A rule is a mapping: `type` (choice, integer, number, boolean, text, list, mapping, any), `nullable`, `allowed` (the
+end of the sentence that refuses a value), and what the type needs: `values`, `from`, `to`, `between` (neither end),
+`pattern` (a regular expression of the whole text), `least` and `most` (how many), `of` (the rule of the entries, or
+those of which one must hold), `distinct` (what no two entries share), `keys`, `required`, `one_of` (the keys of which
+exactly one is there).
 `check.py` and `macros/utils/_er_settings.sql` read them alike.
 """
 

@@ -62,8 +62,10 @@ class Sorted(_Way):
     window: Annotated[int, Field(ge=2, le=1_000)] = 5
 
 
-class All(_Way):
+class All(BaseModel):
     """The pairs that every one of several ways proposes."""
+
+    model_config = _Way.model_config
 
     name: Text | None = None
     all: Annotated[list[Any], Field(min_length=2)]

@@ -7,13 +7,14 @@
 {% macro duckdb__er_blocking_records(records, sources, blocking, rules, columns) %}
 {%- do distiller_udf._er_check_columns('er_blocking_columns', columns, records) -%}
 {%- set ways = distiller_udf._er_leaves(distiller_udf._er_ways(blocking, rules)) -%}
+{%- set has_text = 'identical' in ways | map(attribute='kind') -%}
 with
 
 records as (
     select * from {{ records }}
 ),
 
-{% if ways | selectattr('kind', 'equalto', 'identical') | list -%}
+{% if has_text -%}
 texts as (
     {{ distiller_udf._er_texts('records', columns) }}
 ),
@@ -41,11 +42,11 @@ select
     end as n,
     cast({{ distiller_udf._er_source_rank('keys.source', sources) }} as utinyint) as source_rank,
     keys.*,
-    {%- if ways | selectattr('kind', 'equalto', 'identical') | list %}
+    {%- if has_text %}
     case when list_any_value(texts.texts) is not null then hash(lower(texts.texts::varchar)) end as text
     {%- endif %}
 from keys
-{% if ways | selectattr('kind', 'equalto', 'identical') | list -%}
+{% if has_text -%}
 inner join texts using (source, id)
 {%- endif %}
 {% endmacro %}

@@ -54,20 +54,14 @@ counted as (
         count(*) as pairs,
         count(*) filter (a.is_match = b.is_match) as agreeing,
         count(*) filter (a.is_match) as matches_a,
-        count(*) filter (b.is_match) as matches_b
+        count(*) filter (b.is_match) as matches_b,
+        {#- What chance alone would make agree, had each teacher said yes as often as it did. #}
+        (cast(matches_a as double) * matches_b + cast(pairs - matches_a as double) * (pairs - matches_b)) / pairs
+            as agreeing_by_chance
     from answers as a
     inner join answers as b using ({{ distiller_udf._er_pair() }})
     where a.teacher < b.teacher
     group by a.teacher, b.teacher
-),
-
-{#- What chance alone would make agree, had each teacher said yes as often as it did. #}
-expected as (
-    select
-        *,
-        (cast(matches_a as double) * matches_b + cast(pairs - matches_a as double) * (pairs - matches_b)) / pairs
-            as agreeing_by_chance
-    from counted
 )
 
 select
@@ -77,5 +71,5 @@ select
     agreeing / pairs as agreement,
     {#- Cohen's kappa (1960). Two teachers who always say one and the same have none. #}
     (agreeing - agreeing_by_chance) / nullif(pairs - agreeing_by_chance, 0) as kappa
-from expected
+from counted
 {% endmacro %}

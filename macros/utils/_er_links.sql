@@ -13,11 +13,8 @@ from {{ records }}
 where false
 {%- else -%}
 {%- set names = distiller_udf._er_source_names(sources) -%}
-{%- set there = [] -%}
+{%- set there = adapter.get_columns_in_relation(links) | map(attribute='name') | map('lower') | list if execute else [] -%}
 {%- if execute -%}
-    {%- for column in adapter.get_columns_in_relation(links) -%}
-        {%- do there.append(column.name | lower) -%}
-    {%- endfor -%}
     {%- for name in ['left_id', 'right_id'] if there and name not in there -%}
         {%- do distiller_udf._er_raise(
             variable ~ ' names ' ~ links ~ ', which has no column ' ~ name ~ '; it needs left_id and right_id.'

@@ -18,19 +18,38 @@ CHECK = """
     {% endmacro %}
 """
 
+UNSUPPORTED = """
+    {% macro unsupported(name) %}
+        {% do distiller_udf['default__' ~ name]('one', 'two', none) %}
+    {% endmacro %}
+"""
+
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(
         tmp_path_factory.mktemp("empty"),
         models={"customers": "select 1 as nr, 'Ada' as name", "numbers": "select 1 as nr"},
-        macros={"check": CHECK},
+        macros={"check": CHECK, "unsupported": UNSUPPORTED},
     )
 
 
 def test_a_fresh_project_parses_and_lists(empty: Project) -> None:
     empty.run("parse")
     assert "distiller_udf.er_entities" in empty.run("ls")
+
+
+def test_a_macro_says_which_adapter_has_no_version_of_it(empty: Project) -> None:
+    macros = {
+        macro.name: macro for macro in empty.run("parse").macros.values() if macro.package_name == "distiller_udf"
+    }
+    dispatched = {name.removeprefix("duckdb__") for name in macros if name.startswith("duckdb__")}
+    assert "er_matches" in dispatched
+    assert {name.removeprefix("default__") for name in macros if name.startswith("default__")} == dispatched
+    for name in dispatched:
+        assert f"_er_not_supported('{name}', varargs)" in macros[f"default__{name}"].macro_sql
+    message = empty.error("run-operation", "unsupported", "--args", yaml.safe_dump({"name": "er_matches"}))
+    assert "er_matches has no version for the adapter duckdb; it runs on duckdb. A macro named duckdb__er_" in message
 
 
 def test_sources_unset_is_one_clear_sentence(empty: Project) -> None:
