@@ -44,15 +44,10 @@ ranked as (
 
 found as (
     select
-        given.left_source as given_left_source,
-        given.left_id as given_left_id,
-        given.right_source as given_right_source,
-        given.right_id as given_right_id,
+        given.*,
         l.source is not null and r.source is not null as is_known,
         coalesce((l.source_rank, l.id) > (r.source_rank, r.id), false) as is_reversed,
-        l.source as l_source,
         l.id as l_id,
-        r.source as r_source,
         r.id as r_id
     from given
     left join ranked as l on given.left_source = l.source and given.left_id = l.id_text
@@ -61,13 +56,13 @@ found as (
 )
 
 select distinct
-    case when is_reversed then r_source when is_known then l_source else given_left_source end as left_source,
+    case when is_reversed then right_source else left_source end as left_source,
     case when is_reversed then r_id when is_known then l_id end as left_id,
-    case when is_reversed then l_source when is_known then r_source else given_right_source end as right_source,
+    case when is_reversed then left_source else right_source end as right_source,
     case when is_reversed then l_id when is_known then r_id end as right_id,
     is_known,
-    case when not is_known then given_left_id end as unknown_left_id,
-    case when not is_known then given_right_id end as unknown_right_id
+    case when not is_known then left_id end as unknown_left_id,
+    case when not is_known then right_id end as unknown_right_id
 from found
 {%- endif -%}
 {%- endmacro %}

@@ -12,15 +12,12 @@
     way: it would propose what the other parts keep apart.
 -#}
 {% macro _er_ways(blocking, rules=none, top_k=6, mode='mutual', max_block=100, rules_are_known=true) %}
-    {% set rules = distiller_udf._er_named_rules(rules) %}
     {% set given = [blocking] if blocking is string or blocking is mapping else blocking | list %}
-    {% if rules_are_known %}
-        {% do distiller_udf._er_check_rules_are_used(given, rules) %}
-    {% endif %}
     {% set kinds = [] %}
     {% for way in given %}
         {% do kinds.extend(way | list if way is mapping else [way]) %}
     {% endfor %}
+    {% do distiller_udf._er_check_rules_are_used(kinds, rules) if rules_are_known %}
     {% set defaults = {'top_k': top_k, 'mode': mode, 'max_block': max_block} %}
     {% set ways = [] %}
     {% for way in given %}
@@ -32,7 +29,7 @@
             {% do ways.append(distiller_udf._er_way(way, defaults, ['auto', 'rules'])) %}
         {% endif %}
     {% endfor %}
-    {% for rule in rules %}
+    {% for rule in rules or [] %}
         {% do ways.append(distiller_udf._er_way({'equal': rule}, defaults)) %}
     {% endfor %}
     {% if ways | selectattr('kind', 'in', ['tokens', 'qgrams', 'embeddings']) | list %}
@@ -46,26 +43,12 @@
 {% endmacro %}
 
 
-{#- The blocking rules as a list of {name, expression}: a text is its own name. -#}
-{% macro _er_named_rules(rules) %}
-    {% set named = [] %}
-    {% for rule in rules or [] %}
-        {% do named.append({'name': rule, 'expression': rule} if rule is string else rule) %}
-    {% endfor %}
-    {% do return(named) %}
-{% endmacro %}
-
-
 {#- Raise where rules are asked for and there are none, or are there and nobody asks for them. -#}
-{% macro _er_check_rules_are_used(given, rules) %}
-    {% if 'rules' in given and not rules %}
+{% macro _er_check_rules_are_used(kinds, rules) %}
+    {% if 'rules' in kinds and not rules %}
         {% do distiller_udf._er_raise('er_blocking has rules, but er_blocking_rules is empty; name at least one.') %}
     {% endif %}
-    {% if rules and 'rules' not in given and 'auto' not in given %}
-        {% set kinds = [] %}
-        {% for way in given %}
-            {% do kinds.append(way if way is string else way | list | join(' ')) %}
-        {% endfor %}
+    {% if rules and 'rules' not in kinds and 'auto' not in kinds %}
         {% do distiller_udf._er_raise(
             'er_blocking_rules are set, but er_blocking is ' ~ (kinds | join(', ')) ~ '; add rules to it, or drop them.'
         ) %}
@@ -113,9 +96,6 @@
 {#- The terms that the pairs of ways are made of or compared by, besides neighbours: tokens, qgrams, both or none. -#}
 {% macro _er_terms_of(ways, similarity) %}
     {% set hashed = distiller_udf._er_leaves(ways) | selectattr('kind', 'equalto', 'minhash') | map(attribute='terms') | list %}
-    {% set terms = [] %}
-    {% for kind in ['tokens', 'qgrams'] if similarity == 'text' or kind in hashed %}
-        {% do terms.append(kind) %}
-    {% endfor %}
-    {% do return(terms) %}
+    {% set terms = ['tokens', 'qgrams'] %}
+    {% do return(terms if similarity == 'text' else terms | select('in', hashed) | list) %}
 {% endmacro %}
