@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.records import Column, Records
+from distiller_udf.records import TEXT_COLUMN, Column, Records
 from distiller_udf.similarity.text import parse_date, parse_number
 from distiller_udf.similarity.vectors import Rarity, ValueCache
 
@@ -36,7 +36,8 @@ class Comparison:
     """Columns of the left record that are compared with columns of the right one.
 
     `kind` is `record` (all compared columns as one text), `name` (the first of these columns that is filled), or one
-    column against one: `text`, `long`, `number`, `date`.
+    column against one: `text`, `long`, `number`, `date`. An explanation also knows `plain` (a record that was given as
+    plain text, with all columns of the other), and columns that only one side has.
     """
 
     kind: str
@@ -55,10 +56,10 @@ class Comparison:
 
     @property
     def label(self) -> str:
-        """How the comparison is called in feature names and sentences."""
-        if self.kind == "record":
-            return "record"
-        return self.left if self.left == self.right else f"{self.left}~{self.right}"
+        """How it is called in feature names and sentences: `name`, `phone~tel` where the sides call it so, or `fax`."""
+        if self.kind in ("record", "plain"):
+            return {"record": "record", "plain": TEXT_COLUMN}[self.kind]
+        return "~".join(dict.fromkeys(side for side in (self.left, self.right) if side))
 
     @property
     def state(self) -> list[Any]:

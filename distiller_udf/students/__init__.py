@@ -11,9 +11,9 @@ from distiller_udf.errors import StudentDamaged
 from distiller_udf.students.base import Student, StudentInfo, check_columns
 
 KINDS = {
-    "lexical": ("distiller_udf.students.lexical", "LexicalStudent"),
-    "encoder": ("distiller_udf.students.encoder", "EncoderStudent"),
-    "blend": ("distiller_udf.students.blend", "BlendStudent"),
+    "lexical": ("distiller_udf.students.featured", "LexicalStudent"),
+    "encoder": ("distiller_udf.students.featured", "EncoderStudent"),
+    "blend": ("distiller_udf.students.featured", "BlendStudent"),
     "cross_encoder": ("distiller_udf.students.cross_encoder", "CrossEncoderStudent"),
     "llm": ("distiller_udf.students.llm", "LLMStudent"),
 }

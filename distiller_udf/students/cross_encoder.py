@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.encoding.loading import torch_module
 from distiller_udf.encoding.pair_classifier import PairClassifier
 from distiller_udf.encoding.texts import readable
-from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
 from distiller_udf.students.base import StudentInfo
@@ -27,6 +25,7 @@ class CrossEncoderStudent(PairwiseStudent):
     """
 
     kind = "cross_encoder"
+    needs_torch = True
 
     def __init__(
         self, info: StudentInfo, similarity: PairFeatures, classifier: PairClassifier, slope: float, intercept: float
@@ -48,9 +47,5 @@ class CrossEncoderStudent(PairwiseStudent):
     def _read(
         cls, folder: Path, info: StudentInfo, similarity: PairFeatures, state: Mapping[str, Any]
     ) -> CrossEncoderStudent:
-        torch_module()  # where it is missing, nothing is damaged
-        try:
-            classifier = PairClassifier.load(folder / ENCODER_FOLDER)
-        except SettingsError as error:
-            raise ValueError(str(error)) from error
+        classifier = PairClassifier.load(folder / ENCODER_FOLDER)
         return cls(info, similarity, classifier, float(state["slope"]), float(state["intercept"]))

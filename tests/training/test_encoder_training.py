@@ -18,8 +18,7 @@ from distiller_udf.errors import StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.blend import CLEAR, BlendStudent
-from distiller_udf.students.encoder import EncoderStudent
+from distiller_udf.students.featured import CLEAR, BlendStudent, EncoderStudent
 from distiller_udf.students.odds import logit, sigmoid
 from distiller_udf.training.train import train
 from tests.conftest import People, label_table
@@ -157,12 +156,12 @@ def test_a_blend_asks_the_encoder_where_it_is_unsure_alone(
 ) -> None:
     left, right = both(people)
     features = blend.similarity.transform(left, right)
-    first = blend._first.log_odds(features)
+    first = blend.models[0].log_odds(features)
     clear = np.abs(first) >= CLEAR
     assert 0 < clear.sum() < len(clear)
     found = blend.log_odds(left, right)
     np.testing.assert_array_equal(found[clear], first[clear])
-    second = blend._second.log_odds(np.column_stack([features, blend.encoding.transform(left, right)]))
+    second = blend.models[1].log_odds(np.column_stack([features, blend.encoding.transform(left, right)]))
     np.testing.assert_array_equal(found[~clear], second[~clear])
     assert not np.array_equal(first[~clear], second[~clear])
     np.testing.assert_allclose(blend.score(left, right), sigmoid(found))

@@ -10,8 +10,9 @@ from itertools import permutations
 import numpy as np
 
 from distiller_udf.records import Column, Records
+from distiller_udf.similarity import Comparison
 from distiller_udf.similarity.text import MAX_COMPARED_CHARACTERS
-from distiller_udf.students.explain.clues import Clues, Group, Row, WordRarity, find_clues
+from distiller_udf.students.explain.clues import Clues, Row, WordRarity, find_clues
 from distiller_udf.students.explain.sentence import MINIMUM_CONTRIBUTION, ColumnShare, Explanation, WordShare
 
 EXACT_PLAYERS = 4
@@ -73,7 +74,7 @@ def _game(joining: Sequence[tuple[int, ...]], players: int) -> tuple[np.ndarray,
     return coalitions, shares
 
 
-def contributions(log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group]) -> np.ndarray:
+def contributions(log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Comparison]) -> np.ndarray:
     """Each group's share of a pair's log odds, the baseline (no column at all) last: shape (pairs, groups + 1).
 
     A row adds up to what `log_odds` gives for the pair.
@@ -85,8 +86,8 @@ def contributions(log_odds: LogOdds, left: Records, right: Records, groups: Sequ
         pairs = np.arange(start, min(start + step, len(left)))
         present = np.tile(coalitions, (len(pairs), 1))
         sides = (
-            _blanked(left.take(pairs), len(coalitions), present, [g.left for g in groups]),
-            _blanked(right.take(pairs), len(coalitions), present, [g.right for g in groups]),
+            _blanked(left.take(pairs), len(coalitions), present, [g.left_columns for g in groups]),
+            _blanked(right.take(pairs), len(coalitions), present, [g.right_columns for g in groups]),
         )
         values[pairs] = log_odds(*sides).reshape(len(pairs), -1)
     return np.asarray(values @ shares)
@@ -128,7 +129,7 @@ class _Question:
 
 
 def explanations(
-    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group], rarity: WordRarity
+    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Comparison], rarity: WordRarity
 ) -> list[Explanation]:
     """Each pair's log odds by column and by word.
 
@@ -155,7 +156,7 @@ def explanations(
 
 
 def _questions(
-    parts: np.ndarray, left: Sequence[Row], right: Sequence[Row], groups: Sequence[Group], rarity: WordRarity
+    parts: np.ndarray, left: Sequence[Row], right: Sequence[Row], groups: Sequence[Comparison], rarity: WordRarity
 ) -> Iterator[_Question]:
     for pair, g in zip(*np.nonzero(np.abs(parts[:, : len(groups)]) >= MINIMUM_CONTRIBUTION), strict=True):
         clues = find_clues(left[pair], right[pair], groups[g], rarity)
@@ -186,7 +187,7 @@ def _named(question: _Question, shares: np.ndarray) -> tuple[WordShare, ...]:
 
 
 def _shares(
-    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group], questions: Sequence[_Question]
+    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Comparison], questions: Sequence[_Question]
 ) -> list[np.ndarray]:
     """The shares of each question's players, in log odds; a lone player needs no asking."""
     asked = [question for question in questions if question.players > 1]
@@ -225,7 +226,7 @@ def _word_game(players: int, alone: bool) -> tuple[np.ndarray, np.ndarray]:
     return _game(joining, players)
 
 
-def _variants(records: Records, groups: Sequence[Group], questions: Sequence[_Question], side: int) -> Records:
+def _variants(records: Records, groups: Sequence[Comparison], questions: Sequence[_Question], side: int) -> Records:
     """One side of every row to ask about: the words present, in their column, the other columns NULL or as they are."""
     games = [[_word_game(q.players, alone)[0] for alone in (True, False)] for q in questions]
     counts = [[len(alone), len(among)] for alone, among in games]
@@ -239,7 +240,7 @@ def _variants(records: Records, groups: Sequence[Group], questions: Sequence[_Qu
         index = {value: code for code, value in enumerate(own.values)}
         for question, sets, start in zip(questions, games, starts, strict=False):
             group = groups[question.group]
-            if name in (group.left, group.right)[side]:
+            if name in (group.left_columns, group.right_columns)[side]:
                 texts = [text for present in sets for text in question.clues.texts(side, name, present)]
                 codes[start : start + len(texts)] = [
                     -1 if t is None else index.setdefault(t, len(index)) for t in texts
