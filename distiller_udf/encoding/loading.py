@@ -120,9 +120,8 @@ def _loaded(model: str, local_only: bool) -> tuple[Any, Any]:
             encoder = AutoModel.from_pretrained(place, use_safetensors=True, **trusted)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         where = "a local folder" if local_only else "a local folder or a model's name on the hub"
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SettingsError(
-            f"the encoder {model!r} cannot be loaded; give {where} with safetensors: {reason}"
+            f"the encoder {model!r} cannot be loaded; give {where} with safetensors: {first_line(error)}"
         ) from error
     if encoder.config.is_encoder_decoder:
         raise SettingsError(f"{model!r} is an encoder with a decoder; give an encoder alone, such as {DEFAULT_MODEL}")
@@ -133,6 +132,11 @@ def _check_tokenizer(folder: Path) -> None:
     """Raise SettingsError for a folder without a tokenizer: transformers would make one that knows no word."""
     if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZERS):
         raise SettingsError(f"the encoder {str(folder)!r} has no tokenizer; put its tokenizer.json beside config.json")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says, its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

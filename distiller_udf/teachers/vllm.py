@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.errors import BudgetSpent, SettingsError, TeacherRefused, TeacherUnreachable
+from distiller_udf.errors import BudgetSpent, DistillerError, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels
 from distiller_udf.teachers.base import FAILURES_IN_A_ROW, ChatTeacher
 from distiller_udf.teachers.bodies import TOP_LOGPROBS, read_text, summed, top_logprobs
@@ -206,13 +206,18 @@ class VLLMTeacher(ChatTeacher):
         """The model, loaded once. Raises TeacherRefused where vLLM cannot load it."""
         if self._llm is None:
             vllm = vllm_module("teacher", self._local_only)
-            logger.info("loading %s into vLLM", self._model)
-            try:
-                self._llm = vllm.LLM(model=self._model, **self._engine)
-            except Exception as error:
-                said = one_line(f"{type(error).__name__}: {error}")
-                raise TeacherRefused(f"vLLM cannot load {self._model} ({said})") from error
+            self._llm = loaded(vllm, TeacherRefused, model=self._model, **self._engine)
         return self._llm
+
+
+def loaded(vllm: Any, refusal: type[DistillerError], **settings: Any) -> Any:
+    """A `vllm.LLM` with these settings, `model` among them; raises `refusal` where vLLM cannot load it."""
+    logger.info("loading %s into vLLM", settings["model"])
+    try:
+        return vllm.LLM(**settings)
+    except Exception as error:
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise refusal(f"vLLM cannot load {settings['model']} ({said})") from error
 
 
 def one_line(text: str) -> str:
