@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks.tasks import Task, candidate_batch, find_tasks
 from distiller_udf.selection import STRATEGIES, select
 from distiller_udf.students import load_student
+from distiller_udf.students.choice import choose_alone
 from distiller_udf.training.train import train
 from distiller_udf.votes import METHODS, reliabilities, vote
 
@@ -119,7 +120,7 @@ def with_student(task: Task, table: pa.Table, seed: int) -> pa.Table:
         train("lexical", labels, Path(staged) / "student", [candidate_batch(task)], {"seed": seed})
         student = load_student(Path(staged) / "student")
         one, other = task.left.take(left), task.right.take(right)
-        choices = student.choose(one, other, left, student.score(one, other))
+        choices = choose_alone(student.info, student.score(one, other), left, other.distinct[1])
     given: dict[str, list[float]] = {}
     for i, choice in zip(left.tolist(), choices.tolist(), strict=True):
         given.setdefault(str(task.left_ids[i]), []).append(choice)

@@ -148,15 +148,7 @@ class Student(Protocol):
         ...
 
     def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
-        """The same for pairs of tuples that may be looked at as a whole; see `choose` for `tuples`."""
-        ...
-
-    def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The probability of each row given the other rows of its tuple.
-
-        `tuples` holds one integer a row; rows of one left record share it.
-        `probabilities` are those of `score`.
-        """
+        """The same for pairs of tuples that may be looked at as a whole: rows of one left record share an integer."""
         ...
 
     def explain(self, left: Records, right: Records, matches: Sequence[bool]) -> list[str]:

@@ -17,7 +17,6 @@ from distiller_udf.similarity import Comparison, PairFeatures
 from distiller_udf.similarity.text import tokens
 from distiller_udf.students import explain
 from distiller_udf.students.base import EMPTY, StudentInfo, check_columns
-from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.explain import Explanation
 from distiller_udf.students.odds import sigmoid
 
@@ -87,13 +86,6 @@ class PairwiseStudent(ABC):
     def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
         """The same as `score`: every pair is judged by itself."""
         return self.score(left, right)
-
-    def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The probability of each row given the other rows of its tuple; rows without a probability stay without.
-
-        `tuples` holds one integer a row; `probabilities` are those of `score`.
-        """
-        return choose_alone(self.info, probabilities, tuples, right.distinct[1])
 
     def contributions(self, left: Records, right: Records) -> tuple[list[str], np.ndarray]:
         """What each column adds to a pair's log odds: (labels, array of shape (pairs, labels)).

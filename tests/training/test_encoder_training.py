@@ -18,6 +18,7 @@ from distiller_udf.errors import StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.featured import CLEAR, BlendStudent, EncoderStudent
 from distiller_udf.students.odds import logit, sigmoid
 from distiller_udf.training.train import train
@@ -111,7 +112,8 @@ def test_an_empty_record_has_no_probability(student: Pairwise, people: People) -
     right = Records.from_dicts(people.right[:2])
     scores = student.score(left, right)
     assert np.isnan(scores).tolist() == [False, True]
-    assert np.isnan(student.choose(left, right, np.zeros(2, dtype=int), scores)).tolist() == [False, True]
+    choices = choose_alone(student.info, scores, np.zeros(2, dtype=int), right.distinct[1])
+    assert np.isnan(choices).tolist() == [False, True]
     assert student.explain(left, right, [True] * len(left))[1] == "A record is empty, so there is nothing to compare."
     none = Records.from_dicts([])
     assert student.score(none, none).shape == (0,)

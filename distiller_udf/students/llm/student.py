@@ -17,7 +17,6 @@ from distiller_udf.errors import StudentDamaged, StudentError
 from distiller_udf.prompts import Asking, read_reply
 from distiller_udf.records import Records, content_hash
 from distiller_udf.students.base import EMPTY, StudentInfo, check_columns
-from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.llm.causal import load_tokenizer, looks_like_a_path
 from distiller_udf.students.llm.contests import Tuple, log_odds
 from distiller_udf.students.llm.engine import Engine, Model, Serving, make_engine
@@ -153,7 +152,7 @@ class LLMStudent:
     def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
         """The same where rows that share an integer in `tuples` are asked together, in one question.
 
-        A candidate's probability is then that against none alone: what rivals take from it, `choose` says.
+        A candidate's probability is then that against none alone: what rivals take from it, `choose_alone` says.
         """
         return self._probabilities(left, right, tuples, (self.weights.slope, self.weights.offset))
 
@@ -195,10 +194,6 @@ class LLMStudent:
                 said = time.monotonic()
                 done = min(start + TUPLES_AT_ONCE, len(tuples))
                 logger.info("%s has answered %d of %d questions", self.info.version, done, len(tuples))
-
-    def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The probability of each row given the other rows of its tuple; rows without a probability stay without."""
-        return choose_alone(self.info, probabilities, tuples, right.distinct[1])
 
     def explain(self, left: Records, right: Records, matches: Sequence[bool]) -> list[str]:
         """The reason of each decision, of a student that was taught to give one; see `Student.explain`."""
