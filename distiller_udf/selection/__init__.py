@@ -14,7 +14,6 @@ from distiller_udf.records import one_array
 from distiller_udf.selection.strategies import (
     LeftRecords,
     Selection,
-    at_random,
     clustered,
     extremes,
     least_sure,
@@ -64,7 +63,7 @@ def select(
     wanted = min(len(records), max(_share(len(records), share), minimum))
     from_top = _share(wanted, positive_ratio)
     if strategy == "random":
-        chosen = at_random(wanted)
+        chosen = Selection(np.arange(wanted), np.full(wanted, np.nan))  # the first of the draw
     elif strategy == "uncertain":
         chosen = least_sure(records, wanted, rounds, constraint)
     elif strategy in ("kmeans", "hierarchical"):

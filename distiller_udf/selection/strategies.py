@@ -103,11 +103,6 @@ def _draw(seed: int, source: str, id_text: str) -> str:
     return hashlib.md5(f"{seed}:{source}:{id_text}".encode(), usedforsecurity=False).hexdigest()
 
 
-def at_random(wanted: int) -> Selection:
-    """The first of the draw, without scores."""
-    return Selection(np.arange(wanted), np.full(wanted, np.nan))
-
-
 def extremes(records: LeftRecords, strategy: str, wanted: int, from_top: int) -> Selection:
     """The highest and the lowest best similarities (max), or leads of the best over the second (top2), in turns."""
     scores = records.best if strategy == "max" else records.best - records.second

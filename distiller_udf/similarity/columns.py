@@ -187,10 +187,13 @@ def match_columns(left: Records, right: Records, seed: int = 0) -> Matching:
     if set(left.names) == set(right.names):
         # In one order too: whole records are compared as texts of their columns.
         right = right.with_columns(left.names)
-        both = {n: shape(_stacked(left.columns[n], right.columns[n])) for n in left.names}
+        stacked = {n: left.columns[n].to_list() + right.columns[n].to_list() for n in left.names}
+        both = {n: shape(Column.from_values(values)) for n, values in stacked.items()}
         merged = tuple(dict.fromkeys((*_names(left, both), *_names(right, both))))
         name = Comparison("name", merged, merged) if merged else None
-        return _chosen(Comparison("record", left.names, left.names), name, _by_name(both))
+        filled = sorted((n for n in both if both[n].filled > 0), key=lambda n: -both[n].filled)
+        singles = [Comparison(both[n].kind, (n,), (n,)) for n in filled]
+        return _chosen(Comparison("record", left.names, left.names), name, singles)
     shapes = _Shapes(*({n: shape(c) for n, c in side.columns.items()} for side in (left, right)))
     lifts = _lifts(left, right, shapes, seed)
     belonging = {pair: lift for pair, lift in lifts.items() if lift > MINIMUM_LIFT or _same_name(*pair)}
@@ -225,11 +228,6 @@ class _Shapes:
         return a if a == b else "long" if "long" in (a, b) else "text"
 
 
-def _by_name(shapes: Mapping[str, ColumnShape]) -> list[Comparison]:
-    ranked = sorted(shapes.items(), key=lambda item: -item[1].filled)
-    return [Comparison(p.kind, (n,), (n,)) for n, p in ranked if p.filled > 0]
-
-
 def _by_values(lifts: Mapping[tuple[str, str], float], shapes: _Shapes) -> list[Comparison]:
     """Columns that are for each other (nearly) the best of the other side, or share their name; the strongest first."""
     best_left = {a: max(v for (x, _), v in lifts.items() if x == a) for a, _ in lifts}
@@ -252,16 +250,13 @@ def _lifts(left: Records, right: Records, shapes: _Shapes, seed: int) -> dict[tu
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(left))[:SAMPLED_PAIRS]
     left, right, shuffled = left.take(rows), right.take(rows), right.take(rng.permutation(rows))
-    cache = ValueCache(Rarity.fit([" ".join(filter(None, row.values())) for row in _distinct_rows(left, right)]))
+    distinct = (row for side in (left, right) for row in side.take(side.distinct[0]).to_dicts())
+    cache = ValueCache(Rarity.fit([" ".join(filter(None, row.values())) for row in distinct]))
     return {
         (a, b): _lift(shapes.kind((a, b)), left.columns[a], right.columns[b], shuffled.columns[b], cache)
         for a in shapes.left
         for b in shapes.right
     }
-
-
-def _distinct_rows(*sides: Records) -> list[dict[str, str | None]]:
-    return [row for side in sides for row in side.take(side.distinct[0]).to_dicts()]
 
 
 def _likely(
@@ -343,7 +338,3 @@ def _stand_ins(records: Records, shapes: Mapping[str, ColumnShape], first: str) 
             chosen.append(name)
             taken |= filled
     return tuple(chosen)
-
-
-def _stacked(left: Column, right: Column) -> Column:
-    return Column.from_values(left.to_list() + right.to_list())

@@ -150,9 +150,10 @@ class Calls:
                 answered = [(question, answer) for question, answer in settled if answer is not None]
                 if answered:
                     yield answered
-            ended = self.ended or self._verdict()
-            if ended is not None:
-                raise ended
+            if self.ended is not None:
+                raise self.ended
+            if self._failures and not self._heard:  # no fault was one of that question alone: no server is there
+                raise self._gone("no question was answered")
         finally:
             self._stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -172,10 +173,6 @@ class Calls:
         if self._failures >= max(FAILURES_IN_A_ROW, 2 * self._slots.count):
             self._end(self._gone(f"{self._failures} questions in a row failed"))
         return None if self.ended and answer.failed else answer
-
-    def _verdict(self) -> TeacherError | None:
-        """What to raise after the last question: where no fault was one of that question alone, no server is there."""
-        return self._gone("no question was answered") if self._failures and not self._heard else None
 
     def _ask(self, question: Question) -> _Outcome:
         """One question with all its attempts."""

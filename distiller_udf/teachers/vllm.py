@@ -120,15 +120,13 @@ class VLLMTeacher(ChatTeacher):
                 with budget.reserve(most) as reservation:
                     reservation.settle(Cost())
                     answers = self._answers(self._loaded(), batch)
-                    reservation.settle(sum((self._cost(a) for a in answers if not a.failed), Cost()))
+                    replied = [(a.input_tokens or 0, a.output_tokens or 0) for a in answers if not a.failed]
+                    reservation.settle(sum((call_cost(self._requests.price, *tokens) for tokens in replied), Cost()))
                     return answers
             except BudgetSpent:
                 if len(batch) == 1:
                     raise
                 batch = batch[: len(batch) // 2]
-
-    def _cost(self, answer: Answer) -> Cost:
-        return call_cost(self._requests.price, answer.input_tokens or 0, answer.output_tokens or 0)
 
     def _answers(self, llm: Any, batch: Sequence[Question]) -> list[Answer]:
         """The answers to one batch; halved as long as there is something in it that vLLM does not take."""

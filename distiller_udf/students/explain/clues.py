@@ -128,9 +128,12 @@ class _Split:
 def find_clues(left: Row, right: Row, group: Comparison, rarity: WordRarity) -> Clues:
     """What a group of columns has to say about a pair. Swapping the sides changes nothing but the sides of `pieces`."""
     sides = _splits(left, group.left_columns), _splits(right, group.right_columns)
-    if all(sides) and (group.kind in ("number", "date") or all(_words(side) <= 1 for side in sides)):
+    if all(sides) and (
+        group.kind in ("number", "date") or all(sum(len(split.keys) for split in side.values()) <= 1 for side in sides)
+    ):
         values = [" ".join(str(row[name]) for name in side) for row, side in zip((left, right), sides, strict=True)]
-        return Clues((_values(values[0], values[1], group),))
+        same = values[0] == values[1]
+        return Clues((Clue("both", (values[0],)) if same else Clue("values", _ordered(values[0], values[1], group)),))
     written = _written(sides[0]), _written(sides[1])
     lone = [_rarest(written[i].keys() - written[1 - i].keys(), rarity) for i in (0, 1)]
     found: list[_Found] = []
@@ -183,10 +186,6 @@ def _others(row: Row, names: Sequence[str]) -> list[_Split]:
     return list(_splits(row, [name for name in row if name not in names]).values())
 
 
-def _words(side: Mapping[str, _Split]) -> int:
-    return sum(len(split.keys) for split in side.values())
-
-
 def _written(side: Mapping[str, _Split]) -> dict[str, str]:
     """Every word of a side, as it is written there; where it is written in several ways, the first of these."""
     result: dict[str, str] = {}
@@ -194,10 +193,6 @@ def _written(side: Mapping[str, _Split]) -> dict[str, str]:
         for key, text in split.written.items():
             result[key] = min(text, result.get(key, text))
     return result
-
-
-def _values(left: str, right: str, group: Comparison) -> Clue:
-    return Clue("both", (left,)) if left == right else Clue("values", _ordered(left, right, group))
 
 
 def _ordered(left: str, right: str, group: Comparison) -> tuple[str, str]:

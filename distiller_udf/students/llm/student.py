@@ -63,15 +63,11 @@ class LLMStudent:
 
     kind = "llm"
 
-    def __init__(
-        self, info: StudentInfo, folder: Path, weights: Weights, serving: Serving, engine: Engine | None = None
-    ) -> None:
+    def __init__(self, info: StudentInfo, folder: Path, weights: Weights, serving: Serving) -> None:
         self.info = info
         self.folder = folder
         self.weights = weights
         self.serving = serving
-        if engine is not None:
-            self.__dict__["engine"] = engine
 
     @classmethod
     def load(cls, folder: Path, info: StudentInfo, serving: Serving | None = None) -> LLMStudent:
