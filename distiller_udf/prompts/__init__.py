@@ -6,12 +6,13 @@ from distiller_udf.prompts.question import (
     PROMPT_VERSIONS,
     REPLIES,
     Answer,
+    Answerer,
     Ask,
-    Asked,
     Question,
     Reply,
     label_key,
     parameters_text,
+    why,
 )
 from distiller_udf.prompts.replies import parse_answer, read_reply, reply_of_reason
 from distiller_udf.prompts.token import MAX_TOKEN_CANDIDATES, read_token, token_labels
@@ -23,8 +24,8 @@ __all__ = [
     "PROMPT_VERSIONS",
     "REPLIES",
     "Answer",
+    "Answerer",
     "Ask",
-    "Asked",
     "Asking",
     "Posed",
     "Question",
@@ -38,5 +39,6 @@ __all__ = [
     "reply_of_reason",
     "reply_schema",
     "token_labels",
+    "why",
     "with_costs",
 ]

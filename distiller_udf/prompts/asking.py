@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from distiller_udf.errors import SettingsError, one_of
-from distiller_udf.prompts.question import ASKS, REPLIES, Answer, Ask, Question, Reply
+from distiller_udf.prompts.question import ASKS, REPLIES, Answer, Ask, Question, Reply, why
 from distiller_udf.prompts.token import MAX_TOKEN_CANDIDATES
 from distiller_udf.records import content_hash
 
@@ -92,9 +92,9 @@ class Asking:
         """The questions for the reasons of an answer: that of the answer itself first, then those of each candidate."""
         if choice is None or not candidates:
             return []
-        whole = [Posed(_why(query, candidates, choice), tuple(range(len(candidates))))] if self.justify else []
+        whole = [Posed(why(query, candidates, choice), tuple(range(len(candidates))))] if self.justify else []
         pairs = enumerate(candidates) if self.justify_each else ()
-        return whole + [Posed(_why(query, (text,), int(choice == i + 1)), (i,)) for i, text in pairs]
+        return whole + [Posed(why(query, (text,), int(choice == i + 1)), (i,)) for i, text in pairs]
 
     def explained(self, answer: Answer, candidates: int, posed: Sequence[Posed], reasons: Sequence[Answer]) -> Answer:
         """The answer with the reasons that were given; without its reason it is still an answer."""
@@ -120,10 +120,6 @@ class Asking:
         others = range(1, len(candidates))
         drawn = sorted(others, key=lambda turn: content_hash("order", str(self.seed), str(turn), query, *candidates))
         return [0, *drawn[: self.orders - 1]]
-
-
-def _why(query: str, candidates: tuple[str, ...], choice: int) -> Question:
-    return Question(query, candidates, "justify", "explanation", chosen=choice)
 
 
 def _selected(candidates: int, posed: Sequence[Posed], answers: Sequence[Answer]) -> Answer:

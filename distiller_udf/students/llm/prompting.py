@@ -194,11 +194,6 @@ def match(query: str, candidate: str) -> Question:
     return Question(query, (candidate,), "match", "token")
 
 
-def why(query: str, candidates: Sequence[str], choice: int) -> Question:
-    """The question for the reason why one of the candidates (1-based), or none of them (0), is the query."""
-    return Question(query, tuple(candidates), "justify", "explanation", chosen=choice)
-
-
 def _split(count: int, groups: int) -> list[range]:
     """The positions below `count` in so many runs of nearly equal length."""
     ends = [round(i * count / groups) for i in range(groups + 1)]

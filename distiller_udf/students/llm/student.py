@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from distiller_udf.errors import StudentDamaged, StudentError
-from distiller_udf.prompts import Asking, read_reply
+from distiller_udf.prompts import Asking, read_reply, why
 from distiller_udf.records import Records, content_hash
 from distiller_udf.students.base import EMPTY, StudentInfo, check_columns
 from distiller_udf.students.llm.causal import load_tokenizer, looks_like_a_path
 from distiller_udf.students.llm.contests import Tuple, log_odds
 from distiller_udf.students.llm.engine import Engine, Model, Serving, make_engine
-from distiller_udf.students.llm.prompting import Prompter, why
+from distiller_udf.students.llm.prompting import Prompter
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.teachers.weights import model_identity
 

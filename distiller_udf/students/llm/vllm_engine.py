@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.errors import SettingsError, StudentError
-from distiller_udf.students.llm.engine import Model, Serving
+from distiller_udf.students.llm.engine import Engine
 from distiller_udf.students.llm.prompting import Prompt
 from distiller_udf.teachers.vllm import loaded, one_line, vllm_module
 
@@ -18,12 +18,8 @@ _RANKS = (8, 16, 32, 64, 128, 256, 512)
 """The ranks that vLLM makes room for."""
 
 
-class VLLMEngine:
+class VLLMEngine(Engine):
     """The adapter is a LoRARequest on the base model; prompts that begin alike share what vLLM has read of them."""
-
-    def __init__(self, model: Model, serving: Serving) -> None:
-        self._model = model
-        self._serving = serving
 
     @cached_property
     def _vllm(self) -> Any:
