@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ _PASSING_STATUS = {408, 409, 425, 429}
 _OF_ANY_STATUS = {429, 502, 503}
 
 
+@dataclass(eq=False)
 class Passing(Exception):
     """A fault that may pass: worth another attempt, after `wait` seconds where the server says so.
 
@@ -39,20 +41,14 @@ class Passing(Exception):
     time, or something else in its place.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        wait: float | None = None,
-        *,
-        free: bool = False,
-        nobody_there: bool = False,
-        of_any: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.wait = wait
-        self.free = free
-        self.nobody_there = nobody_there
-        self.of_any = of_any or nobody_there
+    reason: str
+    wait: float | None = None
+    free: bool = False
+    nobody_there: bool = False
+    of_any: bool = False
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class Rejected(Exception):
@@ -170,7 +166,7 @@ class ChatEndpoint:
             reason = f"the connection failed: {self._clean(str(error))}"
             if isinstance(error, self._http.TimeoutException):
                 reason = f"no reply within {self.timeout:g} s"
-            raise Passing(reason, free=nobody, nobody_there=nobody) from None
+            raise Passing(reason, free=nobody, nobody_there=nobody, of_any=nobody) from None
 
     def _read(self, response: Any) -> bytes:
         """The body, under a limit of time and size: a trickle of bytes outlasts any read timeout."""

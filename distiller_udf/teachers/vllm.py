@@ -162,18 +162,16 @@ class VLLMTeacher(ChatTeacher):
         """vLLM's outputs for these questions; raises _Refused, and TeacherUnreachable where its engine is dead."""
         sampling = [self._sampling(question) for question in batch]
         conversations = [messages(question) for question in batch]
+        given = self._requests.parameters.get(_FOR_THE_PROMPT)
+        more = {} if given is None else {_FOR_THE_PROMPT: given}
         try:
-            outputs: Sequence[Any] = llm.chat(conversations, sampling, use_tqdm=False, **self._for_the_prompt())
+            outputs: Sequence[Any] = llm.chat(conversations, sampling, use_tqdm=False, **more)
         except Exception as error:
             said = one_line(str(error)) or type(error).__name__
             if "Dead" in type(error).__name__:
                 raise TeacherUnreachable(f"vLLM has stopped ({said}); see its log, and run again") from error
             raise _Refused(said) from error
         return outputs
-
-    def _for_the_prompt(self) -> dict[str, Any]:
-        given = self._requests.parameters.get(_FOR_THE_PROMPT)
-        return {} if given is None else {_FOR_THE_PROMPT: given}
 
     def _sampling(self, question: Question) -> Any:
         """How the reply to a question is sampled, and what it is held to."""

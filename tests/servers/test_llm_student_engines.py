@@ -103,7 +103,7 @@ def answers(student: LLMStudent) -> list[float]:
 def explained(student: LLMStudent) -> list[str]:
     """What the model writes about a pair: its likeliest tokens."""
     prompter = student.prompter
-    prompt = prompter.unanswered(why(record_text({"name": NAMES[0]}), [record_text({"name": NAMES[1]})], 1))
+    prompt = prompter.prompt(why(record_text({"name": NAMES[0]}), [record_text({"name": NAMES[1]})], 1))
     return student.engine.write([prompt], 12, prompter.end)
 
 

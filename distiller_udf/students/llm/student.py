@@ -209,7 +209,7 @@ class LLMStudent:
             )
             for i, is_match in matched.items()
         ]
-        prompts = [self.prompter.unanswered(question) for question in questions]
+        prompts = [self.prompter.prompt(question) for question in questions]
         written = self.engine.write(prompts, self.prompter.explanation_tokens, self.prompter.end)
         replies = [read_reply(text, question) for text, question in zip(written, questions, strict=True)]
         return [reply.explanation or UNREADABLE for reply in replies]
