@@ -1,7 +1,7 @@
 """Several teachers' answers about a left record become one label; how reliable each teacher is.
 
 `questions` finds the rows of `er_labels` that count and brings their candidates into one order; `decisions` counts the
-`ballots` on each question or pair, with `dawid_skene` where reliability matters; here the result becomes rows again.
+ballots on each question or pair, with `dawid_skene` where reliability matters; here the result becomes rows again.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 
 from distiller_udf.errors import one_of
 from distiller_udf.records import content_hash, one_array
-from distiller_udf.votes.ballots import ABSTAINED, Ballots
-from distiller_udf.votes.dawid_skene import estimate
+from distiller_udf.votes.dawid_skene import ABSTAINED, Ballots, estimate
 from distiller_udf.votes.decisions import Decided, decide
 from distiller_udf.votes.questions import Questions, column, read_questions
 

@@ -21,8 +21,7 @@ from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, SettingsError
 from distiller_udf.training.data import labelled_pairs
 from distiller_udf.votes import VOTES, reliabilities, vote
-from distiller_udf.votes.ballots import Ballots
-from distiller_udf.votes.dawid_skene import estimate
+from distiller_udf.votes.dawid_skene import Ballots, estimate
 from distiller_udf.votes.questions import read_questions
 
 SCHEMA = pa.schema(
