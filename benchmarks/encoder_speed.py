@@ -14,7 +14,7 @@ from benchmarks.tasks import Task
 from distiller_udf.encoding import EncoderFeatures
 from distiller_udf.encoding.loading import located
 from distiller_udf.students import load_student
-from distiller_udf.students.featured import ENCODING_FOLDER, EncoderStudent
+from distiller_udf.students.kinds import ENCODING_FOLDER, EncoderStudent
 from distiller_udf.students.pairwise import PairwiseStudent
 
 CROSS_ENCODER_PAIRS = 400

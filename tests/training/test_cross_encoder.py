@@ -26,7 +26,7 @@ from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.choice import choose_alone
-from distiller_udf.students.cross_encoder import CrossEncoderStudent
+from distiller_udf.students.kinds import CrossEncoderStudent
 from distiller_udf.students.odds import logit, sigmoid
 from distiller_udf.training.calibration import calibration
 from distiller_udf.training.cross_encoder import CrossEncoderSettings, Examples, fit

@@ -19,7 +19,7 @@ from distiller_udf.records import Records
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.choice import choose_alone
-from distiller_udf.students.featured import CLEAR, BlendStudent, EncoderStudent
+from distiller_udf.students.kinds import CLEAR, BlendStudent, EncoderStudent
 from distiller_udf.students.odds import logit, sigmoid
 from distiller_udf.training.train import train
 from tests.conftest import People, label_table

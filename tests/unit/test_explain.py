@@ -26,7 +26,7 @@ from distiller_udf.students.explain import (
 from distiller_udf.students.explain.clues import MAX_CLUES, Clue, find_clues
 from distiller_udf.students.explain.sentence import MAX_CHARACTERS
 from distiller_udf.students.explain.shares import MAX_TEXT
-from distiller_udf.students.featured import LexicalStudent
+from distiller_udf.students.kinds import LexicalStudent
 from distiller_udf.students.odds import logit
 from tests.conftest import People
 

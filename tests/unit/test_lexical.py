@@ -13,7 +13,7 @@ from distiller_udf.errors import StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.students import Student, load_student
 from distiller_udf.students.choice import choose_alone
-from distiller_udf.students.featured import LexicalStudent
+from distiller_udf.students.kinds import LexicalStudent
 from distiller_udf.students.pairwise import MODEL_FILE
 from tests.conftest import People
 

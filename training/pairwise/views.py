@@ -24,7 +24,7 @@ Encoded: TypeAlias = "Material[EncodedPairSettings]"
 
 def lexical(material: Featured, report: Report) -> Trained:
     """The lexical student: similarities alone."""
-    from distiller_udf.students.featured import LexicalStudent
+    from distiller_udf.students.kinds import LexicalStudent
 
     rows, rest = _seen(material, material.similarity.transform)
     directions = material.similarity.directions
@@ -36,7 +36,7 @@ def lexical(material: Featured, report: Report) -> Trained:
 
 def encoder(material: Encoded, report: Report) -> Trained:
     """The encoder student: what a pretrained encoder makes of the records' tokens."""
-    from distiller_udf.students.featured import EncoderStudent
+    from distiller_udf.students.kinds import EncoderStudent
 
     report("encoding records", 0.2)
     encoding = _encoding(material)
@@ -53,7 +53,7 @@ def encoder(material: Encoded, report: Report) -> Trained:
 
 def blend(material: Encoded, report: Report) -> Trained:
     """The blend: a lexical model, and where it is unsure a second one that also sees the encoder's features."""
-    from distiller_udf.students.featured import CLEAR, BlendStudent
+    from distiller_udf.students.kinds import CLEAR, BlendStudent
 
     rows, rest = _seen(material, material.similarity.transform)
     directions = material.similarity.directions

@@ -1,4 +1,4 @@
-"""Students that see a pair as features: lexical, encoder, and blend, which asks the encoder where it is unsure."""
+"""The kinds of students that judge every pair by itself: lexical, encoder, blend, cross_encoder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from distiller_udf.encoding import EncoderFeatures
+from distiller_udf.encoding.pair_classifier import PairClassifier
+from distiller_udf.encoding.texts import readable
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures
 from distiller_udf.students.base import StudentInfo
@@ -18,7 +20,7 @@ from distiller_udf.students.pairwise import PairwiseStudent
 CLEAR = 5.0
 """Log odds of the blend's lexical model (about 1 in 150) beyond which the encoder is not asked."""
 
-ENCODING_FOLDER = "encoding"
+ENCODING_FOLDER, ENCODER_FOLDER = "encoding", "encoder"
 
 
 class FeaturedStudent(PairwiseStudent):
@@ -91,3 +93,36 @@ class BlendStudent(FeaturedStudent):
             met = self.encoding.transform(left.take(asked), right.take(asked))
             result[asked] = self.models[1].log_odds(np.column_stack([features[asked], met]))
         return result
+
+
+class CrossEncoderStudent(PairwiseStudent):
+    """Scores pairs by what a fine-tuned encoder makes of both texts; `similarity` only serves to explain.
+
+    `slope` and `intercept` turn the encoder's log odds into calibrated ones.
+    """
+
+    kind = "cross_encoder"
+    needs_torch = True
+
+    def __init__(
+        self, info: StudentInfo, similarity: PairFeatures, classifier: PairClassifier, slope: float, intercept: float
+    ) -> None:
+        super().__init__(info, similarity)
+        self.classifier = classifier
+        self._slope = slope
+        self._intercept = intercept
+
+    def log_odds(self, left: Records, right: Records) -> np.ndarray:
+        """Calibrated log odds of row i of both sides, which have the student's columns."""
+        return self._slope * self.classifier.score(readable(left), readable(right)) + self._intercept
+
+    def _write(self, folder: Path) -> dict[str, Any]:
+        self.classifier.save(folder / ENCODER_FOLDER)
+        return {"slope": self._slope, "intercept": self._intercept}
+
+    @classmethod
+    def _read(
+        cls, folder: Path, info: StudentInfo, similarity: PairFeatures, state: Mapping[str, Any]
+    ) -> CrossEncoderStudent:
+        classifier = PairClassifier.load(folder / ENCODER_FOLDER)
+        return cls(info, similarity, classifier, float(state["slope"]), float(state["intercept"]))
