@@ -4,7 +4,6 @@ from distiller_udf.prompts.asking import Asking, Posed, with_costs
 from distiller_udf.prompts.question import (
     ASKS,
     PROMPT_VERSIONS,
-    REPLIES,
     Answer,
     Answerer,
     Ask,
@@ -22,7 +21,6 @@ __all__ = [
     "ASKS",
     "MAX_TOKEN_CANDIDATES",
     "PROMPT_VERSIONS",
-    "REPLIES",
     "Answer",
     "Answerer",
     "Ask",

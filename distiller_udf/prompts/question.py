@@ -11,13 +11,11 @@ from distiller_udf.records import content_hash
 
 Ask = Literal["select", "match", "justify"]
 Reply = Literal["explanation", "confidence", "answer", "token"]
+"""What a reply holds: explanation (with choice and confidence), confidence (with the choice), answer (the choice
+alone), or one token, from whose log-probabilities every candidate and none get a probability."""
 
 ASKS: tuple[Ask, ...] = get_args(Ask)
 """select: a left record and its candidates, one or none. match: one pair, yes or no. justify: given the answer, why."""
-
-REPLIES: tuple[Reply, ...] = get_args(Reply)
-"""What a reply holds: explanation (with choice and confidence), confidence (with the choice), answer (the choice
-alone), or one token, from whose log-probabilities every candidate and none get a probability."""
 
 PROMPT_VERSIONS: Mapping[tuple[Ask, Reply], str] = {
     ("select", "explanation"): "select-1",
