@@ -6,7 +6,11 @@
 ) %}
 
 {% for side, other in distiller_udf._er_limited_sides(constraint) -%}
-{{ 'union all ' if not loop.first }}select {{ side }}_source as source, cast({{ side }}_id as varchar) as id, {{ other }}_source as other_source, count(*) as matches
+{{ 'union all ' if not loop.first }}select
+    {{ side }}_source as source,
+    cast({{ side }}_id as varchar) as id,
+    {{ other }}_source as other_source,
+    count(*) as matches
 from {{ model }}
 where decided_by = 'student'
 group by {{ side }}_source, {{ side }}_id, {{ other }}_source
