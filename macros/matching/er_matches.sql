@@ -90,7 +90,9 @@ ends as (
 ),
 
 {#- Pairs that are the first choice of both their ends are what a greedy pass would take; then the next round. #}
-{%- set is_first = 'priority = min(priority) over (partition by left_end) and priority = min(priority) over (partition by right_end)' %}
+{%- set is_first -%}
+    priority = min(priority) over (partition by left_end) and priority = min(priority) over (partition by right_end)
+{%- endset %}
 rounds as (
     select *, {{ is_first }} as is_taken from ends
     union all

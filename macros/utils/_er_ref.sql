@@ -1,6 +1,6 @@
 {#-
-    ref() of a model that a variable names: one of the root project, or package.model; none where it names none. The package is always named, for
-    dbt warns where a package refers to a model of the root project without saying so.
+    ref() of a model that a variable names: one of the root project, or package.model; none where it names none. The
+    package is always named, for dbt warns where a package refers to a model of the root project without saying so.
 -#}
 {% macro _er_ref(name) %}
     {% set parts = (name or '').split('.') %}
