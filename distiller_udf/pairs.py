@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from distiller_udf.errors import RecordError
 from distiller_udf.files import replaced
-from distiller_udf.ids import id_columns, id_sql, id_texts, without_columns
+from distiller_udf.files.tables import check_suffix, open_table, write_table
 from distiller_udf.records import Records, one_array
+from distiller_udf.records.ids import id_columns, id_sql, id_texts, without_columns
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
 from distiller_udf.sql import quoted
 from distiller_udf.students.base import Student
-from distiller_udf.tables import check_suffix, open_table, write_table
 
 RECORD_COLUMNS = ("left_record", "right_record")
 _IDS = ("left_id", "right_id")

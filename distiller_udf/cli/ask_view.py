@@ -17,7 +17,7 @@ from rich.text import Text
 
 from distiller_udf.budget import Cost
 from distiller_udf.cli.console import err, out, say
-from distiller_udf.labels import Estimate, Progress
+from distiller_udf.labels import CostEstimate, Progress
 
 LINE_SECONDS = 10.0
 """How often a line is written where there is no terminal."""
@@ -128,7 +128,7 @@ def _warnings_shown(watch: Watch) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def print_estimates(estimates: Sequence[Estimate]) -> None:
+def print_estimates(estimates: Sequence[CostEstimate]) -> None:
     """What a run will ask, a line a teacher, and a line for all where there are several."""
     print_lines([str(part) for part in estimates])
     if len(estimates) > 1:

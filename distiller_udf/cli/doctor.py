@@ -13,10 +13,10 @@ import click
 
 from distiller_udf.cli.console import json_option, out, print_json
 from distiller_udf.cli.options import REGISTRY, STORE, with_project
-from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project
-from distiller_udf.project_files import ProjectFiles
+from distiller_udf.project.dbt import warehouse_of
+from distiller_udf.project.files import ProjectFiles
 from distiller_udf.settings import Settings
 
 CORE = ("duckdb", "dbt-core", "dbt-duckdb", "pyarrow", "lightgbm", "rapidfuzz", "scikit-learn", "openai")

@@ -10,7 +10,7 @@ import click
 
 from distiller_udf.cli.console import json_option, out, print_json
 from distiller_udf.errors import SettingsError
-from distiller_udf.project_files import ProjectFiles, installed_package
+from distiller_udf.project.files import ProjectFiles, installed_package
 
 folder = click.Path(file_okay=False, path_type=Path)
 EXAMPLE = "{name: customers, model: stg_customers, id: customer_id}"

@@ -42,8 +42,8 @@ def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool,
     Importing a file again changes nothing, and a later import corrects an earlier one. Where one teacher says yes and
     no to the same pair in one file, neither is used.
     """
+    from distiller_udf.files.tables import read_table
     from distiller_udf.labels import LabelStore
-    from distiller_udf.tables import read_table
 
     store = Path(project.settings.label_store)
     table = read_table(file)
@@ -71,7 +71,7 @@ def export(project: Project, file: Path, as_json: bool) -> None:
     It is the shape of er_labels: `import` reads it back, and `distiller train --labels` learns from it. To correct an
     answer, change its choice (the position in options, 0 for none) and import the file.
     """
-    from distiller_udf.tables import check_suffix, write_table
+    from distiller_udf.files.tables import check_suffix, write_table
 
     check_suffix(file)
     with _existing(Path(project.settings.label_store)) as source:

@@ -14,11 +14,11 @@ from distiller_udf.cli.options import REGISTRY, with_project
 from distiller_udf.cli.sources import Files
 from distiller_udf.cli.students_compare import print_comparison
 from distiller_udf.cli.weighing import WEIGHED, opened, prepared
-from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import ConstraintMismatch, RecordError, SettingsError
 from distiller_udf.project import Project
+from distiller_udf.project.dbt import warehouse_of
+from distiller_udf.project.warehouse import Warehouse
 from distiller_udf.registry import Registry
-from distiller_udf.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,11 +13,11 @@ import click
 from distiller_udf.cli.console import say, say_some, with_options
 from distiller_udf.cli.options import FILE
 from distiller_udf.constraint import Constraint, sides
-from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import RecordError
+from distiller_udf.files.tables import open_table, read_table
 from distiller_udf.project import Project
+from distiller_udf.project.dbt import warehouse_of
 from distiller_udf.settings import Settings
-from distiller_udf.tables import open_table, read_table
 from distiller_udf.votes import vote
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 
 if TYPE_CHECKING:
-    from distiller_udf.pointer import Pointer, Promotion
+    from distiller_udf.registry.pointer import Pointer, Promotion
     from distiller_udf.students.base import StudentInfo
 
 

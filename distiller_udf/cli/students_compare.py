@@ -16,7 +16,7 @@ from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 
 if TYPE_CHECKING:
-    from distiller_udf.comparison.figures import Estimate, Figures
+    from distiller_udf.metrics.figures import Estimate, Figures
     from distiller_udf.training.schedule.comparison import Comparison
 
 

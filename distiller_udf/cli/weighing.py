@@ -14,10 +14,10 @@ import click
 from distiller_udf.cli.console import with_options
 from distiller_udf.cli.options import FILE
 from distiller_udf.cli.sources import LABELS, Files, described, labels_of_file, pairs_of_file, with_files
-from distiller_udf.dbt import Graph, compiled, project_of_files, warehouse_of
+from distiller_udf.files.tables import open_table
 from distiller_udf.project import Project
+from distiller_udf.project.dbt import Graph, compiled, project_of_files, warehouse_of
 from distiller_udf.settings import Settings
-from distiller_udf.tables import open_table
 
 if TYPE_CHECKING:
     import duckdb

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
-from distiller_udf.ids import id_text, id_texts, whole
 from distiller_udf.labels.judgements import Contradiction, Found
 from distiller_udf.labels.reading import good_labels
 from distiller_udf.labels.table import Key, Label, Provenance, label_table
 from distiller_udf.labels.tuples import Tuples
 from distiller_udf.labels.uniting import Row, united
 from distiller_udf.records import Records, content_hash, one_array
+from distiller_udf.records.ids import id_text, id_texts, whole
 
 _EXAMPLES = 5
 

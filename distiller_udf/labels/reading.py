@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
-from distiller_udf.ids import id_text, id_texts
+from distiller_udf.files.tables import read_json
 from distiller_udf.labels.table import EXPORT_SCHEMA, Key, Label, Provenance
 from distiller_udf.prompts import ASKS
 from distiller_udf.records import Records, one_array
-from distiller_udf.tables import read_json
+from distiller_udf.records.ids import id_text, id_texts
 
 PEOPLE = "people"
 """Whose labels they are where a file does not say."""

@@ -16,17 +16,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from distiller_udf.database import Database
 from distiller_udf.errors import LabelError
-from distiller_udf.ids import id_text
+from distiller_udf.files.database import Database
 from distiller_udf.labels import erasure, rows
 from distiller_udf.labels.claims import Claims
 from distiller_udf.labels.erasure import Deleted
 from distiller_udf.labels.importing import Held, ImportResult, changes_of, later_than
 from distiller_udf.labels.reading import PEOPLE, listed, read_labels
-from distiller_udf.labels.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
+from distiller_udf.labels.rows import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from distiller_udf.labels.table import Key, Label, table_of
 from distiller_udf.prompts import Answer, Asked, Question
+from distiller_udf.records.ids import id_text
 
 _KEYS_A_QUERY = 500
 _QUESTIONS_A_COMMIT = 5_000

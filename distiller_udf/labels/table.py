@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distiller_udf.ids import id_columns, id_texts, without_columns
 from distiller_udf.labels.tuples import Tuples
 from distiller_udf.prompts import Answer
 from distiller_udf.records import Records, content_hash, one_array
+from distiller_udf.records.ids import id_columns, id_texts, without_columns
 
 Key = tuple[str, str | None]
 """A record's source and its id as text: the id is None where it is unknown, the source empty where none is named."""

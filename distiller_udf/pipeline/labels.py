@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -39,7 +40,7 @@ def label(
     ends the asking, not the run. Raises SettingsError, LabelError, TeacherError.
     """
     from distiller_udf.budget import ledger_of
-    from distiller_udf.labels import Lines, estimate, label_tuples, make_run
+    from distiller_udf.labels import Lines, make_run
 
     def all_pairs() -> pa.Table:
         return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
@@ -49,17 +50,9 @@ def label(
         asking = run.teachers and not settings.student_path
         questions = (tuples if asking else tuples.limit(0)).to_arrow_table()
         paid = [teacher for teacher in run.teachers if not teacher.free or isinstance(teacher, Learner)]
-        for expected in estimate(questions, teachers=paid, store=store, privacy=run.privacy, pairs=all_pairs):
+        for expected in replace(run, teachers=paid).estimate(questions, pairs=all_pairs):
             logger.info("%s", expected)
-        asked = label_tuples(
-            questions,
-            teachers=run.teachers,
-            store=store,
-            budget=run.budget,
-            privacy=run.privacy,
-            pairs=all_pairs,
-            progress=Lines(logger.info),
-        )
+        asked = run.label(questions, pairs=all_pairs, progress=Lines(logger.info))
         return with_id_type(session, _with_imported(asked, store, records, settings), pairs)
 
 

@@ -510,7 +510,7 @@ def test_a_blank_text_erases_nothing(path: Path, text: str) -> None:
 
 
 def test_erasing_says_where_a_reader_keeps_the_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distiller_udf.database.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("distiller_udf.files.database.BUSY_SECONDS", 0.2)
     with LabelStore(path) as store:
         mentioned(store, 1, ("crm", "1"))
         reader = sqlite3.connect(path)

@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 
-from distiller_udf.comparison.figures import measures
 from distiller_udf.errors import RecordError
-from distiller_udf.ids import id_sql
+from distiller_udf.metrics.figures import measures
+from distiller_udf.records.ids import id_sql
 from distiller_udf.sql import literal
 
 IDS = ("left_id", "right_id")
