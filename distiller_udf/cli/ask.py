@@ -78,7 +78,7 @@ def ask(
       3    the budget is reached: what was answered is kept
       130  interrupted: what was answered is kept
     """
-    asked = Questions.of(project, tuples, files, limit)
+    asked = TuplesToAsk.of(project, tuples, files, limit)
     if output:
         check_suffix(output)
         if not output.resolve().parent.is_dir():
@@ -90,14 +90,14 @@ def ask(
 
 
 @dataclass(frozen=True)
-class Questions:
+class TuplesToAsk:
     """Where the tuples are; `pairs` fetches all pairs for a teacher that looks at them first, where they are known."""
 
     tuples: pa.Table
     pairs: Callable[[], pa.Table] | None
 
     @classmethod
-    def of(cls, project: Project, tuples: Path | None, files: Files, limit: int | None) -> Questions:
+    def of(cls, project: Project, tuples: Path | None, files: Files, limit: int | None) -> TuplesToAsk:
         """Read the tuples of files or the warehouse, the first ones by their keys where there is a limit.
 
         The warehouse is closed at once, so that dbt can build while teachers answer. Raises RecordError, TableError.
@@ -132,7 +132,7 @@ class Report:
     stopped: str | None = None
 
 
-def ask_all(asked: Questions, settings: Settings, dry_run: bool, output: Path | None, as_json: bool) -> int:
+def ask_all(asked: TuplesToAsk, settings: Settings, dry_run: bool, output: Path | None, as_json: bool) -> int:
     """Estimate, ask, report; the exit code. Raises SettingsError, LabelError, TeacherError."""
     from distiller_udf.cli.ask_view import print_estimates
     from distiller_udf.labels import make_run
@@ -153,7 +153,7 @@ def ask_all(asked: Questions, settings: Settings, dry_run: bool, output: Path | 
     return code
 
 
-def _label(run: Run, asked: Questions, output: Path | None, report: Report, as_json: bool) -> int:
+def _label(run: Run, asked: TuplesToAsk, output: Path | None, report: Report, as_json: bool) -> int:
     """Ask, show it, and write what came; the exit code."""
     from distiller_udf.cli.ask_view import print_outcome, watching
 

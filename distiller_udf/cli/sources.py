@@ -130,7 +130,7 @@ def with_files(pairs: bool = True) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingData:
     """Labels in the shape of `er_labels`, a reader of the unlabelled pairs where there are any, and their columns.
 
     `settings` are the project's, with a constraint.
@@ -144,7 +144,7 @@ class Source:
 
 def read_sources(
     project: Project, labels: Path | None, files: Files, share: float | None, voted: bool = True
-) -> Source:
+) -> TrainingData:
     """The labels to learn from, and all pairs: of files, or the er_* tables of the project's warehouse.
 
     The labels of a `share` of the left records are left out, those by which students are compared; None: as many as
@@ -174,13 +174,13 @@ def read_sources(
         share = settings.evaluation_share if settings.training == "schedule" else 0.0
     to_learn, _ = split(table, share)
     if pairs is None:
-        return Source(to_learn, None, "", settings)
+        return TrainingData(to_learn, None, "", settings)
 
     def candidates() -> Iterable[pa.RecordBatch]:
         batches = shuffled(pairs).to_arrow_reader(BATCH_ROWS)
         return without_ids(batches, ids) if any(ids) else batches
 
-    return Source(to_learn, candidates, described(pairs, labels is not None), settings)
+    return TrainingData(to_learn, candidates, described(pairs, labels is not None), settings)
 
 
 def with_constraint(settings: Settings, questions: pa.Table, options: str = "options") -> Settings:

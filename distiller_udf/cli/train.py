@@ -15,7 +15,7 @@ from distiller_udf.cli.training import promote_option, train_and_report
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 
-METHODS = {
+FINE_TUNING = {
     "sft": "Fine-tune a language model on the labels.",
     "dpo": "Fine-tune by preferences: the right answer against others.",
     "grpo": "Fine-tune by rewards for replies.",
@@ -27,17 +27,17 @@ class TrainGroup(click.Group):
     """Trains by itself; its commands train language models, and are imported when they run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(METHODS)
+        return list(FINE_TUNING)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in METHODS:
+        if cmd_name not in FINE_TUNING:
             return None
         command: click.Command = getattr(import_module("distiller_udf.cli.train_llm"), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands for language models"):
-            formatter.write_dl(list(METHODS.items()))
+            formatter.write_dl(list(FINE_TUNING.items()))
 
 
 @click.group(cls=TrainGroup, invoke_without_command=True)

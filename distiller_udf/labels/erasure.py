@@ -20,21 +20,21 @@ class Deleted:
 
 
 @dataclass(frozen=True)
-class Found:
+class Mentions:
     """What mentions somebody: keys of questions, answered or not, and numbers of imported labels."""
 
     keys: frozenset[str]
     imported: tuple[int, ...] = ()
 
 
-Find = Callable[[sqlite3.Connection], Found]
+Find = Callable[[sqlite3.Connection], Mentions]
 """Looks for what is to be erased, inside the transaction that erases it."""
 
 
 def of_record(source: str | None, record_id: str) -> Find:
     """All that mentions the record by its id; without a source, any record of this id."""
 
-    def find(connection: sqlite3.Connection) -> Found:
+    def find(connection: sqlite3.Connection) -> Mentions:
         mentioned = connection.execute(
             "select distinct key from places where id = ?1 and (?2 is null or source = ?2)", [record_id, source]
         )
@@ -45,7 +45,7 @@ def of_record(source: str | None, record_id: str) -> Find:
             "and (?2 is null or json_extract(value, '$[0]') in (?2, '')))",
             [record_id, source],
         )
-        return Found(frozenset(key for (key,) in mentioned), tuple(row for (row,) in imported))
+        return Mentions(frozenset(key for (key,) in mentioned), tuple(row for (row,) in imported))
 
     return find
 
@@ -53,12 +53,12 @@ def of_record(source: str | None, record_id: str) -> Find:
 def of_text(record_text: str) -> Find:
     """All answers that show exactly this canonical text."""
 
-    def find(connection: sqlite3.Connection) -> Found:
+    def find(connection: sqlite3.Connection) -> Mentions:
         rows = connection.execute(
             "select key from labels where query = ?1 or exists (select 1 from json_each(candidates) where value = ?1)",
             [record_text],
         )
-        return Found(frozenset(key for (key,) in rows))
+        return Mentions(frozenset(key for (key,) in rows))
 
     return find
 
@@ -75,7 +75,7 @@ def containing(text: str) -> Find:
     def holds(*values: str | None) -> bool:
         return any(form in plain for value in values if value for plain in (_plain(value),) for form in forms)
 
-    def find(connection: sqlite3.Connection) -> Found:
+    def find(connection: sqlite3.Connection) -> Mentions:
         keys = {
             key
             for key, query, candidates, *said in connection.execute(
@@ -94,12 +94,12 @@ def containing(text: str) -> Find:
             )
             if holds(left_id, *(key for _, key in json.loads(options)), explanation, *json.loads(explanations or "[]"))
         )
-        return Found(frozenset(keys.union(key for (key,) in mentioned)), imported)
+        return Mentions(frozenset(keys.union(key for (key,) in mentioned)), imported)
 
     return find
 
 
-def count(connection: sqlite3.Connection, found: Found) -> Deleted:
+def count(connection: sqlite3.Connection, found: Mentions) -> Deleted:
     """What erasing would erase."""
     answers = connection.execute(
         "select count(*) from labels where key in (select value from json_each(?))", [_keys(found)]
@@ -107,7 +107,7 @@ def count(connection: sqlite3.Connection, found: Found) -> Deleted:
     return Deleted(answers, len(found.imported))
 
 
-def erase(connection: sqlite3.Connection, found: Found) -> Deleted:
+def erase(connection: sqlite3.Connection, found: Mentions) -> Deleted:
     """Erase what was found, and the places of all its keys, whether or not they were ever answered."""
     keys = _keys(found)
     answers = connection.execute("delete from labels where key in (select value from json_each(?))", [keys]).rowcount
@@ -118,7 +118,7 @@ def erase(connection: sqlite3.Connection, found: Found) -> Deleted:
     return Deleted(answers, imported)
 
 
-def _keys(found: Found) -> str:
+def _keys(found: Mentions) -> str:
     return json.dumps(sorted(found.keys))
 
 

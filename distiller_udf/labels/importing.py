@@ -18,7 +18,7 @@ from distiller_udf.prompts import label_key
 NO_IDS = "name no records (left_id, or the id of an option, is NULL) and are no whole answers of a store"
 REASONS = "are reasons for answers of another store, which are no labels"
 
-Question = tuple[str, Key, frozenset[Key]]
+QuestionName = tuple[str, Key, frozenset[Key]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Held:
     """What a store holds of what is to be imported: answers by their keys, brought labels by their questions."""
 
     answers: Mapping[str, Label]
-    brought: Mapping[Question, tuple[int, Label]]
+    brought: Mapping[QuestionName, tuple[int, Label]]
 
     @classmethod
     def read(cls, connection: sqlite3.Connection, keys: Iterable[str | None]) -> Held:
@@ -171,7 +171,7 @@ def _answers(labels: Sequence[Label], held: Held, now: str, changes: Changes, co
 def _brought(labels: Sequence[Found], held: Held, now: str, changes: Changes, counts: Counter[str]) -> Iterator[str]:
     """Take in labels by ids. Yields contradictions."""
     kept, contradictions = undisputed(labels, _pair)
-    unique: dict[Question, Label] = {}
+    unique: dict[QuestionName, Label] = {}
     for label in sorted(kept, key=_weight):
         counts["repeated"] += label.question in unique
         unique[label.question] = label

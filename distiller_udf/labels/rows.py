@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from distiller_udf.labels.table import Key, Label, Provenance
-from distiller_udf.prompts import Answer, Asked, Question, parameters_text
+from distiller_udf.prompts import Answer, Question, Respondent, parameters_text
 from distiller_udf.records import content_hash
 
 APPLICATION_ID = 0x64554446
@@ -86,7 +86,7 @@ _SPENT = ("input_tokens", "output_tokens", "cost_usd", "seconds", "error")
 _Values = Sequence[Any]
 
 
-def answer_row(question: Question, teacher: Asked, answer: Answer) -> tuple[Any, ...]:
+def answer_row(question: Question, teacher: Respondent, answer: Answer) -> tuple[Any, ...]:
     """One row of `labels`, its key first; the answer's columns in the order of `ANSWER_COLUMNS`."""
     return (
         *(question.key(teacher), question.ask, question.chosen, question.prompt_version),

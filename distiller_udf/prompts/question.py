@@ -33,7 +33,7 @@ PROMPT_VERSIONS: Mapping[tuple[Ask, Reply], str] = {
 """Part of every label's key: change an entry whenever the wording, the order or the schema of that prompt changes."""
 
 
-class Asked(Protocol):
+class Respondent(Protocol):
     """Whoever is asked: the part of a teacher that goes into a label's key."""
 
     @property
@@ -62,13 +62,13 @@ class Question:
         """Which prompt asks this question."""
         return PROMPT_VERSIONS[self.ask, self.reply]
 
-    def key(self, teacher: Asked) -> str:
+    def key(self, teacher: Respondent) -> str:
         """The label's key: a hash of the query, the candidates in order, the prompt and who is asked."""
         parameters = parameters_text(teacher)
         return label_key(self.prompt_version, self.chosen, teacher.name, parameters, self.query, self.candidates)
 
 
-def parameters_text(teacher: Asked) -> str:
+def parameters_text(teacher: Respondent) -> str:
     """The parameters of a teacher as they go into a label's key."""
     return json.dumps(teacher.parameters, sort_keys=True, ensure_ascii=False, default=str)
 

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.encoding.pair_encoder import FineTuning, Lesson, PairEncoder
 from distiller_udf.encoding.texts import readable_text
 from distiller_udf.errors import SettingsError, TeacherError
 from distiller_udf.labels import LabelStore, Run
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import record_text
+from distiller_udf.settings import DEFAULT_ENCODER
 from distiller_udf.teachers.base import Learner
 from distiller_udf.teachers.encoder import MINIMUM_ANSWERS, EncoderTeacher
 from distiller_udf.teachers.weights import model_identity
@@ -323,7 +323,7 @@ def test_pretrained_weights_learn_from_few_answers() -> None:
         lessons.append(
             (Question(record_text(person), tuple(record_text(people.right[j]) for j in options)), Answer(right))
         )
-    teacher = EncoderTeacher(Base(), DEFAULT_MODEL, epochs=3, max_length=32, local_only=True)
+    teacher = EncoderTeacher(Base(), DEFAULT_ENCODER, epochs=3, max_length=32, local_only=True)
     teacher.learn(lessons[:12])
     unseen = lessons[12:48]
     said = choices(teacher, [question for question, _ in unseen])
