@@ -78,7 +78,7 @@ class Changes:
     brought: list[tuple[int | None, Label]] = field(default_factory=list)
 
     def write(self, connection: sqlite3.Connection) -> None:
-        rows.put_answers(connection, self.answers)
+        rows.insert_answers(connection, map(rows.label_row, self.answers))
         rows.correct_answers(connection, self.corrected)
         rows.put_places(connection, (rows.shown_by(label) for label in self.shown))
         rows.put_brought(connection, self.brought)
@@ -230,7 +230,7 @@ def _said(label: Label) -> tuple[Any, ...]:
     each = zip(label.options, values, reasons, strict=True)
     shape = label.ask if len(label.options) > 1 else ""
     where = (label.choice,) if label.asked else (shape, _chosen(label), tuple(sorted(each, key=str)))
-    own = (label.probabilities, label.asked.error) if label.asked else ()
+    own = (label.probabilities, label.error) if label.asked else ()
     return *where, label.confidence, label.explanation, *own
 
 
@@ -241,7 +241,6 @@ def _corrected(label: Label, former: Label) -> Label:
     names = ("confidence", "probabilities", "explanation", "explanations")
     stale: dict[str, Any] = {name: None for name in names if getattr(label, name) == getattr(former, name)}
     corrected = replace(label, **stale)
-    if label.asked and former.asked and label.asked.error == former.asked.error:
-        error = "abstained: corrected by hand" if label.choice is None else None
-        corrected = replace(corrected, asked=replace(label.asked, error=error))
+    if label.asked and label.error == former.error:
+        corrected = replace(corrected, error="abstained: corrected by hand" if label.choice is None else None)
     return corrected
