@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import json_option, print_json, say
+from distiller_udf.cli.console import json_option, print_json, say, tell
 from distiller_udf.cli.options import BUDGET, FILE, STORE, with_project
 from distiller_udf.cli.sources import Files, with_constraint, with_files
 from distiller_udf.errors import DistillerError, SettingsError
@@ -155,7 +155,7 @@ def ask_all(asked: TuplesToAsk, settings: Settings, dry_run: bool, output: Path 
 
 def _label(run: Run, asked: TuplesToAsk, output: Path | None, report: Report, as_json: bool) -> int:
     """Ask, show it, and write what came; the exit code."""
-    from distiller_udf.cli.ask_view import print_outcome, watching
+    from distiller_udf.cli.ask_view import watching
 
     code, rows = 0, None
     with watching() as watch:
@@ -177,8 +177,9 @@ def _label(run: Run, asked: TuplesToAsk, output: Path | None, report: Report, as
         if output:
             write_table(rows, output)
             report.output = str(output)
-    if not as_json and stands:
-        print_outcome(stands)
+    if not as_json:
+        for stand in stands:
+            tell(str(stand))
     _say_end(code, report, stands)
     return code
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distiller_udf.budget import Cost
-from distiller_udf.cli.console import err, out, say
+from distiller_udf.cli.console import err, say, tell
 from distiller_udf.labels import CostEstimate, Progress
 
 LINE_SECONDS = 10.0
@@ -130,21 +130,11 @@ def _warnings_shown(watch: Watch) -> Iterator[None]:
 
 def print_estimates(estimates: Sequence[CostEstimate]) -> None:
     """What a run will ask, a line a teacher, and a line for all where there are several."""
-    print_lines([str(part) for part in estimates])
+    for part in estimates:
+        tell(str(part))
     if len(estimates) > 1:
         asked = sum(part.asked for part in estimates)
-        print_lines([f"in all: {asked:,} to ask, {money(sum((part.cost for part in estimates), Cost()).usd)}"])
-
-
-def print_outcome(stands: Sequence[Progress]) -> None:
-    """What a run has asked, a line a teacher."""
-    print_lines([str(stand) for stand in stands])
-
-
-def print_lines(lines: Sequence[str]) -> None:
-    """Lines on standard output, as they are."""
-    for line in lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        tell(f"in all: {asked:,} to ask, {money(sum((part.cost for part in estimates), Cost()).usd)}")
 
 
 def money(usd: float | None) -> str:

@@ -7,8 +7,10 @@ import sqlite3
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from distiller_udf.errors import LabelError
+from distiller_udf.records.ids import id_text
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,26 @@ Find = Callable[[sqlite3.Connection], Mentions]
 """Looks for what is to be erased, inside the transaction that erases it."""
 
 
-def of_record(source: str | None, record_id: str) -> Find:
-    """All that mentions the record by its id; without a source, any record of this id."""
+def of_record(source: str | None, record_id: Any) -> Find:
+    """All answers and imported labels that mention the record of this id; without a source, any record that has it.
+
+    Answers are found by what `LabelStore.mention` noted; `LabelStore.unmentioned` counts those that cannot be found
+    this way. Raises LabelError where the id is NULL.
+    """
+    text = id_text(record_id)
+    if text is None:
+        raise LabelError("the id of the record to delete is NULL; give its id")
 
     def find(connection: sqlite3.Connection) -> Mentions:
         mentioned = connection.execute(
-            "select distinct key from places where id = ?1 and (?2 is null or source = ?2)", [record_id, source]
+            "select distinct key from places where id = ?1 and (?2 is null or source = ?2)", [text, source]
         )
         imported = connection.execute(
             # An imported label that names no source may mean any.
             "select number from brought where (left_id = ?1 and (?2 is null or left_source in (?2, ''))) or "
             "exists (select 1 from json_each(options) where json_extract(value, '$[1]') = ?1 "
             "and (?2 is null or json_extract(value, '$[0]') in (?2, '')))",
-            [record_id, source],
+            [text, source],
         )
         return Mentions(frozenset(key for (key,) in mentioned), tuple(row for (row,) in imported))
 
@@ -51,7 +60,7 @@ def of_record(source: str | None, record_id: str) -> Find:
 
 
 def of_text(record_text: str) -> Find:
-    """All answers that show exactly this canonical text."""
+    """All answers whose query or candidates are this record (canonical text)."""
 
     def find(connection: sqlite3.Connection) -> Mentions:
         rows = connection.execute(
@@ -64,7 +73,7 @@ def of_text(record_text: str) -> Find:
 
 
 def containing(text: str) -> Find:
-    """All in which this text stands, in any case: records, ids, explanations, and messages that quote a reply.
+    """All in which this text stands, in any case, escaped or not: records, ids, explanations, messages with a reply.
 
     Raises LabelError for a text of white space, which stands everywhere.
     """

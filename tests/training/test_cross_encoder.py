@@ -99,7 +99,7 @@ def telling(labels: pa.Table) -> pa.Table:
         row["query"] = record_text(told(json.loads(row["query"]), True))
         for number, option in enumerate(row["options"], 1):
             option["record"] = record_text(told(json.loads(option["record"]), number == row["choice"]))
-    return pa.Table.from_pylist(rows, schema=labels.rows)
+    return pa.Table.from_pylist(rows, schema=labels.schema)
 
 
 def weights(folder: Path) -> dict[str, bytes]:
@@ -156,7 +156,7 @@ def test_few_tuples_leave_a_match_to_train_on(matched: list[int], chosen: list[i
 
 def test_tuples_about_one_record_alone_cannot_be_divided(school: School, tmp_path: Path) -> None:
     rows = [{**row, "query": '{"name":"anna"}'} for row in school.labels.slice(0, 8).to_pylist()]
-    alike = pa.Table.from_pylist(rows, schema=school.labels.rows)
+    alike = pa.Table.from_pylist(rows, schema=school.labels.schema)
     with pytest.raises(TrainingError, match="about one record"):
         school.train(tmp_path / "student", alike)
 
@@ -169,7 +169,7 @@ def test_held_out_labels_change_the_calibration_and_no_weight(
     for row in rows:
         if row["query"] in unseen and row["choice"]:
             row["choice"] = row["choice"] % len(row["options"]) + 1
-    told = {"as it is": school.labels, "otherwise": pa.Table.from_pylist(rows, schema=school.labels.rows)}
+    told = {"as it is": school.labels, "otherwise": pa.Table.from_pylist(rows, schema=school.labels.schema)}
     infos = {name: school.train(tmp_path / name, labels, epochs=1) for name, labels in told.items()}
     assert weights(tmp_path / "as it is") == weights(tmp_path / "otherwise")
     states = [json.loads((tmp_path / name / "model.json").read_text()) for name in told]

@@ -29,7 +29,7 @@ def few(labels: pa.Table) -> pa.Table:
 
 
 def replace(labels: pa.Table, name: str, values: list[object]) -> pa.Table:
-    return labels.set_column(labels.column_names.index(name), name, pa.array(values, labels.rows.field(name).type))
+    return labels.set_column(labels.column_names.index(name), name, pa.array(values, labels.schema.field(name).type))
 
 
 def test_the_same_labels_in_any_order_train_the_same_student(labels: pa.Table, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def spoilt(labels: pa.Table) -> pa.Table:
     for row in rows:
         if row["choice"] and row["left_id"] % 8:
             row["choice"] = row["choice"] % len(row["options"]) + 1
-    return pa.Table.from_pylist(rows, schema=labels.rows)
+    return pa.Table.from_pylist(rows, schema=labels.schema)
 
 
 def mixed(labels: pa.Table) -> pa.Table:

@@ -47,7 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "all": labels,
         # A teacher that has gone mad on all that there is to learn from.
         "wrong": pa.concat_tables(
-            [split(pa.Table.from_pylist(wrong, schema=labels.rows), 0.3)[0], split(labels, 0.3)[1]]
+            [split(pa.Table.from_pylist(wrong, schema=labels.schema), 0.3)[0], split(labels, 0.3)[1]]
         ),
         "pairs": pairs_of(labels),
         "gold": gold,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from distiller_udf.errors import LabelError
 from distiller_udf.files.tables import read_table, write_table
-from distiller_udf.labels import ImportResult, LabelStore, Run
+from distiller_udf.labels import ImportResult, LabelStore, Run, erasure
 from distiller_udf.prompts import Answer, Asking, Question
 
 SUFFIXES = [".parquet", ".csv", ".json", ".jsonl"]
@@ -365,9 +365,9 @@ def test_no_byte_of_a_brought_label_is_left_when_it_is_erased(tmp_path: Path) ->
     row = {"left_id": "hidden-left", "options": ["hidden-option", "b"], "answer": 1, "explanation": "hidden-reason"}
     row |= {"explanations": ["hidden-each", None]}
     for erase in (
-        lambda store: store.delete_record(None, "hidden-option"),
-        lambda store: store.delete_containing("HIDDEN-EACH"),
-        lambda store: store.delete_record("crm", "hidden-left"),
+        lambda store: store.delete(erasure.of_record(None, "hidden-option")),
+        lambda store: store.delete(erasure.containing("HIDDEN-EACH")),
+        lambda store: store.delete(erasure.of_record("crm", "hidden-left")),
     ):
         with LabelStore(path) as store:
             bring(store, row, {"left_id": 2, "options": ["b"], "answer": 1})
@@ -382,6 +382,9 @@ def test_no_byte_of_a_restored_answer_is_left_when_it_is_erased(tmp_path: Path) 
     with asked_store(tmp_path / "labels.sqlite") as source, LabelStore(path) as store:
         store.import_labels(through_a_file(source.export(), tmp_path / "labels.csv"))
         assert store.unmentioned() == 0
-        assert store.delete_record("left", 3).answers == source.delete_record("left", 3, dry_run=True).answers
+        assert (
+            store.delete(erasure.of_record("left", 3)).answers
+            == source.delete(erasure.of_record("left", 3), dry_run=True).answers
+        )
         assert b'"n3"' not in b"".join(file.read_bytes() for file in path.parent.iterdir())
         assert json.dumps("n2").encode() in b"".join(file.read_bytes() for file in path.parent.iterdir())

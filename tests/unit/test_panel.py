@@ -13,7 +13,7 @@ from exact_teacher import Exact, Looking, tuples_of
 
 from distiller_udf.budget import Budget, Cost, Limits
 from distiller_udf.errors import BudgetSpent, SettingsError, TeacherError
-from distiller_udf.labels import LabelStore, Progress, Run
+from distiller_udf.labels import LabelStore, Progress, Run, erasure
 from distiller_udf.privacy import Privacy
 from distiller_udf.prompts import Answer, Asking, Question
 
@@ -207,15 +207,15 @@ def test_a_private_column_that_is_not_there_stops_before_anything_is_asked(store
 
 def test_the_store_knows_whom_every_question_shows(store: LabelStore) -> None:
     Run([Exact(asking=Asking(orders=2))], store).label(ROWS)
-    assert store.delete_record("right", 103, dry_run=True).answers == 2
-    assert store.delete_record("left", 3).answers == 2
+    assert store.delete(erasure.of_record("right", 103), dry_run=True).answers == 2
+    assert store.delete(erasure.of_record("left", 3)).answers == 2
     again = Exact()
     Run([again], store).label(ROWS)
     assert [question.query for question in again.asked] == ['{"name":"n3"}']
     pairs = Exact(name="pairs", asking=Asking(ask="match"))
     Run([pairs], store).label(ROWS.slice(5, 1))
     # A pair's question shows two records, not the other candidates.
-    assert store.delete_record("right", 205).answers == 2 + 1
+    assert store.delete(erasure.of_record("right", 205)).answers == 2 + 1
 
 
 class TestRun:
