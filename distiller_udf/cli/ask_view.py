@@ -75,7 +75,7 @@ class Watch:
 def _figures(stand: Progress) -> Text:
     unknown = f" + {stand.cost_unknown:,} of unknown price" if stand.cost_unknown else ""
     counts = f"{stand.answered:,} answered, {stand.cached:,} cached, {stand.abstained:,} abstained"
-    spent = f"{stand.failed:,} failed, {stand.tokens:,} tokens, {money(stand.cost_usd)}{unknown}"
+    spent = f"{stand.failed:,} failed, {stand.tokens:,} tokens, ${stand.cost_usd:.4f}{unknown}"
     return Text(f"  {counts}, {spent}", style="dim")
 
 
@@ -134,12 +134,7 @@ def print_estimates(estimates: Sequence[CostEstimate]) -> None:
         tell(str(part))
     if len(estimates) > 1:
         asked = sum(part.asked for part in estimates)
-        tell(f"in all: {asked:,} to ask, {money(sum((part.cost for part in estimates), Cost()).usd)}")
-
-
-def money(usd: float | None) -> str:
-    """US dollars; an unknown price is never shown as zero."""
-    return "an unknown price" if usd is None else f"${usd:.4f}"
+        tell(f"in all: {asked:,} to ask, {sum((part.cost for part in estimates), Cost()).price}")
 
 
 def duration(seconds: float) -> str:

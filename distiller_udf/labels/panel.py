@@ -50,11 +50,10 @@ class CostEstimate:
     cost: Cost
 
     def __str__(self) -> str:
-        price = "an unknown price" if self.cost.usd is None else f"${self.cost.usd:.4f}"
         given, made = self.cost.input_tokens, self.cost.output_tokens
         return (
             f"{self.teacher}: {self.tuples:,} tuples, {self.questions:,} questions, {self.cached:,} answered "
-            f"before, {self.asked:,} to ask: about {given:,} tokens in, {made:,} out, {price}"
+            f"before, {self.asked:,} to ask: about {given:,} tokens in, {made:,} out, {self.cost.price}"
         )
 
 
