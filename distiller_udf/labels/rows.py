@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from distiller_udf.labels.table import Key, Label, Provenance
-from distiller_udf.prompts import Answer, Question, Respondent, parameters_text
+from distiller_udf.prompts import Answer, Answerer, Question, parameters_text
 from distiller_udf.records import content_hash
 
 APPLICATION_ID = 0x64554446
@@ -88,7 +88,7 @@ _BROUGHT_COLUMNS = (
 _Values = Sequence[Any]
 
 
-def answer_row(question: Question, teacher: Respondent, answer: Answer) -> _Values:
+def answer_row(question: Question, teacher: Answerer, answer: Answer) -> _Values:
     """An answer that is stored now, as `insert_answers` takes it; its key comes first."""
     return (
         *(question.key(teacher), question.ask, question.chosen, question.prompt_version),
