@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -14,13 +13,7 @@ from distiller_udf.cli.sources import LABELS, SHARE, Files, read_sources, with_f
 from distiller_udf.cli.training import promote_option, train_and_report
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
-
-METHODS = {
-    "sft": "Fine-tune a language model on the labels.",
-    "dpo": "Fine-tune by preferences: the right answer against others.",
-    "grpo": "Fine-tune by rewards for replies.",
-}
-"""Ways to train a language model, which are commands of their own."""
+from distiller_udf.settings.training import METHODS
 
 
 class TrainGroup(click.Group):
@@ -32,12 +25,13 @@ class TrainGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in METHODS:
             return None
-        command: click.Command = getattr(import_module("distiller_udf.cli.train_llm"), cmd_name)
-        return command
+        from distiller_udf.cli.train_llm import method_command
+
+        return method_command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands for language models"):
-            formatter.write_dl(list(METHODS.items()))
+            formatter.write_dl([(name, str(method.__doc__).partition(":")[0]) for name, method in METHODS.items()])
 
 
 @click.group(cls=TrainGroup, invoke_without_command=True)
@@ -79,7 +73,7 @@ def train(
         _refuse_options_before(context)
         return
     from distiller_udf.training.er_student import training_settings
-    from distiller_udf.training.recipe import Recipe
+    from distiller_udf.training.versions import Recipe
 
     settings = files.settings(project)
     if settings.student == "lexical" and _is_given(context, "setting_student_encoder"):

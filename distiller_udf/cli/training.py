@@ -16,7 +16,7 @@ from distiller_udf.students.base import StudentInfo
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.training.recipe import Recipe
+    from distiller_udf.training.versions import Recipe
 
 promote_option = click.option(
     "--promote/--no-promote",
@@ -29,7 +29,7 @@ promote_option = click.option(
 
 def train_and_report(labels: pa.Table, registry: Registry, recipe: Recipe, promoted: bool, as_json: bool) -> None:
     """Train by a `Recipe`, and say what came of it: the student, and whether it is the one that answers now."""
-    from distiller_udf.training.ensure import ensure_student, publish_student
+    from distiller_udf.training.versions import ensure_student, publish_student
 
     before = registry.current_version()
     with reporting("training") as report:

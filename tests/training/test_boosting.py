@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distiller_udf.settings.training import PairSettings
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.students.pair_model import PairModel, Scale
-from distiller_udf.training.pairwise.boosting import LEAST_SLOPE, Boosting, cross_fit, platt
-from distiller_udf.training.pairwise.rows import Rows
+from distiller_udf.training.fit.pair_model import LEAST_SLOPE, Rows, cross_fit, platt
 
 
 @pytest.mark.parametrize("share", [0.05, 0.12, 0.6])
@@ -28,7 +28,7 @@ def test_without_rounds_the_line_decides_alone(tmp_path: Path) -> None:
     matrix = rng.normal(size=(200, 3)).astype(np.float32)
     labels = (matrix[:, 0] + 0.3 * rng.normal(size=200) > 0).astype(float)
     rows = Rows(matrix, labels, np.ones(200), np.arange(200) // 4)
-    model = cross_fit(rows, [1, 0, 0], Boosting(rounds=0), Scale.fit(matrix)).model
+    model = cross_fit(rows, [1, 0, 0], PairSettings(rounds=0), Scale.fit(matrix)).model
     assert model.boosters == []
     assert np.mean((model.log_odds(matrix) > 0) == (labels > 0.5)) > 0.85
     again = PairModel.load(tmp_path, "m", model.save(tmp_path, "m"))

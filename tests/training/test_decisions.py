@@ -11,14 +11,13 @@ import pytest
 
 from distiller_udf.comparison.figures import Judged, counts, expected_calibration_error, measures
 from distiller_udf.errors import SettingsError
+from distiller_udf.settings.training import PairSettings
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.odds import logit, sigmoid
-from distiller_udf.training.data import LabelledPairs, labelled_pairs
-from distiller_udf.training.decisions import Decision, Decisions, decided
-from distiller_udf.training.evaluate import best_of, precision_threshold
+from distiller_udf.training.decide import Decision, Decisions, best_of, precision_threshold
+from distiller_udf.training.labelled import LabelledPairs, labelled_pairs
 from distiller_udf.training.pool import Pool
-from distiller_udf.training.settings import PairSettings
 from distiller_udf.training.train import train
 from tests.conftest import label_table, make_people
 
@@ -105,12 +104,12 @@ def decide(**given: Any) -> Decisions:
     settings = PairSettings.of(given)
     log_odds, pairs, _ = material()
     pool = Pool.of(pairs, pairs.left, pairs.right, None, 0, settings.constraint)
-    return decided(log_odds, pairs, pool, settings)
+    return Decisions.of(log_odds, pairs, pool, settings.target_precision)
 
 
 def test_metrics_are_those_of_the_decisions() -> None:
     log_odds, pairs, pool = material()
-    decisions = decided(log_odds, pairs, pool, PairSettings())
+    decisions = Decisions.of(log_odds, pairs, pool)
     probabilities = 1 / (1 + np.exp(-log_odds))
     matched = probabilities >= decisions.threshold
     expected = measures((pairs.labels * matched).sum(), matched.sum(), pairs.labels.sum())

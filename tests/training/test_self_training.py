@@ -9,13 +9,11 @@ import pytest
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.records import Records
+from distiller_udf.settings.training import PairSettings
 from distiller_udf.students.odds import logit
-from distiller_udf.training.choosing import among_rivals
-from distiller_udf.training.pairwise.rows import Rows
-from distiller_udf.training.pairwise.self_training import Fitted, fit_pairs
-from distiller_udf.training.pool import Pool
-from distiller_udf.training.settings import PairSettings
-from distiller_udf.training.unchosen import with_unchosen
+from distiller_udf.training.fit.pair_model import Rows
+from distiller_udf.training.fit.pairwise import Fitted, fit_pairs, with_unchosen
+from distiller_udf.training.pool import Pool, among_rivals
 
 CANDIDATES = 4
 FEATURES = 3
