@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 Candidates = Iterable[pa.RecordBatch]
 
-REVISION = 7
+REVISION = 8
 """Raised when the same labels and settings give another student than before."""
 
 
@@ -53,7 +53,7 @@ class Recipe:
         Models count by their weights: others in the same folder make another student. Whether the hub may be asked for
         them does not change what is learned.
         """
-        settings = self._effective
+        settings = self.effective
         models = {name: model_identity(settings[name]) for name in MODELS if settings.get(name)}
         taught = label_fingerprint(labels, reasons=bool(settings.get("explanations")))
         known = canonical({**settings, **models})
@@ -61,13 +61,13 @@ class Recipe:
 
     def made(self, info: StudentInfo) -> bool:
         """Whether a student was made by this recipe and this code; of a folder with a model the name alone is known."""
-        shown = {n: model_name(v) if n in MODELS and v else v for n, v in self._effective.items()}
+        shown = {n: model_name(v) if n in MODELS and v else v for n, v in self.effective.items()}
         same = all(name in info.settings and info.settings[name] == value for name, value in shown.items())
         return info.kind == self.kind and same and info.trained_from.get("code_version") == __version__
 
     @property
-    def _effective(self) -> dict[str, Any]:
-        """All settings that say what is learned, defaults included."""
+    def effective(self) -> dict[str, Any]:
+        """All settings that say what is learned, defaults included. Raises SettingsError."""
         settings = KINDS[self.kind].settings.of(self.settings).model_dump()
         return {name: value for name, value in settings.items() if name != "local_only"}
 
@@ -112,8 +112,8 @@ def publish_student(
     path = registry.path(version)
     if registry.exists(version):
         return Outcome(StudentInfo.read(path), path, trained=False)
-    if "encoder" in KINDS[kind].settings.model_fields:
-        _check_encoder((recipe.settings or {}).get("encoder", DEFAULT_MODEL))
+    if encoder := recipe.effective.get("encoder"):
+        _check_encoder(encoder)
     with registry.work(version) as work, registry.staging() as folder:
         if registry.exists(version):  # another process has trained it meanwhile
             return Outcome(StudentInfo.read(path), path, trained=False)

@@ -31,7 +31,7 @@ class TrainGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands for language models"):
-            formatter.write_dl([(name, str(method.__doc__).partition(":")[0]) for name, method in METHODS.items()])
+            formatter.write_dl([(name, str(method.__doc__).partition("\n")[0]) for name, method in METHODS.items()])
 
 
 @click.group(cls=TrainGroup, invoke_without_command=True)

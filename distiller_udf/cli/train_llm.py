@@ -40,11 +40,12 @@ def method_command(method: str) -> click.Command:
 def _option(settings: type[LLMSettings], name: str, rule: Rule) -> Callable[[Command], Command]:
     """The option of a setting, with what it may be; what is not given is as the project has it."""
     flag = "--from" if name == "start" else f"--{name.replace('_', '-')}"
-    default = default_of(name, settings)
-    told = described(name, settings) + (f"  [default: {default}]" if default else "")
+    told, default, place = described(name, settings), default_of(name, settings), place_of(name, settings)
+    told = f"{told.rstrip('.')}: {rule['allowed']}." if place else told
+    told = f"{told}  [default: {default}]" if default else told
     if rule["type"] == "boolean":
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=told)
-    return click.option(flag, name, type=option_type(rule, place_of(name, settings)), help=told)
+    return click.option(flag, name, type=option_type(rule, place), help=told)
 
 
 shared_options = with_options(

@@ -152,18 +152,20 @@ def _but(name: str, default: Any) -> Any:
 
 
 class SFTSettings(LLMSettings):
-    """Fine-tune a language model on the labels: supervised, with LoRA.
+    """Fine-tune a language model on the labels.
 
-    The defaults are those of the paper. A training that was killed goes on where it stopped when it is started again.
+    Supervised, with LoRA. The defaults are those of the paper. A training that was killed goes on where it stopped
+    when it is started again.
     """
 
     explanations: bool = setting(False, "Learn the reasons in the labels as well.")
 
 
 class DPOSettings(LLMSettings):
-    """Fine-tune by preferences: the right answer against others (DPO: Rafailov et al. 2023, arXiv 2305.18290).
+    """Fine-tune by preferences: the right answer against others.
 
-    From a base model, or better --from a student that was fine-tuned with `distiller train sft`.
+    DPO (Rafailov et al. 2023, arXiv 2305.18290). From a base model, or better --from a student that was fine-tuned with
+    `distiller train sft`.
     """
 
     method: Method = _but("method", "dpo")
@@ -180,10 +182,10 @@ class DPOSettings(LLMSettings):
 
 
 class GRPOSettings(LLMSettings):
-    """Fine-tune by rewards for replies that are right, well-formed and short (GRPO: Shao et al. 2024, arXiv
-    2402.03300).
+    """Fine-tune by rewards for replies that are right, well-formed and short.
 
-    From a base model, or better --from a student that was fine-tuned with `distiller train sft`.
+    GRPO (Shao et al. 2024, arXiv 2402.03300). From a base model, or better --from a student that was fine-tuned with
+    `distiller train sft`.
     """
 
     method: Method = _but("method", "grpo")

@@ -17,7 +17,8 @@ from distiller_udf.settings.training import PairSettings
 from distiller_udf.students import load_student
 from distiller_udf.students.pair_model import Scale
 from distiller_udf.training.decide import f1_threshold
-from distiller_udf.training.fit.pair_model import Rows, cross_fit, platt
+from distiller_udf.training.fit.calibration import PENALISED, calibration
+from distiller_udf.training.fit.pair_model import Rows, cross_fit
 from distiller_udf.training.labelled import BESIDE_CHOSEN, labelled_pairs
 from distiller_udf.training.train import train
 from tests.conftest import People, label_table, make_people
@@ -173,10 +174,10 @@ def test_more_similarity_never_lowers_a_score() -> None:
     assert (np.diff(scores) >= 0).all()
 
 
-def test_platt_finds_the_curve_it_was_drawn_from() -> None:
+def test_calibration_finds_the_curve_it_was_drawn_from() -> None:
     scores = np.linspace(-6, 6, 4000)
     labels = 1 / (1 + np.exp(-(0.5 * scores - 1)))
-    slope, intercept = platt(scores, labels, np.ones(4000))
+    slope, intercept = calibration(scores, labels, np.ones(4000), PENALISED)
     assert slope == pytest.approx(0.5, abs=0.02)
     assert intercept == pytest.approx(-1.0, abs=0.05)
 

@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.settings.training import PairSettings
-from distiller_udf.students.odds import sigmoid
 from distiller_udf.students.pair_model import Line, PairModel, Scale
+
+from .calibration import PENALISED, calibration
 
 STEPS = 100
 
 _BOUNDS = {1: (0.0, None), -1: (None, 0.0), 0: (None, None)}
 """What each feature's weight may be, by its direction."""
-
-LEAST_SLOPE = 0.1
-"""How much of its scores a model keeps whose held-out scores say nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,32 +65,8 @@ def cross_fit(
             lines.append(line)
             boosters += trees
     held_out /= settings.repeats
-    slope, intercept = platt(held_out, rows.labels, rows.weights)
+    slope, intercept = calibration(held_out, rows.labels, rows.weights, PENALISED)
     return CrossFit(PairModel(mean_line(lines), boosters, slope, intercept), slope * held_out + intercept)
-
-
-def platt(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept of the logistic curve through held-out scores (Platt, 1999): two numbers cannot overfit."""
-    from sklearn.linear_model import LogisticRegression
-
-    doubled = np.concatenate([scores, scores])[:, None]
-    targets = np.repeat([1, 0], len(scores))
-    soft = np.concatenate([labels * weights, (1 - labels) * weights])
-    model = LogisticRegression(C=10.0).fit(doubled, targets, sample_weight=soft)
-    slope = float(model.coef_[0, 0])
-    if slope > LEAST_SLOPE:
-        return slope, float(model.intercept_[0])
-    # A falling curve means that the held-out scores say nothing: their order stays, the mean is that of the labels.
-    return LEAST_SLOPE, _intercept(LEAST_SLOPE * scores, labels, weights)
-
-
-def _intercept(log_odds: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """What must be added to log odds for their mean probability to be that of the labels."""
-    from scipy.optimize import brentq
-
-    share = np.clip(np.average(labels, weights=weights), 1e-4, 1 - 1e-4)
-    bound = float(np.abs(log_odds).max()) + 10.0
-    return float(brentq(lambda by: np.average(sigmoid(log_odds + by), weights=weights) - share, -bound, bound))
 
 
 def fit_line(rows: Rows, directions: list[int], scale: Scale, ridge: float) -> Line:

@@ -21,7 +21,8 @@ from distiller_udf.students.pair_model import PairModel, Scale
 
 from ..material import Material, Report, Trained, model_name
 from ..pool import Pool, among_rivals
-from .pair_model import CrossFit, Rows, cross_fit, platt
+from .calibration import PENALISED, calibration
+from .pair_model import CrossFit, Rows, cross_fit
 
 if TYPE_CHECKING:
     from distiller_udf.encoding import EncoderFeatures
@@ -165,7 +166,7 @@ def _recalibrated(fit: CrossFit, rows: Rows, rest: np.ndarray) -> Fitted:
     """The same model, its probabilities those of being a match rather than of being the one that was chosen."""
     labels = with_unchosen(sigmoid(fit.held_out), rows.labels, rows.weights)
     raw = (fit.held_out - fit.model.intercept) / fit.model.slope
-    slope, intercept = platt(raw, labels, np.where(rows.weights < 1, 1.0, rows.weights))
+    slope, intercept = calibration(raw, labels, np.where(rows.weights < 1, 1.0, rows.weights), PENALISED)
     model = replace(fit.model, slope=slope, intercept=intercept)
     return Fitted(model, labels, np.concatenate([slope * raw + intercept, model.log_odds(rest)]))
 

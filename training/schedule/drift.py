@@ -28,7 +28,7 @@ from .snapshot import Snapshot
 FOLDER = ".drift"
 """Beside the versions: what was measured, a file each time."""
 
-Asked = tuple[pa.Table, str | None]
+Answers = tuple[pa.Table, str | None]
 """Labels of one voice, and why the asking ended early, if it did."""
 
 _DRAWN = """
@@ -144,7 +144,7 @@ def measure(
     held_out: pa.Table,
     settings: Settings,
     draw: int,
-    ask: Callable[[pa.Table], Asked],
+    ask: Callable[[pa.Table], Answers],
 ) -> Drift:
     """Measure how far decisions and pairs have drifted; `snapshot` has er_tuples, er_matches and er_choices.
 
