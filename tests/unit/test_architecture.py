@@ -37,8 +37,7 @@ TRAINING = [
     {"write"},
     {"train"},
     {"versions"},
-    {"er_student"},
-    {"schedule"},
+    {"er_student", "schedule"},
 ]
 """The steps of training, likewise: what the next step is made of knows nothing of it."""
 
