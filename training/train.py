@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from distiller_udf.errors import one_of
+from distiller_udf.settings import checked
 from distiller_udf.students.base import StudentInfo
 
 from .decide import decide
@@ -40,7 +41,7 @@ def train(
     Raises TrainingError when the labels cannot carry a student, SettingsError for an unknown kind or setting.
     """
     one_of("student", kind, KINDS)
-    chosen = KINDS[kind].settings.of(settings)
+    chosen = checked(KINDS[kind].settings, settings)
     report = progress or (lambda step, share: logger.info("%s (%.0f %%)", step, 100 * share))
     report("reading labels and candidates", 0.0)
     work = work or folder.with_name(f"{folder.name}.work")

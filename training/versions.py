@@ -15,6 +15,7 @@ from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
+from distiller_udf.settings import checked
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm.causal import looks_like_a_path
 from distiller_udf.teachers.weights import model_identity
@@ -68,7 +69,7 @@ class Recipe:
     @property
     def effective(self) -> dict[str, Any]:
         """All settings that say what is learned, defaults included. Raises SettingsError."""
-        settings = KINDS[self.kind].settings.of(self.settings).model_dump()
+        settings = checked(KINDS[self.kind].settings, self.settings).model_dump()
         return {name: value for name, value in settings.items() if name != "local_only"}
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from distiller_udf.constraint import Constraint
-from distiller_udf.errors import SettingsError
+from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.settings.check import check_all, missing
 from distiller_udf.settings.declared import DEFAULT_ENCODER, MAX_ORDERS, Declared, Group, Task
-from distiller_udf.settings.rules import TEACHER, rules
-from distiller_udf.settings.training import LLMSettings
+from distiller_udf.settings.rules import TEACHER, rules, rules_of
+from distiller_udf.settings.training import METHODS, CommonSettings, LLMSettings
 
-__all__ = ["DEFAULT_ENCODER", "MAX_ORDERS", "PREFIX", "TEACHER", "Settings", "Task", "place_of"]
+__all__ = ["DEFAULT_ENCODER", "MAX_ORDERS", "PREFIX", "TEACHER", "Settings", "Task", "checked", "place_of"]
 
 PREFIX = "er_"
 """How dbt calls a setting: this, and its name."""
 
 SERVED = ("vllm",)
 """Teachers whose model may be a folder of the project; a server's is only a name."""
+
+
+Chosen = TypeVar("Chosen", bound=CommonSettings)
 
 
 class Settings(Declared):
@@ -85,6 +88,18 @@ class Settings(Declared):
         """Raise SettingsError where a setting is missing that another one needs."""
         if said := missing(self.model_dump()):
             raise SettingsError(said)
+
+
+def checked(group: type[Chosen], given: Mapping[str, Any] | None) -> Chosen:
+    """The settings of a training, checked; those of a language model are of the method that they name.
+
+    Raises SettingsError for an unknown name or a value that is not allowed, with what is.
+    """
+    values = dict(given or {})
+    if group is LLMSettings:
+        group = cast("type[Chosen]", METHODS[one_of("method", values.get("method", "sft"), METHODS)])
+    check_all(values, rules_of(group))
+    return group(**values)
 
 
 def place_of(name: str, group: type[Group] = Declared) -> str:

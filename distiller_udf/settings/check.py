@@ -7,12 +7,10 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distiller_udf.errors import SettingsError, unknown
-
-if TYPE_CHECKING:
-    from distiller_udf.settings.rules import Rule
+from distiller_udf.settings.rules import Rule
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -7,13 +7,11 @@ and `grpo`; the other kinds of student are trained by their defaults, but for wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from distiller_udf.constraint import Constraint
-from distiller_udf.errors import one_of
-from distiller_udf.settings.check import check_all
 from distiller_udf.settings.declared import DEFAULT_ENCODER, Declared, Group, Precision, Seed, setting
 from distiller_udf.settings.ways import Text
 
@@ -25,8 +23,6 @@ NotNegative = Annotated[float, Field(ge=0)]
 Inside = Annotated[float, Field(gt=0, lt=1)]
 Method = Literal["sft", "dpo", "grpo"]
 Schedule = Literal["linear", "cosine", "constant"]
-
-Chosen = TypeVar("Chosen", bound="CommonSettings")
 
 
 def _as_declared(name: str, default: Any) -> Any:
@@ -44,15 +40,6 @@ class CommonSettings(Group):
     )
     max_candidates: Count = setting(200_000, "So many unlabelled pairs are read at most.")
     target_precision: Precision | None = _as_declared("target_precision", None)
-
-    @classmethod
-    def of(cls: type[Chosen], given: Mapping[str, Any] | None) -> Chosen:
-        """Check settings by name and value; raises SettingsError for one that is unknown or impossible."""
-        from distiller_udf.settings.rules import rules_of  # which knows these classes
-
-        values = dict(given or {})
-        check_all(values, rules_of(cls))
-        return cls(**values)
 
 
 class PairSettings(CommonSettings):
@@ -137,13 +124,6 @@ class LLMSettings(CommonSettings):
     def pairwise(self) -> bool:
         """Whether every pair is a question of its own: where several candidates may match, none is to be chosen."""
         return not self.constraint.limits_left
-
-    @classmethod
-    def of(cls: type[Chosen], given: Mapping[str, Any] | None) -> Any:
-        """Check the settings of the method that they name. Raises SettingsError."""
-        if cls is not LLMSettings:
-            return super().of(given)
-        return METHODS[one_of("method", (given or {}).get("method", "sft"), METHODS)].of(given)
 
 
 def _but(name: str, default: Any) -> Any:

@@ -23,6 +23,7 @@ from distiller_udf.encoding.texts import readable
 from distiller_udf.errors import SettingsError, StudentDamaged, TrainingError
 from distiller_udf.records import Records, record_text
 from distiller_udf.registry import Registry
+from distiller_udf.settings import checked
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.choice import choose_alone
@@ -201,7 +202,7 @@ class Lesson:
 
 
 def fitted(school: School, pairs: LabelledPairs, **more: Any) -> Lesson:
-    settings = CrossEncoderSettings.of({**FAST, "encoder": school.encoder, **more})
+    settings = checked(CrossEncoderSettings, {**FAST, "encoder": school.encoder, **more})
     classifier = PairClassifier(school.encoder, max_length=64, local_only=True)
     rows = held_out(pairs, 0.2, seed=0)
     known, unseen = (Examples.of(classifier, pairs.take(np.flatnonzero(part))) for part in (~rows, rows))

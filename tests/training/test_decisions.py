@@ -11,6 +11,7 @@ import pytest
 
 from distiller_udf.comparison.figures import Judged, counts, expected_calibration_error, measures
 from distiller_udf.errors import SettingsError
+from distiller_udf.settings import checked
 from distiller_udf.settings.training import PairSettings
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
@@ -101,7 +102,7 @@ def material(count: int = 200) -> tuple[np.ndarray, LabelledPairs, Pool]:
 
 
 def decide(**given: Any) -> Decisions:
-    settings = PairSettings.of(given)
+    settings = checked(PairSettings, given)
     log_odds, pairs, _ = material()
     pool = Pool.of(pairs, pairs.left, pairs.right, None, 0, settings.constraint)
     return Decisions.of(log_odds, pairs, pool, settings.target_precision)
@@ -187,7 +188,7 @@ def test_the_log_odds_of_a_threshold_are_finite() -> None:
 @pytest.mark.parametrize("target", [0, 1, -0.1, 1.5])
 def test_a_target_that_is_no_precision_is_refused(target: float) -> None:
     with pytest.raises(SettingsError, match="between 0 and 1"):
-        PairSettings.of({"target_precision": target})
+        checked(PairSettings, {"target_precision": target})
 
 
 def doubting(labels: pa.Table) -> pa.Table:

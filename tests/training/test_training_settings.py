@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distiller_udf.errors import SettingsError
+from distiller_udf.settings import checked
 from distiller_udf.settings.training import EncodedPairSettings
 
 
@@ -27,13 +28,13 @@ from distiller_udf.settings.training import EncodedPairSettings
 )
 def test_an_impossible_setting_is_one_sentence(name: str, value: object, wanted: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} is .*\. Allowed: {wanted}\.$"):
-        EncodedPairSettings.of({name: value})
+        checked(EncodedPairSettings, {name: value})
 
 
 def test_every_setting_can_be_given_its_default() -> None:
     default = EncodedPairSettings()
-    assert EncodedPairSettings.of(default.model_dump()) == default
+    assert checked(EncodedPairSettings, default.model_dump()) == default
     with pytest.raises(
         SettingsError, match=r"there is no setting ridges; did you mean ridge\? Allowed: seed, constraint"
     ):
-        EncodedPairSettings.of({"ridges": 1})
+        checked(EncodedPairSettings, {"ridges": 1})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 from distiller_udf.errors import SettingsError
-from distiller_udf.settings import Settings
+from distiller_udf.settings import Settings, checked
 from distiller_udf.settings.check import refusal
 from distiller_udf.settings.declared import Declared
 from distiller_udf.settings.rules import rules, rules_of
@@ -105,10 +105,10 @@ def test_python_and_macros_refuse_the_same_training(value: dict[str, Any]) -> No
 def test_types_of_training_refuse_what_their_rules_do(kind: type[CommonSettings], data: Any, value: Any) -> None:
     name = data.draw(st.sampled_from([name for name in kind.model_fields if name != "method"]))
     if refusal(name, value, rules_of(kind)[name]) is None:
-        assert getattr(kind.of({name: value}), name) == value
+        assert getattr(checked(kind, {name: value}), name) == value
     else:
         with pytest.raises(SettingsError, match=name):
-            kind.of({name: value})
+            checked(kind, {name: value})
         with pytest.raises(ValueError, match=name):
             kind(**{name: value})
 
