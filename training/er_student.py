@@ -12,13 +12,12 @@ import pyarrow as pa
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TrainingError
-from distiller_udf.pipeline.labels import imported_models
+from distiller_udf.pipeline.labels import imported_models, imported_teachers
 from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty
-from distiller_udf.pipeline.votes import imported_teachers
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
 from distiller_udf.settings import Settings
-from distiller_udf.settings.training import METHODS
+from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.students import load_student
 from distiller_udf.students.base import MANIFEST, StudentInfo
 
@@ -122,7 +121,7 @@ def llm_settings(
     own = dict(settings.llm_training or {})
     projects = own.pop("method", "sft")
     if method and method != projects:
-        theirs, ours = METHODS[projects].model_fields, METHODS[method].model_fields
+        theirs, ours = FINE_TUNING[projects].model_fields, FINE_TUNING[method].model_fields
         own = {name: v for name, v in own.items() if name in ours and ours[name].default == theirs[name].default}
     instead = instead or {}
     found = {

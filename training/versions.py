@@ -11,11 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from distiller_udf import __version__
-from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.records import content_hash
 from distiller_udf.registry import Registry
-from distiller_udf.settings import checked
+from distiller_udf.settings import DEFAULT_ENCODER, checked
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm.causal import looks_like_a_path
 from distiller_udf.teachers.weights import model_identity
@@ -145,6 +144,6 @@ def _check_encoder(encoder: str) -> None:
     if looks_like_a_path(encoder) and not Path(encoder).is_dir():
         raise SettingsError(
             f"there is no encoder at {encoder}; er_student_encoder (--encoder) is a folder with a pretrained encoder, "
-            f"or the id of a model on the hub such as {DEFAULT_MODEL}"
+            f"or the id of a model on the hub such as {DEFAULT_ENCODER}"
         )
     torch_module()

@@ -11,12 +11,12 @@ import click
 from distiller_udf.cli.console import Command, json_option, with_options
 from distiller_udf.cli.options import REGISTRY, option_type, with_project
 from distiller_udf.cli.sources import LABELS, SHARE, Files, read_sources, with_files
-from distiller_udf.cli.training import promote_option, train_and_report
+from distiller_udf.cli.train import promote_option, train_and_report
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 from distiller_udf.settings import place_of
 from distiller_udf.settings.rules import Rule, rules_of
-from distiller_udf.settings.training import METHODS, LLMSettings
+from distiller_udf.settings.training import FINE_TUNING, LLMSettings
 from distiller_udf.settings.written import default_of, described
 
 NO_OPTIONS = ("method", "constraint", "max_candidates")
@@ -25,7 +25,7 @@ NO_OPTIONS = ("method", "constraint", "max_candidates")
 
 def method_command(method: str) -> click.Command:
     """The command that trains by a method: its options are the method's settings."""
-    settings = METHODS[method]
+    settings = FINE_TUNING[method]
     own = [_option(settings, name, rule) for name, rule in rules_of(settings).items() if name not in NO_OPTIONS]
 
     @click.command(method, help=settings.__doc__)

@@ -11,7 +11,7 @@ from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.settings.check import check_all, missing
 from distiller_udf.settings.declared import DEFAULT_ENCODER, MAX_ORDERS, Declared, Group, Task
 from distiller_udf.settings.rules import TEACHER, rules, rules_of
-from distiller_udf.settings.training import METHODS, CommonSettings, LLMSettings
+from distiller_udf.settings.training import FINE_TUNING, CommonSettings, LLMSettings
 
 __all__ = ["DEFAULT_ENCODER", "MAX_ORDERS", "PREFIX", "TEACHER", "Settings", "Task", "checked", "place_of"]
 
@@ -97,7 +97,7 @@ def checked(group: type[Chosen], given: Mapping[str, Any] | None) -> Chosen:
     """
     values = dict(given or {})
     if group is LLMSettings:
-        group = cast("type[Chosen]", METHODS[one_of("method", values.get("method", "sft"), METHODS)])
+        group = cast("type[Chosen]", FINE_TUNING[one_of("method", values.get("method", "sft"), FINE_TUNING)])
     check_all(values, rules_of(group))
     return group(**values)
 

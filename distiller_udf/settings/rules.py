@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from distiller_udf.settings.declared import GROUPS, Declared
-from distiller_udf.settings.training import METHODS
+from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.settings.ways import WAYS
 
 Rule = dict[str, Any]
@@ -53,7 +53,7 @@ def rules() -> dict[str, Rule]:
 
 def training_rules() -> dict[str, Rule]:
     """The rule of every setting of the training of a language model, whichever method has it."""
-    return {name: rule for settings in METHODS.values() for name, rule in rules_of(settings).items()}
+    return {name: rule for settings in FINE_TUNING.values() for name, rule in rules_of(settings).items()}
 
 
 @lru_cache(maxsize=1)

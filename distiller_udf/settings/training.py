@@ -178,5 +178,5 @@ class GRPOSettings(LLMSettings):
     reply_tokens: Count = setting(64, "Tokens of a reply at most.")
 
 
-METHODS: Mapping[str, type[LLMSettings]] = {"sft": SFTSettings, "dpo": DPOSettings, "grpo": GRPOSettings}
+FINE_TUNING: Mapping[str, type[LLMSettings]] = {"sft": SFTSettings, "dpo": DPOSettings, "grpo": GRPOSettings}
 """The ways to fine-tune a language model."""

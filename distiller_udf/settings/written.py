@@ -14,7 +14,7 @@ from typing import Any
 from distiller_udf.settings.check import NEEDS
 from distiller_udf.settings.declared import GROUPS, Declared, Group
 from distiller_udf.settings.rules import rules, way_rules
-from distiller_udf.settings.training import METHODS
+from distiller_udf.settings.training import FINE_TUNING
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 120
@@ -146,11 +146,11 @@ def training_table() -> Iterator[str]:
     yield "| setting | default | may be | |"
     yield "|---|---|---|---|"
     for name, rule in rules()["llm_training"]["keys"].items():
-        having = {method: group for method, group in METHODS.items() if name in group.model_fields}
+        having = {method: group for method, group in FINE_TUNING.items() if name in group.model_fields}
         defaults = {method: _code(default_of(name, group)) for method, group in having.items()}
         same = len(set(defaults.values())) == 1 or name == "method"
         shown = next(iter(defaults.values())) if same else ", ".join(f"{m}: {d}" for m, d in defaults.items())
-        alone = "" if len(having) == len(METHODS) else f"{', '.join(having)}: "
+        alone = "" if len(having) == len(FINE_TUNING) else f"{', '.join(having)}: "
         yield _row(f"`{name}`", shown, _allowed(rule), alone + described(name, next(iter(having.values()))))
 
 

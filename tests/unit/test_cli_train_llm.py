@@ -12,7 +12,7 @@ from commands import run, run_json
 
 from benchmarks.typo_task import label_table, save_small_llm
 from distiller_udf.registry import Registry
-from distiller_udf.settings.training import METHODS
+from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.students.base import StudentInfo
 from tests.small_llm import needs_llm
 
@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_setting_is_an_option_of_its_method_with_what_it_is_and_may_be() -> None:
-    for method, settings in METHODS.items():
+    for method, settings in FINE_TUNING.items():
         shown = " ".join(run("train", method, "--help").stdout.split())
         for name, field in settings.model_fields.items():
             if name in ("method", "constraint", "max_candidates"):

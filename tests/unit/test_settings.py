@@ -18,7 +18,7 @@ from distiller_udf.settings import Settings, checked
 from distiller_udf.settings.check import refusal
 from distiller_udf.settings.declared import Declared
 from distiller_udf.settings.rules import rules, rules_of
-from distiller_udf.settings.training import METHODS, CommonSettings, CrossEncoderSettings, EncodedPairSettings
+from distiller_udf.settings.training import FINE_TUNING, CommonSettings, CrossEncoderSettings, EncodedPairSettings
 from distiller_udf.settings.written import ROOT, common, written
 
 SHOP = {"name": "shop", "model": "customers", "id": "nr"}
@@ -53,7 +53,7 @@ class Macros:
 
 
 MACROS = Macros()
-TRAININGS = [EncodedPairSettings, CrossEncoderSettings, *METHODS.values()]
+TRAININGS = [EncodedPairSettings, CrossEncoderSettings, *FINE_TUNING.values()]
 
 texts = st.sampled_from(
     ["", " ", "auto", "link", "dedup", "random", "embedded", "a:b", "OPENAI_API_KEY", "1x", "x", "true"]
