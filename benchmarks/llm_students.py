@@ -38,7 +38,7 @@ from distiller_udf.students.llm.engine import Engine, Serving
 from distiller_udf.students.llm.prompting import Prompter, select
 from distiller_udf.students.llm.student import UNREADABLE
 from distiller_udf.students.llm.transformers_engine import TransformersEngine
-from distiller_udf.training.llm.rewards import reward
+from distiller_udf.training.fit.llm.grpo import reward
 
 UNSEEN = 1000
 """Tuples that no student was trained on, by which all of them are judged."""

@@ -104,8 +104,7 @@ def labels(people: People) -> pa.Table:
 @pytest.fixture(scope="session")
 def students(tmp_path_factory: pytest.TempPathFactory, labels: pa.Table) -> Registry:
     """A registry with one trained, current lexical student. Tests that change it take a copy."""
-    from distiller_udf.training.ensure import ensure_student
-    from distiller_udf.training.recipe import Recipe
+    from distiller_udf.training.versions import Recipe, ensure_student
 
     registry = Registry(tmp_path_factory.mktemp("students"))
     ensure_student(labels, registry, Recipe(settings={"seed": 1}))

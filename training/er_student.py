@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,13 @@ from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, 
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
 from distiller_udf.settings import Settings
+from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.students import load_student
-from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.base import MANIFEST, StudentInfo
 
-from .ensure import ensure_student
 from .learned import Learned
-from .recipe import Recipe
 from .schedule.evaluation_set import split
+from .versions import Recipe, ensure_student
 
 if TYPE_CHECKING:
     import duckdb
@@ -103,16 +103,42 @@ def training_settings(settings: Settings) -> dict[str, Any]:
     if settings.target_precision is not None:
         chosen["target_precision"] = settings.target_precision
     if settings.student == "llm":
-        return {
-            **chosen,
-            "local_only": settings.local_only,
-            "model": settings.llm_model,
-            **(settings.llm_training or {}),
-        }
+        return llm_settings(settings)
     if settings.student != "lexical":
         chosen["encoder"] = settings.student_encoder
         chosen["local_only"] = settings.local_only
     return chosen
+
+
+def llm_settings(
+    settings: Settings, method: str | None = None, instead: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The settings of a language model's training by a `method`, of its own accord by that of `er_llm_training`.
+
+    A setting that another method has too, with another default, is not meant for it. Those of `instead` take the place
+    of the project's. Raises StudentNotFound where the student to go on from is neither a folder nor a version.
+    """
+    own = dict(settings.llm_training or {})
+    projects = own.pop("method", "sft")
+    if method and method != projects:
+        theirs, ours = FINE_TUNING[projects].model_fields, FINE_TUNING[method].model_fields
+        own = {name: v for name, v in own.items() if name in ours and ours[name].default == theirs[name].default}
+    instead = instead or {}
+    found = {
+        "seed": settings.seed,
+        "constraint": settings.resolved_constraint,
+        "target_precision": settings.target_precision,
+        "local_only": settings.local_only,
+        "model": None if "start" in instead else settings.llm_model,
+        **own,
+        "method": method or projects,
+        **instead,
+    }
+    if start := found.get("start"):
+        registry = Registry.of(settings)
+        is_folder = (Path(start) / MANIFEST).is_file()
+        found["start"] = str(Path(start) if is_folder else registry.path(registry.find(start)))
+    return found
 
 
 def _no_imported_labels(wanted: Sequence[str | None], store: Path) -> str:

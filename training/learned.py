@@ -1,21 +1,25 @@
-"""What a student was trained on, in a file of its folder: hashes of the labels and of the records they are about."""
+"""What labels say, as hashes: which ones are new, and which ones a student was trained on, in a file of its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from distiller_udf.errors import LabelError
 from distiller_udf.labels.table import has_answer
 from distiller_udf.records import content_hash
 
-from .fingerprint import label_hashes
-
 FILE = "labels.txt"
 """One label a line: its hash, and that of its left record."""
+
+_SAID = ("query", "options", "choice", "teacher", "probabilities")
+_REASONS = ("explanation", "explanations")
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,47 @@ def _kept(labels: pa.Table, wanted: Sequence[bool]) -> pa.Table:
 
 def _record_hashes(labels: pa.Table) -> list[str]:
     return [content_hash(query or "") for query in labels["query"].to_pylist()]
+
+
+def in_order(labels: pa.Table) -> pa.Table:
+    """The labels in an order that their content gives: the same ones train the same student, however they came."""
+    said = label_hashes(labels)
+    return labels.take(pa.array(sorted(range(labels.num_rows), key=said.__getitem__), pa.int64()))
+
+
+def label_fingerprint(labels: pa.Table, reasons: bool = False) -> str:
+    """A hash of all that the labels say, whatever the order of their rows; their `reasons` only if these matter.
+
+    Raises LabelError when the table is not of the shape of `er_labels`.
+    """
+    return content_hash(*sorted(label_hashes(labels, reasons)))
+
+
+def label_hashes(labels: pa.Table, reasons: bool = False) -> list[str]:
+    """What each label says, as a hash, row by row. Raises LabelError as `label_fingerprint` does."""
+    missing = {"query", "options", "choice", "teacher"} - set(labels.column_names)
+    if missing:
+        raise LabelError(f"the label table lacks {', '.join(sorted(missing))}; pass er_labels as dbt built it")
+    columns = [name for name in (*_SAID, *(_REASONS if reasons else ())) if name in labels.column_names]
+    return [content_hash(canonical(_said(row))) for row in labels.select(columns).to_pylist()]
+
+
+def teachers(labels: pa.Table) -> list[str]:
+    """Who answered, in alphabetical order; of votes, who voted."""
+    if "teachers" in labels.column_names:
+        return sorted({str(name) for names in labels["teachers"].to_pylist() for name in names or []})
+    return sorted({str(name) for name in labels["teacher"].to_pylist()})
+
+
+def usable_labels(labels: pa.Table) -> int:
+    """How many answers there are besides abstentions."""
+    return int(has_answer(labels).true_count)
+
+
+def _said(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A label without the ids of its records, which say nothing about what was answered."""
+    return {**row, "options": [option["record"] for option in row["options"] or []]}
+
+
+def canonical(value: Any) -> str:
+    return json.dumps(value or {}, sort_keys=True, ensure_ascii=False, default=str)

@@ -20,7 +20,7 @@ from distiller_udf.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.training.schedule.drift import Asked, Drift
+    from distiller_udf.training.schedule.drift import Answers, Drift
     from distiller_udf.training.schedule.snapshot import Snapshot
 
 DRIFTED = 30
@@ -79,7 +79,7 @@ def measured(project: Project, draw: int | None = None) -> Drift:
     return found
 
 
-def asked(tuples: pa.Table, snapshot: Snapshot, settings: Settings) -> Asked:
+def asked(tuples: pa.Table, snapshot: Snapshot, settings: Settings) -> Answers:
     """The teachers' answers as one label a tuple, and why the asking ended early, if it did."""
     from distiller_udf.cli.ask_view import watching
     from distiller_udf.labels import make_run

@@ -87,20 +87,20 @@ def setting_option(flag: str, name: str) -> Callable[[Command], Command]:
     told = f"Instead of {PREFIX}{name}: {described(name).split('. ')[0].rstrip('.')}."
     if rule["type"] == "boolean":
         return click.option(flag, _parameter(name), is_flag=True, default=None, help=told)
-    return click.option(flag, _parameter(name), type=_type(rule, place_of(name)), help=told)
+    return click.option(flag, _parameter(name), type=option_type(rule, place_of(name)), help=told)
 
 
 def _parameter(name: str) -> str:
     return f"setting_{name}"
 
 
-def _type(rule: Mapping[str, Any], place: str) -> Any:
+def option_type(rule: Mapping[str, Any], place: str) -> Any:
     """What click makes of the option's text, by the setting's rule."""
     if rule["type"] == "choice":
         return click.Choice(rule["values"])
     if rule["type"] == "integer":
-        return click.IntRange(rule["from"], rule["to"])
+        return click.IntRange(rule["from"], rule.get("to"))
     if rule["type"] == "number":
         between = bool(rule.get("between"))
-        return click.FloatRange(rule["from"], rule["to"], min_open=between, max_open=between)
+        return click.FloatRange(rule["from"], rule.get("to"), min_open=between, max_open=between and "to" in rule)
     return click.Path(path_type=Path) if place == "path" else str

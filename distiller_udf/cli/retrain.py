@@ -22,8 +22,8 @@ from distiller_udf.registry import Registry
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.training.recipe import Recipe
     from distiller_udf.training.schedule.retrain import Retrained
+    from distiller_udf.training.versions import Recipe
 
 EXITS = {"promoted": 0, "nothing new": 10, "rejected": 20}
 

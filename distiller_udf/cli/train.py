@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,19 +16,13 @@ from distiller_udf.cli.sources import LABELS, SHARE, Files, read_sources, with_f
 from distiller_udf.cli.students import print_student
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
+from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.students.base import StudentInfo
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.training.recipe import Recipe
-
-FINE_TUNING = {
-    "sft": "Fine-tune a language model on the labels.",
-    "dpo": "Fine-tune by preferences: the right answer against others.",
-    "grpo": "Fine-tune by rewards for replies.",
-}
-"""Ways to train a language model, which are commands of their own."""
+    from distiller_udf.training.versions import Recipe
 
 
 promote_option = click.option(
@@ -50,12 +43,13 @@ class TrainGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in FINE_TUNING:
             return None
-        command: click.Command = getattr(import_module("distiller_udf.cli.train_llm"), cmd_name)
-        return command
+        from distiller_udf.cli.train_llm import method_command
+
+        return method_command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands for language models"):
-            formatter.write_dl(list(FINE_TUNING.items()))
+            formatter.write_dl([(name, str(method.__doc__).partition("\n")[0]) for name, method in FINE_TUNING.items()])
 
 
 @click.group(cls=TrainGroup, invoke_without_command=True)
@@ -97,7 +91,7 @@ def train(
         _refuse_options_before(context)
         return
     from distiller_udf.training.er_student import training_settings
-    from distiller_udf.training.recipe import Recipe
+    from distiller_udf.training.versions import Recipe
 
     settings = files.settings(project)
     if settings.student == "lexical" and _is_given(context, "setting_student_encoder"):
@@ -121,7 +115,7 @@ def _is_given(context: click.Context, name: str) -> bool:
 
 def train_and_report(labels: pa.Table, registry: Registry, recipe: Recipe, promoted: bool, as_json: bool) -> None:
     """Train by a `Recipe`, and say what came of it: the student, and whether it is the one that answers now."""
-    from distiller_udf.training.ensure import ensure_student, publish_student
+    from distiller_udf.training.versions import ensure_student, publish_student
 
     before = registry.current_version()
     with reporting("training") as report:

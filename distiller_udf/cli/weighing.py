@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from distiller_udf.metrics.figures import Estimate, Figures
-    from distiller_udf.training.recipe import Recipe
     from distiller_udf.training.schedule.comparison import Comparison
     from distiller_udf.training.schedule.snapshot import Snapshot
     from distiller_udf.training.schedule.weigh import Scales
+    from distiller_udf.training.versions import Recipe
 
 WEIGHED = with_options(
     LABELS,
@@ -114,10 +114,10 @@ def prepared(snapshot: Snapshot, settings: Settings, whole: bool) -> tuple[Recip
     from distiller_udf.students import load_student
     from distiller_udf.students.llm import serving_of
     from distiller_udf.training.er_student import sampled, training_settings
-    from distiller_udf.training.recipe import Recipe
     from distiller_udf.training.schedule.evaluation_set import split
     from distiller_udf.training.schedule.rule import Margins
     from distiller_udf.training.schedule.weigh import Scales
+    from distiller_udf.training.versions import Recipe
     from distiller_udf.votes import vote
 
     # A server is asked for each version by its own name, whatever the current one is served as.

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from distiller_udf.constraint import Constraint
-from distiller_udf.errors import SettingsError, unknown
-from distiller_udf.settings.check import missing, refusal
-from distiller_udf.settings.declared import DEFAULT_ENCODER, MAX_ORDERS, Declared, Task
-from distiller_udf.settings.rules import TEACHER, rules
+from distiller_udf.errors import SettingsError, one_of
+from distiller_udf.settings.check import check_all, missing
+from distiller_udf.settings.declared import DEFAULT_ENCODER, MAX_ORDERS, Declared, Group, Task
+from distiller_udf.settings.rules import TEACHER, rules, rules_of
+from distiller_udf.settings.training import FINE_TUNING, CommonSettings, LLMSettings
 
-__all__ = ["DEFAULT_ENCODER", "MAX_ORDERS", "PREFIX", "TEACHER", "Settings", "Task", "place_of"]
+__all__ = ["DEFAULT_ENCODER", "MAX_ORDERS", "PREFIX", "TEACHER", "Settings", "Task", "checked", "place_of"]
 
 PREFIX = "er_"
 """How dbt calls a setting: this, and its name."""
 
 SERVED = ("vllm",)
 """Teachers whose model may be a folder of the project; a server's is only a name."""
+
+
+Chosen = TypeVar("Chosen", bound=CommonSettings)
 
 
 class Settings(Declared):
@@ -30,16 +34,8 @@ class Settings(Declared):
 
         Raises SettingsError for an unknown name or a value that is not allowed, with what is.
         """
-        known = rules()
-        values = {}
-        for name, value in given.items():
-            if name.removeprefix(prefix) not in known or not name.startswith(prefix):
-                what = f"there is no {'variable' if prefix else 'setting'} {name}"
-                raise SettingsError(unknown(what, name, [prefix + each for each in known]))
-            if said := refusal(name, value, known[name.removeprefix(prefix)]):
-                raise SettingsError(said)
-            values[name.removeprefix(prefix)] = value
-        return cls(**values)
+        check_all(given, rules(), prefix)
+        return cls(**{name.removeprefix(prefix): value for name, value in given.items()})
 
     def but(self, given: Mapping[str, Any]) -> Settings:
         """These settings with others in their place. Raises SettingsError as `of` does."""
@@ -74,8 +70,7 @@ class Settings(Declared):
             found["teacher_model"] = _placed(self.teacher_model, "model", folder)
         if self.llm_training:
             found["llm_training"] = {
-                key: _placed(value, "model" if key in ("model", "start") else "", folder)
-                for key, value in self.llm_training.items()
+                key: _placed(value, place_of(key, LLMSettings), folder) for key, value in self.llm_training.items()
             }
         if self.teachers:
             found["teachers"] = [self._placed_entry(entry, folder) for entry in self.teachers]
@@ -95,9 +90,21 @@ class Settings(Declared):
             raise SettingsError(said)
 
 
-def place_of(name: str) -> str:
-    """`path` or `model` where a setting names a file, a folder or a model; an empty text otherwise."""
-    field = Declared.model_fields.get(name)
+def checked(group: type[Chosen], given: Mapping[str, Any] | None) -> Chosen:
+    """The settings of a training, checked; those of a language model are of the method that they name.
+
+    Raises SettingsError for an unknown name or a value that is not allowed, with what is.
+    """
+    values = dict(given or {})
+    if group is LLMSettings:
+        group = cast("type[Chosen]", FINE_TUNING[one_of("method", values.get("method", "sft"), FINE_TUNING)])
+    check_all(values, rules_of(group))
+    return group(**values)
+
+
+def place_of(name: str, group: type[Group] = Declared) -> str:
+    """`path`, `model` or `student` where a setting names a file or folder, a model, a student; else an empty text."""
+    field = group.model_fields.get(name)
     extra = field.json_schema_extra if field is not None else None
     return str(extra.get("place", "")) if isinstance(extra, dict) else ""
 
@@ -106,4 +113,4 @@ def _placed(value: Any, place: str, folder: Path) -> Any:
     if not isinstance(value, str) or not place:
         return value
     there = (folder / Path(value).expanduser()).absolute()
-    return value if place == "model" and not there.is_dir() else str(there)
+    return str(there) if place == "path" or there.is_dir() else value

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distiller_udf.errors import unknown
+from distiller_udf.errors import SettingsError, unknown
 from distiller_udf.settings.rules import Rule
 
 
@@ -29,6 +29,19 @@ NEEDS = (
     Need("llm_engine", ("server",), "llm_base_url", "such as http://localhost:8000/v1"),
 )
 """What is asked of every teacher, and of a served student, before anything is spent."""
+
+
+def check_all(given: Mapping[str, Any], known: Mapping[str, Rule], prefix: str = "") -> None:
+    """Check settings by their names, which begin with `prefix`, against the rules that are `known`.
+
+    Raises SettingsError for an unknown name or a value that is not allowed, with what is.
+    """
+    for name, value in given.items():
+        if name.removeprefix(prefix) not in known or not name.startswith(prefix):
+            what = f"there is no {'variable' if prefix else 'setting'} {name}"
+            raise SettingsError(unknown(what, name, [prefix + each for each in known]))
+        if said := refusal(name, value, known[name.removeprefix(prefix)]):
+            raise SettingsError(said)
 
 
 def missing(settings: Mapping[str, Any], prefix: str = "er_") -> str | None:
@@ -103,8 +116,8 @@ def _of_mapping(name: str, value: Mapping[str, Any], rule: Rule) -> str | None:
 def _is_number(value: Any, rule: Rule) -> bool:
     if isinstance(value, bool) or not isinstance(value, int if rule["type"] == "integer" else (int, float)):
         return False
-    inside = math.isfinite(value) and rule["from"] <= value <= rule["to"]
-    return inside and not (rule.get("between") and value in (rule["from"], rule["to"]))
+    inside = math.isfinite(value) and rule["from"] <= value <= rule.get("to", value)
+    return inside and not (rule.get("between") and value in (rule["from"], rule.get("to")))
 
 
 def _is_text(value: Any, rule: Rule) -> bool:

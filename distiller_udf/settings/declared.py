@@ -23,6 +23,8 @@ Environment = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 """The name of an environment variable."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Precision = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Columns = list[str]
 Teacher = Literal["embedded", "openai", "vllm", "encoder", "imported"]
 Task = Literal["link", "dedupe", "link_and_dedupe"]
@@ -32,18 +34,21 @@ def setting(default: Any, explained: str, *, common: bool = False, private: bool
     """One setting: its default, and what it is in a sentence or two.
 
     `common`: one of the few that most people set. `private`: what is set may hold a secret, and is never repeated.
-    `place`: `path` is a file or folder relative to the dbt project; `model` is such a folder or an id on the hub.
+    `place`: `path` is a file or folder relative to the dbt project; `model` is such a folder or an id on the hub,
+    `student` such a folder or a student's version.
     """
     return Field(
         default, description=explained, json_schema_extra={"common": common, "private": private, "place": place}
     )
 
 
-class _Group(BaseModel):
+class Group(BaseModel):
+    """Settings that belong together."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Source(_Group):
+class Source(Group):
     """One table to resolve: exactly one of `model`, `source` and `relation` says where its rows are."""
 
     model_config = ConfigDict(json_schema_extra={"one_of": ["model", "source", "relation"]})
@@ -56,7 +61,7 @@ class Source(_Group):
     columns: Annotated[list[Text], Field(min_length=1)] | Annotated[dict[str, Text], Field(min_length=1)] | None = None
 
 
-class Resolved(_Group):
+class Resolved(Group):
     """What is resolved"""
 
     sources: list[Source] | None = setting(
@@ -77,7 +82,7 @@ class Resolved(_Group):
     )
 
 
-class Blocking(_Group):
+class Blocking(Group):
     """Blocking: which pairs are looked at"""
 
     blocking: Text | dict[str, Any] | Annotated[list[Any], Field(min_length=1)] = setting(
@@ -132,7 +137,7 @@ class Blocking(_Group):
     )
 
 
-class Selection(_Group):
+class Selection(Group):
     """Selection: which left records the teacher is asked about"""
 
     selection_strategy: Literal["random", "max", "top2", "kmeans", "hierarchical", "uncertain"] = setting(
@@ -154,10 +159,10 @@ class Selection(_Group):
     selection_rounds: Annotated[int, Field(ge=1, le=1_000)] = setting(
         4, "uncertain: in how many runs the share is reached; the first one asks at random."
     )
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = setting(42, "The seed of everything that is drawn or shuffled.")
+    seed: Seed = setting(42, "The seed of everything that is drawn or shuffled.")
 
 
-class Teachers(_Group):
+class Teachers(Group):
     """Teachers: who labels"""
 
     teacher: Teacher = setting(
@@ -240,7 +245,7 @@ class Teachers(_Group):
     label_store: Text = setting("distiller/labels.sqlite", "The file of the label store.", place="path")
 
 
-class Students(_Group):
+class Students(Group):
     """Student: who answers the rest"""
 
     student: Literal["lexical", "encoder", "blend", "cross_encoder", "llm"] = setting(
@@ -256,8 +261,7 @@ class Students(_Group):
     llm_model: Text | None = setting(None, "llm: the base model.", place="model")
     llm_training: dict[str, Any] | None = setting(
         None,
-        "llm: more settings of its training, such as {method: sft, epochs: 3}: the options of "
-        "`distiller train sft | dpo | grpo`, with _ for -.",
+        "llm: more settings of its training, such as {method: sft, epochs: 3}; docs/settings.md has them all.",
     )
     llm_engine: Literal["transformers", "vllm", "server"] = setting(
         "transformers",
@@ -277,7 +281,7 @@ class Students(_Group):
     llm_api_key_env: Environment | None = setting(
         None, "server: the environment variable that holds the key; null: none is sent.", private=True
     )
-    target_precision: Annotated[float, Field(gt=0, lt=1)] | None = setting(
+    target_precision: Precision | None = setting(
         None,
         "The precision that the student's thresholds keep on held-out labels, such as 0.99; null: they serve the best "
         "F1.",
@@ -310,7 +314,7 @@ class Students(_Group):
     )
 
 
-class Decisions(_Group):
+class Decisions(Group):
     """Decisions"""
 
     threshold: Share | None = setting(

@@ -1,10 +1,10 @@
 """What each setting may be as plain data, in the words of an error: read by the macros, the command line and Python.
 
 A rule is a mapping: `type` (choice, integer, number, boolean, text, list, mapping, any), `nullable`, `allowed` (the
-end of the sentence that refuses a value), and what the type needs: `values`, `from`, `to`, `between` (neither end),
-`pattern` (a regular expression of the whole text), `least` and `most` (how many), `of` (the rule of the entries, or
-those of which one must hold), `distinct` (what no two entries share), `keys`, `required`, `one_of` (the keys of which
-exactly one is there).
+end of the sentence that refuses a value), and what the type needs: `values`, `from`, `to` (not where any larger number
+is allowed), `between` (neither end), `pattern` (a regular expression of the whole text), `least` and `most` (how many),
+`of` (the rule of the entries, or those of which one must hold), `distinct` (what no two entries share), `keys`,
+`required`, `one_of` (the keys of which exactly one is there).
 `check.py` and `macros/utils/_er_settings.sql` read them alike.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from distiller_udf.settings.declared import ENVIRONMENT, GROUPS, WITHOUT_COLON, Declared
+from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.settings.ways import FILLED, WAYS
 
 Rule = dict[str, Any]
@@ -41,23 +42,30 @@ _TEXTS = {
     ENVIRONMENT: "the name of an environment variable, not what it holds",
     WITHOUT_COLON: "a text without a colon; entity ids are source:id",
 }
+_PLACES = {"model": "a folder, or the id of a model on the hub", "student": "a student's folder, or its version"}
 
 
 @lru_cache(maxsize=1)
 def rules() -> dict[str, Rule]:
     """The rule of every setting by its name, in the order in which people read them."""
-    found = _of_fields(Declared)
+    found = rules_of(Declared)
     ordered = {name: found[name] for group in GROUPS for name in group.model_fields}
     ordered["sources"]["distinct"] = "name"
     ordered["teachers"]["of"] = _entry_rule(ordered)
+    ordered["llm_training"]["keys"] = {name: rule for name, rule in training_rules().items() if name != "constraint"}
     return ordered
+
+
+def training_rules() -> dict[str, Rule]:
+    """The rule of every setting of the training of a language model, whichever method has it."""
+    return {name: rule for settings in FINE_TUNING.values() for name, rule in rules_of(settings).items()}
 
 
 @lru_cache(maxsize=1)
 def way_rules() -> dict[str, dict[str, Rule]]:
     """The options of every way of blocking: for each kind, the rule of each option by its name."""
     return {
-        kind: {name: _with_default(options, name, rule) for name, rule in _of_fields(options).items()}
+        kind: {name: _with_default(options, name, rule) for name, rule in rules_of(options).items()}
         for kind, options in WAYS.items()
     }
 
@@ -68,7 +76,8 @@ def _with_default(options: type[BaseModel], name: str, rule: Rule) -> Rule:
     return rule if rule.get("required") or not default else {**rule, "default": default}
 
 
-def _of_fields(model: type[BaseModel]) -> dict[str, Rule]:
+def rules_of(model: type[BaseModel]) -> dict[str, Rule]:
+    """The rule of every setting of a group by its name."""
     schema = model.model_json_schema()
     return _keys(schema, schema.get("$defs", {}))
 
@@ -104,6 +113,7 @@ def _rule(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str) -> Rule
         rule = {"type": "any", "of": kinds, "allowed": _LISTS.get(name) or ", or ".join(k["allowed"] for k in kinds)}
     if len(wanted) < len(options):
         rule["nullable"] = True
+    rule["allowed"] = _PLACES.get(schema.get("place", ""), rule["allowed"])
     if schema.get("private"):
         rule["private"] = True
     return rule
@@ -135,10 +145,19 @@ def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str) -> Rul
 def _number(kind: str, schema: Mapping[str, Any]) -> Rule:
     between = "exclusiveMinimum" in schema
     ends = ("exclusiveMinimum", "exclusiveMaximum") if between else ("minimum", "maximum")
-    least, most = (schema[end] for end in ends)
+    least, most = schema[ends[0]], schema.get(ends[1])
     what = "a whole number" if kind == "integer" else "a number"
-    allowed = f"{what} between {least} and {most}, neither of them" if between else f"{what} from {least} to {most}"
-    return {"type": kind, "from": least, "to": most, **({"between": True} if between else {}), "allowed": allowed}
+    if most is None:
+        allowed = f"{what} above {least}" if between else f"{what} from {least}"
+    else:
+        allowed = f"{what} between {least} and {most}, neither of them" if between else f"{what} from {least} to {most}"
+    return {
+        "type": kind,
+        "from": least,
+        **({} if most is None else {"to": most}),
+        **({"between": True} if between else {}),
+        "allowed": allowed,
+    }
 
 
 def _text(schema: Mapping[str, Any]) -> Rule:

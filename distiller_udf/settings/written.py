@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from distiller_udf.settings.check import NEEDS
-from distiller_udf.settings.declared import GROUPS, Declared
+from distiller_udf.settings.declared import GROUPS, Declared, Group
 from distiller_udf.settings.rules import rules, way_rules
+from distiller_udf.settings.training import FINE_TUNING
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 120
@@ -26,6 +27,11 @@ Every setting is a dbt variable: set it under `vars:` in your `dbt_project.yml`,
 that does not exist, or a value that is not allowed, stops dbt before anything runs or costs. The commands of
 `distiller` go by the same variables; their options override them for one run. Files and folders are relative to the
 dbt project."""
+
+ABOUT_TRAINING = """\
+What `er_llm_training` may hold, such as `{method: sft, epochs: 3}`. `distiller train sft`, `dpo` and `grpo` start from
+it as well; their options (with - for _; `start` is `--from`) take its place. Where the command's method is not the
+project's, what has another default there is left out."""
 
 
 def written(root: Path) -> dict[Path, str]:
@@ -44,9 +50,15 @@ def common() -> list[str]:
     return [name for name in rules() if _extra(name)["common"]]
 
 
-def described(name: str) -> str:
+def described(name: str, group: type[Group] = Declared) -> str:
     """The sentence that explains a setting."""
-    return str(Declared.model_fields[name].description)
+    return str(group.model_fields[name].description)
+
+
+def default_of(name: str, group: type[Group] = Declared) -> str:
+    """A setting's default as YAML has it; an empty text where there is none."""
+    default = group.model_fields[name].default
+    return "" if default is None else _yaml(default)
 
 
 def variables() -> Iterator[str]:
@@ -57,7 +69,7 @@ def variables() -> Iterator[str]:
         yield title + "-" * (WIDTH - len(title))
         for name in group.model_fields:
             yield from textwrap.wrap(described(name), WIDTH, initial_indent="  # ", subsequent_indent="  # ")
-            yield f"  er_{name}: {_yaml(_default(name))}"
+            yield f"  er_{name}: {default_of(name) or 'null'}"
         yield ""
 
 
@@ -66,7 +78,7 @@ def suggestions() -> str:
     lines = ["The settings of distiller-udf that most people set; docs/settings.md has all of them."]
     for name in common():
         if name != "sources":
-            lines += [f"er_{name}: {_yaml(_default(name))}"]
+            lines += [f"er_{name}: {default_of(name) or 'null'}"]
     return "\n".join(lines)
 
 
@@ -117,6 +129,7 @@ def page() -> str:
     ]
     for group in GROUPS:
         parts += [f"### {group.__doc__}", "", *table(list(group.model_fields)), ""]
+    parts += ["## Training a language model", "", ABOUT_TRAINING, "", *training_table(), ""]
     return "\n".join(parts)
 
 
@@ -125,23 +138,34 @@ def table(names: Sequence[str]) -> Iterator[str]:
     yield "| variable | default | may be | |"
     yield "|---|---|---|---|"
     for name in names:
-        cells = (f"`er_{name}`", _code(_default(name)), _allowed(name), described(name))
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        yield _row(f"`er_{name}`", _code(default_of(name)), _allowed(rules()[name]), described(name))
 
 
-def _allowed(name: str) -> str:
-    rule = rules()[name]
+def training_table() -> Iterator[str]:
+    """The settings in `er_llm_training`, likewise; a setting has several defaults where methods differ."""
+    yield "| setting | default | may be | |"
+    yield "|---|---|---|---|"
+    for name, rule in rules()["llm_training"]["keys"].items():
+        having = {method: group for method, group in FINE_TUNING.items() if name in group.model_fields}
+        defaults = {method: _code(default_of(name, group)) for method, group in having.items()}
+        same = len(set(defaults.values())) == 1 or name == "method"
+        shown = next(iter(defaults.values())) if same else ", ".join(f"{m}: {d}" for m, d in defaults.items())
+        alone = "" if len(having) == len(FINE_TUNING) else f"{', '.join(having)}: "
+        yield _row(f"`{name}`", shown, _allowed(rule), alone + described(name, next(iter(having.values()))))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _allowed(rule: Mapping[str, Any]) -> str:
     if rule["type"] == "choice":
         return ", ".join(f"`{value}`" for value in rule["values"])
     return str(rule["allowed"])
 
 
-def _code(value: Any) -> str:
-    return "" if value is None else f"`{_yaml(value)}`"
-
-
-def _default(name: str) -> Any:
-    return Declared.model_fields[name].default
+def _code(default: str) -> str:
+    return f"`{default}`" if default else ""
 
 
 def _extra(name: str) -> Mapping[str, Any]:

@@ -138,10 +138,10 @@
         {% do return(value is string and value in rule['values']) %}
     {% elif type in ('integer', 'number') %}
         {% set right = value is number and value is not boolean and (type == 'number' or value is integer) %}
-        {#- value >= from is false of NaN -#}
+        {#- infinity less itself is NaN, and NaN is not 0 -#}
         {% do return(
-            right and value >= rule['from'] and value <= rule['to']
-            and not (rule.get('between') and value in (rule['from'], rule['to']))
+            right and value >= rule['from'] and value - value == 0 and value <= rule.get('to', value)
+            and not (rule.get('between') and value in (rule['from'], rule.get('to')))
         ) %}
     {% elif type == 'boolean' %}
         {% do return(value is boolean) %}

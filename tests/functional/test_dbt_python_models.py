@@ -25,7 +25,7 @@ from distiller_udf.cli import main
 from distiller_udf.labels import LabelStore
 from distiller_udf.pipeline import scores
 from distiller_udf.registry import Registry
-from distiller_udf.training import ensure
+from distiller_udf.training import versions
 
 PEOPLE = make_people(150)
 SOURCES = [{"name": "l", "model": "people_left", "id": "key"}, {"name": "r", "model": "people_right", "id": "key"}]
@@ -91,7 +91,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     """Counts the pairs that are scored and the students that are trained meanwhile."""
     counts = {"scored": 0, "trained": 0}
-    score_pairs, train = scores.score_pairs, ensure.train
+    score_pairs, train = scores.score_pairs, versions.train
 
     def counting_score(*arguments: Any) -> Any:
         for batch in score_pairs(*arguments):
@@ -104,7 +104,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
 
     with monkeypatch.context() as patch:
         patch.setattr(scores, "score_pairs", counting_score)
-        patch.setattr(ensure, "train", counting_train)
+        patch.setattr(versions, "train", counting_train)
         yield counts
 
 

@@ -70,7 +70,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "models").mkdir(exist_ok=True)
         model = f"select {key}, name, town as city, born from {{{{ ref('raw_{name}') }}}}"
         (folder / "models" / f"stg_{name}.sql").write_text(model)
-    settings = {"name": "mine", "profile": "mine", "flags": {"send_anonymous_usage_stats": False}}
+    settings = {
+        "name": "mine",
+        "profile": "mine",
+        "flags": {"send_anonymous_usage_stats": False},
+        "vars": {"er_llm_training": {"steps": 4}},
+    }
     (folder / "dbt_project.yml").write_text(yaml.safe_dump(settings))
     output = {"type": "duckdb", "path": "mine.duckdb", "threads": 2}
     (folder / "profiles.yml").write_text(yaml.safe_dump({"mine": {"target": "dev", "outputs": {"dev": output}}}))

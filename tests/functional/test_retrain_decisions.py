@@ -18,9 +18,8 @@ from distiller_udf.cli.weighing import of_project
 from distiller_udf.project import Project as Place
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
-from distiller_udf.training.ensure import publish_student
-from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.schedule.snapshot import DECISIONS
+from distiller_udf.training.versions import Recipe, publish_student
 from tests.unit.commands import run_json
 
 MODELS = ("er_student", "er_scores", "er_choices", "er_matches", "er_entities")

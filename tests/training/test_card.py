@@ -9,7 +9,7 @@ import pytest
 
 from distiller_udf.students import KINDS
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.training.card import CARD, WHAT, model_card
+from distiller_udf.training.write import CARD, WHAT, model_card
 
 
 def test_the_card_of_a_student_names_its_data_and_figures(student_folder: Path) -> None:

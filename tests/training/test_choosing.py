@@ -12,7 +12,7 @@ from distiller_udf.records import Records
 from distiller_udf.students import load_student
 from distiller_udf.students.choice import Choice, choose_alone, choose_linked
 from distiller_udf.students.odds import sigmoid
-from distiller_udf.training.choosing import fit_choice
+from distiller_udf.training.pool import fit_choice
 from distiller_udf.training.train import train
 from tests.conftest import People
 

@@ -11,14 +11,14 @@ import pytest
 
 from distiller_udf.errors import SettingsError
 from distiller_udf.metrics.figures import Judged, counts, expected_calibration_error, measures
+from distiller_udf.settings import checked
+from distiller_udf.settings.training import PairSettings
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.odds import logit, sigmoid
-from distiller_udf.training.data import LabelledPairs, labelled_pairs
-from distiller_udf.training.decisions import Decision, Decisions, decided
-from distiller_udf.training.evaluate import best_of, precision_threshold
+from distiller_udf.training.decide import Decision, Decisions, best_of, precision_threshold
+from distiller_udf.training.labelled import LabelledPairs, labelled_pairs
 from distiller_udf.training.pool import Pool
-from distiller_udf.training.settings import PairSettings
 from distiller_udf.training.train import train
 from tests.conftest import label_table, make_people
 
@@ -102,15 +102,15 @@ def material(count: int = 200) -> tuple[np.ndarray, LabelledPairs, Pool]:
 
 
 def decide(**given: Any) -> Decisions:
-    settings = PairSettings.of(given)
+    settings = checked(PairSettings, given)
     log_odds, pairs, _ = material()
     pool = Pool.of(pairs, pairs.left, pairs.right, None, 0, settings.constraint)
-    return decided(log_odds, pairs, pool, settings)
+    return Decisions.of(log_odds, pairs, pool, settings.target_precision)
 
 
 def test_metrics_are_those_of_the_decisions() -> None:
     log_odds, pairs, pool = material()
-    decisions = decided(log_odds, pairs, pool, PairSettings())
+    decisions = Decisions.of(log_odds, pairs, pool)
     probabilities = 1 / (1 + np.exp(-log_odds))
     matched = probabilities >= decisions.threshold
     expected = measures((pairs.labels * matched).sum(), matched.sum(), pairs.labels.sum())
@@ -188,7 +188,7 @@ def test_the_log_odds_of_a_threshold_are_finite() -> None:
 @pytest.mark.parametrize("target", [0, 1, -0.1, 1.5])
 def test_a_target_that_is_no_precision_is_refused(target: float) -> None:
     with pytest.raises(SettingsError, match="between 0 and 1"):
-        PairSettings.of({"target_precision": target})
+        checked(PairSettings, {"target_precision": target})
 
 
 def doubting(labels: pa.Table) -> pa.Table:

@@ -15,10 +15,9 @@ from distiller_udf.errors import LabelError, SettingsError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.settings import Settings
 from distiller_udf.students import load_student
-from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.er_student import student_table, training_settings
-from distiller_udf.training.fingerprint import label_fingerprint
-from distiller_udf.training.recipe import Recipe
+from distiller_udf.training.learned import label_fingerprint
+from distiller_udf.training.versions import Recipe, ensure_student
 
 SEED = {"seed": 1}
 
@@ -133,8 +132,8 @@ import resource, signal, pyarrow.parquet as pq
 from pathlib import Path
 from distiller_udf.registry import Registry
 from distiller_udf.settings import Settings
-from distiller_udf.training.ensure import ensure_student
-from distiller_udf.training.recipe import Recipe
+from distiller_udf.training.versions import ensure_student
+from distiller_udf.training.versions import Recipe
 labels = pq.read_table({str(tmp_path / "labels.parquet")!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -174,8 +173,8 @@ import pyarrow.parquet as pq
 from pathlib import Path
 from distiller_udf.registry import Registry
 from distiller_udf.settings import Settings
-from distiller_udf.training.ensure import publish_student
-from distiller_udf.training.recipe import Recipe
+from distiller_udf.training.versions import publish_student
+from distiller_udf.training.versions import Recipe
 labels = pq.read_table({str(tmp_path / "labels.parquet")!r})
 print(publish_student(labels, Registry(Path({str(tmp_path / "students")!r})), Recipe(settings={{"seed": 1}})).trained)
 """

@@ -12,9 +12,7 @@ import pytest
 from distiller_udf.constraint import Constraint
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
-from distiller_udf.training.ensure import ensure_student
 from distiller_udf.training.learned import Learned, usable
-from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.schedule import evaluation_set
 from distiller_udf.training.schedule.evaluation_set import (
     EvaluationSet,
@@ -22,6 +20,7 @@ from distiller_udf.training.schedule.evaluation_set import (
     judge,
     split,
 )
+from distiller_udf.training.versions import Recipe, ensure_student
 
 
 def test_new_labels_move_nobody_to_the_other_side(labels: pa.Table) -> None:

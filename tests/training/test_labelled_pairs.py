@@ -9,9 +9,8 @@ import pyarrow as pa
 import pytest
 
 from distiller_udf.constraint import Constraint
-from distiller_udf.training.data import BESIDE_CHOSEN, LabelledPairs, labelled_pairs
-from distiller_udf.training.fingerprint import usable_labels
-from distiller_udf.training.learned import usable
+from distiller_udf.training.labelled import BESIDE_CHOSEN, LabelledPairs, labelled_pairs
+from distiller_udf.training.learned import usable, usable_labels
 
 
 def pairs_of(
@@ -101,7 +100,7 @@ def test_pairs_that_are_known_are_heard_though_there_is_no_choice() -> None:
 
 
 def test_a_language_model_is_asked_about_what_was_judged_alone() -> None:
-    from distiller_udf.training.llm.examples import examples
+    from distiller_udf.training.fit.llm.examples import examples
 
     options = [("b", "b1"), ("c", "c1"), ("c", "c2"), ("c", "c3"), ("d", "d1")]
     row = {

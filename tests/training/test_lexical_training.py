@@ -13,13 +13,14 @@ from distiller_udf.constraint import Constraint
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.metrics.figures import expected_calibration_error, measures
 from distiller_udf.records import Records
+from distiller_udf.settings.training import PairSettings
 from distiller_udf.students import load_student
 from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.pair_model import Scale
-from distiller_udf.training.data import BESIDE_CHOSEN, labelled_pairs
-from distiller_udf.training.evaluate import f1_threshold
-from distiller_udf.training.pairwise.boosting import Boosting, cross_fit, platt
-from distiller_udf.training.pairwise.rows import Rows
+from distiller_udf.training.decide import f1_threshold
+from distiller_udf.training.fit.calibration import PENALISED, calibration
+from distiller_udf.training.fit.pair_model import Rows, cross_fit
+from distiller_udf.training.labelled import BESIDE_CHOSEN, labelled_pairs
 from distiller_udf.training.train import train
 from tests.conftest import People, label_table, make_people
 
@@ -97,7 +98,7 @@ def test_labels_that_cannot_teach_raise(rows: list[dict[str, Any]], message: str
 
 
 def test_an_unknown_setting_lists_the_known_ones(labels: pa.Table, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"deepness.*allowed: .*rounds"):
+    with pytest.raises(SettingsError, match=r"deepness.*Allowed: .*rounds"):
         train("lexical", labels, tmp_path / "student", settings={"deepness": 3})
 
 
@@ -159,7 +160,7 @@ def test_held_out_scores_come_from_models_that_have_not_seen_the_tuple() -> None
     rng = np.random.default_rng(0)
     tuples = np.repeat(np.arange(200), 2)
     noise = Rows(rng.normal(size=(400, 3)), rng.integers(0, 2, 400).astype(float), np.ones(400), tuples)
-    fit = cross_fit(noise, [0, 0, 0], Boosting(rounds=50, leaves=16, leaf_size=1), Scale.fit(noise.matrix))
+    fit = cross_fit(noise, [0, 0, 0], PairSettings(rounds=50, leaves=16, leaf_size=1), Scale.fit(noise.matrix))
     in_sample = np.corrcoef(fit.model.raw(noise.matrix), noise.labels)[0, 1]
     held_out = np.corrcoef(fit.held_out, noise.labels)[0, 1]
     assert in_sample > 0.5
@@ -170,14 +171,14 @@ def test_more_similarity_never_lowers_a_score() -> None:
     rng = np.random.default_rng(1)
     similarity = rng.random(300)
     rows = Rows(similarity[:, None], (similarity < 0.2).astype(float), np.ones(300), np.arange(300))
-    scores = cross_fit(rows, [1], Boosting(), Scale.fit(rows.matrix)).model.raw(np.linspace(0, 1, 50)[:, None])
+    scores = cross_fit(rows, [1], PairSettings(), Scale.fit(rows.matrix)).model.raw(np.linspace(0, 1, 50)[:, None])
     assert (np.diff(scores) >= 0).all()
 
 
-def test_platt_finds_the_curve_it_was_drawn_from() -> None:
+def test_calibration_finds_the_curve_it_was_drawn_from() -> None:
     scores = np.linspace(-6, 6, 4000)
     labels = 1 / (1 + np.exp(-(0.5 * scores - 1)))
-    slope, intercept = platt(scores, labels, np.ones(4000))
+    slope, intercept = calibration(scores, labels, np.ones(4000), PENALISED)
     assert slope == pytest.approx(0.5, abs=0.02)
     assert intercept == pytest.approx(-1.0, abs=0.05)
 

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distiller_udf.settings.training import PairSettings
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.students.pair_model import CLIP, Line, PairModel, Scale
-from distiller_udf.training.pairwise.boosting import Boosting, cross_fit
-from distiller_udf.training.pairwise.linear import fit_line, mean_line
-from distiller_udf.training.pairwise.rows import Rows
+from distiller_udf.training.fit.pair_model import Rows, cross_fit, fit_line, mean_line
 
 
 def rows_of(matrix: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Rows:
@@ -113,7 +112,7 @@ def model() -> PairModel:
     matrix[rng.random(matrix.shape) < 0.1] = np.nan
     labels = (np.nan_to_num(matrix[:, 0]) + np.nan_to_num(matrix[:, 1]) ** 2 > 1).astype(float)
     rows = Rows(matrix, labels, np.ones(300), np.arange(300) // 3)
-    settings = Boosting(folds=3, rounds=20)
+    settings = PairSettings(folds=3, rounds=20)
     return cross_fit(rows, [1] + [0] * 36, settings, Scale.fit(matrix)).model
 
 
@@ -152,7 +151,7 @@ def test_the_line_carries_on_between_what_was_labelled() -> None:
     matrix = np.concatenate([np.linspace(0, 0.1, 60), np.linspace(0.9, 1, 60)])[:, None]
     rows = rows_of(matrix, matrix[:, 0] > 0.5)
     middle = np.linspace(0.2, 0.8, 30, dtype=np.float32)[:, None]
-    scores = cross_fit(rows, [1], Boosting(folds=3), Scale.fit(matrix)).model.log_odds(middle)
+    scores = cross_fit(rows, [1], PairSettings(folds=3), Scale.fit(matrix)).model.log_odds(middle)
     assert (np.diff(scores) > 0).all()
     assert isinstance(scores, np.ndarray)
 
@@ -163,7 +162,7 @@ def test_trees_see_what_a_line_cannot() -> None:
     rows = rows_of(matrix, np.abs(matrix[:, 0]) > 0.5)
     scale = Scale.fit(matrix)
     line = fit_line(rows, [0, 0], scale, 1.0)
-    fit = cross_fit(rows, [0, 0], Boosting(folds=3, rounds=100), scale)
+    fit = cross_fit(rows, [0, 0], PairSettings(folds=3, rounds=100), scale)
     assert isinstance(fit.model.line, Line)
     assert np.mean((line(matrix) > 0) == rows.labels) < 0.65
     assert np.mean((fit.held_out > 0) == rows.labels) > 0.85

@@ -18,9 +18,8 @@ import pytest
 
 from distiller_udf.errors import TrainingError
 from distiller_udf.registry import Registry
-from distiller_udf.training.ensure import publish_student
-from distiller_udf.training.llm.trainer import WHOLE_MARK, last_checkpoint
-from distiller_udf.training.recipe import Recipe
+from distiller_udf.training.fit.llm.trainer import WHOLE_MARK, last_checkpoint
+from distiller_udf.training.versions import Recipe, publish_student
 from tests.small_llm import QUICK, needs_llm
 
 pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
@@ -35,8 +34,8 @@ import json, sys, torch
 from pathlib import Path
 import pyarrow.parquet as pq
 from distiller_udf.registry import Registry
-from distiller_udf.training.ensure import publish_student
-from distiller_udf.training.recipe import Recipe
+from distiller_udf.training.versions import publish_student
+from distiller_udf.training.versions import Recipe
 torch.set_num_threads(1)
 labels, students, settings = sys.argv[1:]
 publish_student(pq.read_table(labels), Registry(Path(students)), Recipe("llm", json.loads(settings)))

@@ -10,8 +10,7 @@ import pytest
 
 from distiller_udf.errors import TrainingError
 from distiller_udf.prompts import Question
-from distiller_udf.training.llm.examples import Example
-from distiller_udf.training.llm.preferences import (
+from distiller_udf.training.fit.llm.dpo import (
     Preference,
     against_every_other,
     contested,
@@ -19,6 +18,7 @@ from distiller_udf.training.llm.preferences import (
     from_contested,
     majority,
 )
+from distiller_udf.training.fit.llm.examples import Example
 
 A, B, C = '{"n":"a"}', '{"n":"b"}', '{"n":"c"}'
 RNG = random.Random(0)

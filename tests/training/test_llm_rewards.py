@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from distiller_udf.training.llm.rewards import REWARDS, correct, reward, said, short, well_formed
+from distiller_udf.training.fit.llm.grpo import REWARDS, correct, reward, said, short, well_formed
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,7 @@ from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import LLMStudent, Serving, serving_of
 from distiller_udf.students.llm.prompting import Prompt
 from distiller_udf.students.odds import logit
-from distiller_udf.training.ensure import publish_student
-from distiller_udf.training.recipe import Recipe
+from distiller_udf.training.versions import Recipe, publish_student
 from tests.small_llm import QUICK, FakeEngine, needs_llm, weights_of
 
 pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]

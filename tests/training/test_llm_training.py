@@ -15,11 +15,10 @@ from distiller_udf.errors import ConstraintMismatch, SettingsError, TrainingErro
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm.causal import adapted, load_causal, merged
-from distiller_udf.training.ensure import Outcome, publish_student
+from distiller_udf.training.fit.llm import dpo, grpo, sft
+from distiller_udf.training.fit.llm.base import join_adapters
 from distiller_udf.training.learned import Learned
-from distiller_udf.training.llm import dpo, grpo, sft
-from distiller_udf.training.llm.adapters import join_adapters
-from distiller_udf.training.recipe import Recipe
+from distiller_udf.training.versions import Outcome, Recipe, publish_student
 from tests.small_llm import QUICK, needs_llm, small_prompter, weights_of
 
 pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
@@ -100,8 +99,8 @@ def test_the_loss_is_on_the_answer_and_the_end_alone(
 
 def test_every_lesson_is_the_right_answer(taught: pa.Table) -> None:
     """Whatever the order of the candidates, the letter names the one that the teacher chose."""
-    from distiller_udf.training.llm.examples import examples
-    from distiller_udf.training.llm.settings import SFTSettings
+    from distiller_udf.settings.training import SFTSettings
+    from distiller_udf.training.fit.llm.examples import examples
 
     prompter = small_prompter()
     found = examples(taught, ["name"], ["name"])
@@ -118,8 +117,8 @@ def test_every_lesson_is_the_right_answer(taught: pa.Table) -> None:
 
 def test_reasons_of_candidates_are_learned_as_er_explain_asks_for_them() -> None:
     """A pair by itself, and whether it is the match: of every tuple the chosen candidate and one other an epoch."""
-    from distiller_udf.training.llm.examples import examples
-    from distiller_udf.training.llm.settings import SFTSettings
+    from distiller_udf.settings.training import SFTSettings
+    from distiller_udf.training.fit.llm.examples import examples
 
     row = label_table(1, seed=4).to_pylist()[0]
     names = [option["record"] for option in row["options"]]
@@ -141,8 +140,8 @@ def test_reasons_of_candidates_are_learned_as_er_explain_asks_for_them() -> None
 
 def test_a_step_has_answers_or_reasons(taught: pa.Table) -> None:
     """A reason has many tokens and an answer one: in the mean over both the answers would hardly count."""
-    from distiller_udf.training.llm.examples import examples
-    from distiller_udf.training.llm.settings import SFTSettings
+    from distiller_udf.settings.training import SFTSettings
+    from distiller_udf.training.fit.llm.examples import examples
 
     prompter = small_prompter()
     found = examples(taught, ["name"], ["name"])
@@ -159,7 +158,7 @@ def test_a_step_has_answers_or_reasons(taught: pa.Table) -> None:
 
 
 def test_another_reason_is_another_student_only_where_reasons_are_learned(taught: pa.Table) -> None:
-    from distiller_udf.training.fingerprint import label_fingerprint
+    from distiller_udf.training.learned import label_fingerprint
 
     at = taught.column_names.index("explanation")
     other = taught.set_column(at, "explanation", pa.array(["so"] * taught.num_rows))
@@ -256,7 +255,7 @@ def test_rewards_need_questions_for_a_step(base: str, taught: pa.Table, tmp_path
 
 def test_candidates_of_another_source_than_the_choice_are_not_shown() -> None:
     """A record may have a match in each source, and a student is asked about one source at a time."""
-    from distiller_udf.training.llm.examples import examples
+    from distiller_udf.training.fit.llm.examples import examples
 
     row = label_table(1, seed=4).to_pylist()[0]
     names = ["ab", "cd", "ef", "ab"]
@@ -276,7 +275,7 @@ def test_candidates_of_another_source_than_the_choice_are_not_shown() -> None:
 
 def test_a_corrected_label_keeps_no_probabilities_of_before() -> None:
     """Whoever corrects an answer leaves what the teacher had thought beside it."""
-    from distiller_udf.training.llm.examples import examples
+    from distiller_udf.training.fit.llm.examples import examples
 
     row = label_table(1, seed=4).to_pylist()[0]
     row |= {"choice": 0, "probabilities": [0.9] + [0.05] * (len(row["options"]) - 1)}
@@ -343,10 +342,10 @@ def test_a_student_of_whole_weights_stays_whole(base: str, taught: pa.Table, tmp
     [
         ({}, "name the base model"),
         ({"model": "./nowhere"}, "there is no such folder"),
-        ({"model": "x", "rank": -1}, "rank is -1; it must be a whole number from 0"),
-        ({"model": "x", "beta": 0.1}, "unknown setting for training: beta"),
+        ({"model": "x", "rank": -1}, "rank is -1. Allowed: a whole number from 0"),
+        ({"model": "x", "beta": 0.1}, "there is no setting beta"),
         ({"model": "x", "method": "ppo"}, "method is 'ppo'; did you mean dpo"),
-        ({"model": "x", "trust_remote_code": True}, "unknown setting"),
+        ({"model": "x", "trust_remote_code": True}, "there is no setting trust_remote_code"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(
@@ -367,7 +366,7 @@ def test_batches_must_fit_together(base: str, taught: pa.Table, tmp_path: Path) 
 
 
 def test_the_paper_is_the_default() -> None:
-    from distiller_udf.training.llm.settings import DPOSettings, GRPOSettings, SFTSettings
+    from distiller_udf.settings.training import DPOSettings, GRPOSettings, SFTSettings
 
     supervised = SFTSettings()
     assert (supervised.rank, supervised.alpha, supervised.dropout, supervised.learning_rate) == (16, 16, 0.0, 2e-4)

@@ -8,7 +8,7 @@ import pytest
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.records import Records, record_text
-from distiller_udf.training.data import LabelledPairs, labelled_pairs
+from distiller_udf.training.labelled import LabelledPairs, labelled_pairs
 from distiller_udf.training.pool import Pool
 
 
@@ -126,7 +126,7 @@ def test_labels_alone_are_a_pool_without_unlabelled_pairs() -> None:
 
 def test_without_its_unlabelled_pairs_it_keeps_the_numbers_of_the_others() -> None:
     pool = Pool.of(labelled([(0, [0, 1])]), *candidates(PAIRS), None, 0)
-    bare = pool.labelled_only()
+    bare = pool.of_labelled(np.arange(2))
     assert len(pool.left) > 0 == len(bare.left) == len(bare.right)
     assert bare.lefts.tolist() == pool.lefts[:2].tolist()
     assert bare.rights.tolist() == pool.rights[:2].tolist()

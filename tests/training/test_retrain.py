@@ -18,16 +18,15 @@ from distiller_udf.constraint import Constraint
 from distiller_udf.errors import StudentDamaged, StudentError, TrainingError
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
-from distiller_udf.training import ensure
-from distiller_udf.training.ensure import ensure_student, publish_student
+from distiller_udf.training import versions
 from distiller_udf.training.learned import Learned
-from distiller_udf.training.recipe import Recipe
 from distiller_udf.training.schedule import retrain, weigh
 from distiller_udf.training.schedule.comparison import Archive, Comparison
 from distiller_udf.training.schedule.evaluation_set import judge, split
 from distiller_udf.training.schedule.retrain import NOTHING_NEW, PROMOTED, REJECTED, Retrained
 from distiller_udf.training.schedule.rule import Margins
 from distiller_udf.training.schedule.weigh import Scales
+from distiller_udf.training.versions import Recipe, ensure_student, publish_student
 
 RECIPE = Recipe(settings={"seed": 1, "self_training": 0, "rounds": 10})
 
@@ -289,7 +288,7 @@ def test_a_run_that_was_killed_before_the_promotion_is_completed(
         run(many, registry)
     assert registry.current_version() == first
     with monkeypatch.context() as patch:
-        patch.setattr(ensure, "train", killed)
+        patch.setattr(versions, "train", killed)
         patch.setattr(retrain, "weigh", killed)
         done = run(many, registry)
     assert (done.outcome, done.trained) == (PROMOTED, False)

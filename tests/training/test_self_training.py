@@ -9,13 +9,12 @@ import pytest
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.records import Records
+from distiller_udf.settings import checked
+from distiller_udf.settings.training import PairSettings
 from distiller_udf.students.odds import logit
-from distiller_udf.training.choosing import among_rivals
-from distiller_udf.training.pairwise.rows import Rows
-from distiller_udf.training.pairwise.self_training import Fitted, fit_pairs
-from distiller_udf.training.pool import Pool
-from distiller_udf.training.settings import PairSettings
-from distiller_udf.training.unchosen import with_unchosen
+from distiller_udf.training.fit.pair_model import Rows
+from distiller_udf.training.fit.pairwise import Fitted, fit_pairs, with_unchosen
+from distiller_udf.training.pool import Pool, among_rivals
 
 CANDIDATES = 4
 FEATURES = 3
@@ -55,7 +54,7 @@ class World:
         return Pool(names, names, self.tuples, self.rights)
 
     def fitted(self, **settings: int) -> Fitted:
-        chosen = PairSettings.of({**SETTINGS, **settings})
+        chosen = checked(PairSettings, {**SETTINGS, **settings})
         return fit_pairs(self.rows, self.matrix[~self.labelled], self.pool, [1] * FEATURES, chosen)
 
     def accuracy(self, fitted: Fitted) -> float:
@@ -84,7 +83,7 @@ def test_the_log_odds_are_those_of_the_whole_pool_in_its_order() -> None:
 def test_without_unlabelled_pairs_turns_change_nothing() -> None:
     world = World(0, tuples=40)
     assert not (~world.labelled).any()
-    settings = (PairSettings.of({**SETTINGS, "self_training": turns}) for turns in (0, 3))
+    settings = (checked(PairSettings, {**SETTINGS, "self_training": turns}) for turns in (0, 3))
     none = Records.from_texts([])
     pool = Pool(none, none, world.tuples, world.rights)
     one, other = (fit_pairs(world.rows, world.matrix[:0], pool, [1] * FEATURES, s) for s in settings)
@@ -94,7 +93,7 @@ def test_without_unlabelled_pairs_turns_change_nothing() -> None:
 def test_guesses_to_start_from_are_learnt() -> None:
     world = World(1, tuples=200)
     pool, rest = world.pool, world.matrix[~world.labelled]
-    chosen = PairSettings.of({**SETTINGS, "self_training": 0})
+    chosen = checked(PairSettings, {**SETTINGS, "self_training": 0})
     truth = world.truth[~world.labelled].astype(float)
     told = fit_pairs(world.rows, rest, pool, [1] * FEATURES, chosen, truth)
     misled = fit_pairs(world.rows, rest, pool, [1] * FEATURES, chosen, 1 - truth)
@@ -104,7 +103,7 @@ def test_guesses_to_start_from_are_learnt() -> None:
 
 def test_progress_rises_turn_by_turn() -> None:
     world = World(0, tuples=60)
-    chosen = PairSettings.of({**SETTINGS, "self_training": 2})
+    chosen = checked(PairSettings, {**SETTINGS, "self_training": 2})
     said: list[float] = []
     fit_pairs(world.rows, world.matrix[~world.labelled], world.pool, [1] * FEATURES, chosen, report=said.append)
     assert said == sorted(said)
@@ -133,7 +132,7 @@ def test_without_a_constraint_no_rival_tells_that_a_pair_does_not_match() -> Non
     world = World(0, tuples=60)
     pool = replace(world.pool, constraint=Constraint.NONE)
     one, other = (
-        fit_pairs(world.rows, world.matrix[~world.labelled], pool, [1] * FEATURES, PairSettings.of(settings))
+        fit_pairs(world.rows, world.matrix[~world.labelled], pool, [1] * FEATURES, checked(PairSettings, settings))
         for settings in ({**SETTINGS, "self_training": 0}, {**SETTINGS, "self_training": 3})
     )
     np.testing.assert_array_equal(one.log_odds, other.log_odds)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from distiller_udf.errors import SettingsError
-from distiller_udf.training.settings import EncodedPairSettings
+from distiller_udf.settings import checked
+from distiller_udf.settings.training import EncodedPairSettings
 
 
 @pytest.mark.parametrize(
@@ -14,24 +15,26 @@ from distiller_udf.training.settings import EncodedPairSettings
         ("folds", 1, "a whole number from 2"),
         ("repeats", 0, "a whole number from 1"),
         ("rounds", -1, "a whole number from 0"),
-        ("seed", -1, "a whole number from 0"),
-        ("seed", 1.5, "a whole number from 0"),
+        ("seed", -1, "a whole number from 0 to 2147483647"),
+        ("seed", 1.5, "a whole number from 0 to 2147483647"),
         ("self_training", True, "a whole number from 0"),
         ("ridge", 0, "a number above 0"),
         ("ridge", float("nan"), "a number above 0"),
         ("learning_rate", "0.1", "a number above 0"),
-        ("constraint", "auto", "one of one_to_one, many_to_one, none"),
-        ("target_precision", "0.9", "a number between 0 and 1"),
-        ("encoder", "", "a folder or a hub id"),
+        ("constraint", "auto", "one_to_one, many_to_one, none"),
+        ("target_precision", "0.9", "a number between 0 and 1, neither of them"),
+        ("encoder", "", "a folder, or the id of a model on the hub"),
     ],
 )
 def test_an_impossible_setting_is_one_sentence(name: str, value: object, wanted: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^{name} is .*; it must be {wanted}"):
-        EncodedPairSettings.of({name: value})
+    with pytest.raises(SettingsError, match=rf"^{name} is .*\. Allowed: {wanted}\.$"):
+        checked(EncodedPairSettings, {name: value})
 
 
 def test_every_setting_can_be_given_its_default() -> None:
     default = EncodedPairSettings()
-    assert EncodedPairSettings.of(vars(default)) == default
-    with pytest.raises(SettingsError, match="unknown setting for training: ridges; allowed: constraint, encoder"):
-        EncodedPairSettings.of({"ridges": 1})
+    assert checked(EncodedPairSettings, default.model_dump()) == default
+    with pytest.raises(
+        SettingsError, match=r"there is no setting ridges; did you mean ridge\? Allowed: seed, constraint"
+    ):
+        checked(EncodedPairSettings, {"ridges": 1})

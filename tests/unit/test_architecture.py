@@ -27,6 +27,19 @@ LAYERS = [
 ]
 """A module may import its own layer and those above this line of the list, never one below it."""
 
+TRAINING = [
+    {"labelled", "learned", "schedule.profile"},
+    {"pool"},
+    {"material"},
+    {"fit"},
+    {"decide"},
+    {"write"},
+    {"train"},
+    {"versions"},
+    {"er_student", "schedule"},
+]
+"""The steps of training, likewise: what the next step is made of knows nothing of it."""
+
 HEAVY = {
     "torch",
     "transformers",
@@ -118,6 +131,23 @@ def test_no_module_is_imported_by_what_it_imports() -> None:
 def test_training_is_imported_by_commands_alone(path: Path) -> None:
     if any(name.startswith("distiller_udf.training") for name in imports(path)):
         assert room(path) == "cli"
+
+
+def step(parts: tuple[str, ...]) -> int:
+    """Which step of training a module is of."""
+    names = {parts[0], ".".join(parts[:2])}
+    return min(i for i, layer in enumerate(TRAINING) if names & layer)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "training").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_training_goes_one_way(path: Path) -> None:
+    place = path.relative_to(ROOT / "training").with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            target = (*place[: len(place) - node.level], *(node.module or "").split("."))
+            assert step(target) <= step(place), f"{'/'.join(place)} imports {'.'.join(target)}, a step after its own"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,10 +11,9 @@ import pytest
 from commands import run, run_json
 
 from benchmarks.typo_task import label_table, save_small_llm
-from distiller_udf.cli.train_llm import HELP, WORDS
 from distiller_udf.registry import Registry
+from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.training.llm.settings import METHODS
 from tests.small_llm import needs_llm
 
 pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
@@ -30,18 +29,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_setting_is_an_option_of_its_method() -> None:
-    for method, settings in METHODS.items():
-        shown = run("train", method, "--help").stdout
-        for field in fields(settings):
-            if field.name in ("method", "max_candidates"):
+def test_every_setting_is_an_option_of_its_method_with_what_it_is_and_may_be() -> None:
+    for method, settings in FINE_TUNING.items():
+        shown = " ".join(run("train", method, "--help").stdout.split())
+        for name, field in settings.model_fields.items():
+            if name in ("method", "constraint", "max_candidates"):
                 continue
-            option = "--from" if field.name == "start" else f"--{field.name.replace('_', '-')}"
-            assert option in shown, (method, field.name)
-            assert field.name in {*HELP, "constraint"}
-            if field.name in WORDS:
-                accepts, _ = settings.RULES[field.name]
-                assert all(accepts(word) for word in WORDS[field.name])
+            option = "--from" if name == "start" else f"--{name.replace('_', '-')}"
+            assert option in shown, (method, name)
+            assert field.description, name
+            assert field.description.split()[0] in shown
 
 
 def test_sft_then_dpo_and_grpo_from_it(home: Path) -> None:
@@ -60,6 +57,22 @@ def test_sft_then_dpo_and_grpo_from_it(home: Path) -> None:
     assert len({first["version"], second["version"], third["version"]}) == 3
     shown = run("students", "show", third["version"][:9], "--students", home / "students").stdout
     assert "Made of" in shown
+
+
+def test_it_starts_from_what_the_project_says(home: Path, tmp_path: Path) -> None:
+    own = {"steps": 1, "max_length": 512, "batch": 4, "micro_batch": 4, "rank": 2, "learning_rate": 0.001}
+    variables = {"er_llm_model": str(home / "base"), "er_llm_training": own, "er_seed": 7}
+    where = ("--labels", home / "labels.parquet", "--students", tmp_path, "--vars", json.dumps(variables))
+    found = run_json("train", "sft", *where, "--rank", 4, "--no-local-only")["settings"]
+    assert found["model"] == "base"
+    assert {name: found[name] for name in own} == {**own, "rank": 4}
+    assert (found["seed"], found["method"], found["epochs"]) == (7, "sft", 3)
+    # What is meant for sft is nothing for dpo, whose own default it would replace.
+    found = run_json("train", "dpo", *where)["settings"]
+    assert {name: found[name] for name in own} == {**own, "rank": 8, "learning_rate": 5e-6}
+    wrong = json.dumps({"er_llm_training": {"epoch": 1}})
+    said = run("train", "sft", *where[:4], "--vars", wrong, code=1).stderr
+    assert 'er_llm_training has "epoch"; did you mean epochs? Allowed: seed' in said
 
 
 def test_preferences_of_teachers_need_their_own_labels(home: Path, tmp_path: Path) -> None:

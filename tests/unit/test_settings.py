@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 from distiller_udf.errors import SettingsError
-from distiller_udf.settings import Settings
+from distiller_udf.settings import Settings, checked
 from distiller_udf.settings.check import refusal
 from distiller_udf.settings.declared import Declared
-from distiller_udf.settings.rules import rules
+from distiller_udf.settings.rules import rules, rules_of
+from distiller_udf.settings.training import FINE_TUNING, CommonSettings, CrossEncoderSettings, EncodedPairSettings
 from distiller_udf.settings.written import ROOT, common, written
 
 SHOP = {"name": "shop", "model": "customers", "id": "nr"}
@@ -54,6 +55,7 @@ class Macros:
 
 
 MACROS = Macros()
+TRAININGS = [EncodedPairSettings, CrossEncoderSettings, *FINE_TUNING.values()]
 
 texts = st.sampled_from(
     ["", " ", "auto", "link", "dedup", "random", "embedded", "a:b", "OPENAI_API_KEY", "1x", "x", "true"]
@@ -69,6 +71,7 @@ sources = st.lists(
     max_size=3,
 )
 teachers = st.lists(st.dictionaries(st.sampled_from(["model", "modell", "reply", "orders", "name"]), plain), max_size=2)
+trainings = st.dictionaries(st.sampled_from([*rules()["llm_training"]["keys"], "epoch"]), plain, max_size=2)
 values = st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
 
 
@@ -78,7 +81,7 @@ def without_hint(said: str | None) -> str | None:
 
 
 @settings(max_examples=400)
-@given(st.sampled_from(list(rules())), st.one_of(values, sources, teachers))
+@given(st.sampled_from(list(rules())), st.one_of(values, sources, teachers, trainings))
 def test_python_macros_and_types_refuse_the_same(name: str, value: Any) -> None:
     rule = rules()[name]
     ours = refusal(f"er_{name}", value, rule)
@@ -86,9 +89,30 @@ def test_python_macros_and_types_refuse_the_same(name: str, value: Any) -> None:
     assert without_hint(ours) == without_hint(theirs)
     if ours is None:
         assert getattr(Settings.of({name: value}), name) == value or name in ("sources", "blocking_rules")
-    elif "exactly one of" not in ours and "two entries" not in ours and name != "teachers":
+    elif "exactly one of" not in ours and "two entries" not in ours and name not in ("teachers", "llm_training"):
         with pytest.raises(ValueError, match=name):
             Declared(**{name: value})
+
+
+@settings(max_examples=400)
+@given(trainings)
+def test_python_and_macros_refuse_the_same_training(value: dict[str, Any]) -> None:
+    rule, name = rules()["llm_training"], "er_llm_training"
+    ours = refusal(name, value, rule)
+    assert without_hint(ours) == without_hint(MACROS._er_refusal(name, value, MACROS._er_variables()[name]))
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(TRAININGS), st.data(), plain | st.just(float("inf")))
+def test_types_of_training_refuse_what_their_rules_do(kind: type[CommonSettings], data: Any, value: Any) -> None:
+    name = data.draw(st.sampled_from([name for name in kind.model_fields if name != "method"]))
+    if refusal(name, value, rules_of(kind)[name]) is None:
+        assert getattr(checked(kind, {name: value}), name) == value
+    else:
+        with pytest.raises(SettingsError, match=name):
+            checked(kind, {name: value})
+        with pytest.raises(ValueError, match=name):
+            kind(**{name: value})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 from distiller_udf.constraint import Constraint
 from distiller_udf.students import KINDS
 from distiller_udf.students.llm import ENGINES
-from distiller_udf.training.llm.rewards import REWARDS
+from distiller_udf.training.fit.llm.grpo import REWARDS
 from tests.pages import blocks, check_commands, check_variables, page
 
 PAGE = page("students.md")

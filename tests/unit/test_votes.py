@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, SettingsError
-from distiller_udf.training.data import labelled_pairs
+from distiller_udf.training.labelled import labelled_pairs
 from distiller_udf.votes import VOTES, reliabilities, vote
 from distiller_udf.votes.dawid_skene import Ballots, estimate
 from distiller_udf.votes.questions import read_questions

@@ -16,11 +16,11 @@ from distiller_udf.files import write_text
 from distiller_udf.metrics.figures import wilson
 from distiller_udf.pipeline.relations import TUPLE_KEYS
 from distiller_udf.settings import Settings
+from distiller_udf.settings.training import CommonSettings
 from distiller_udf.students import Student
 
-from ..data import read_candidates
 from ..er_student import sampled
-from ..settings import CommonSettings
+from ..material import read_candidates
 from .evaluation_set import EvaluationSet, judge
 from .profile import PairProfile, Shift, count_words, shifts
 from .snapshot import Snapshot
@@ -28,7 +28,7 @@ from .snapshot import Snapshot
 FOLDER = ".drift"
 """Beside the versions: what was measured, a file each time."""
 
-Asked = tuple[pa.Table, str | None]
+Answers = tuple[pa.Table, str | None]
 """Labels of one voice, and why the asking ended early, if it did."""
 
 _DRAWN = """
@@ -144,7 +144,7 @@ def measure(
     held_out: pa.Table,
     settings: Settings,
     draw: int,
-    ask: Callable[[pa.Table], Asked],
+    ask: Callable[[pa.Table], Answers],
 ) -> Drift:
     """Measure how far decisions and pairs have drifted; `snapshot` has er_tuples, er_matches and er_choices.
 
@@ -207,7 +207,7 @@ def _shifts(snapshot: Snapshot, student: Path) -> list[Shift]:
     """How today's pairs differ from those in the student's profile."""
     before = PairProfile.read(student)
     pairs = sampled(snapshot.connection, snapshot.table("er_pairs"))
-    read = read_candidates(pairs, CommonSettings.max_candidates)
+    read = read_candidates(pairs, CommonSettings().max_candidates)
     if before is None or read is None:
         return []
     names = [name.split(" ", 1) for name in before.columns]

@@ -15,10 +15,9 @@ from distiller_udf.records import content_hash
 from distiller_udf.scoring import score_records
 from distiller_udf.students import Student
 
-from ..data import LabelledPairs, labelled_pairs
-from ..evaluate import best_of
-from ..fingerprint import label_fingerprint
-from ..learned import Learned, usable
+from ..decide import best_of
+from ..labelled import LabelledPairs, labelled_pairs
+from ..learned import Learned, label_fingerprint, usable
 from .comparison import HeldOut
 
 SALT = "held out for evaluation"

@@ -16,9 +16,8 @@ import pyarrow as pa
 
 from distiller_udf.registry import Registry
 
-from ..ensure import Outcome, publish_student
 from ..learned import Learned, usable
-from ..recipe import Recipe
+from ..versions import Outcome, Recipe, publish_student
 from .comparison import Archive, Comparison
 from .weigh import Scales, Steps, unseen, weigh
 

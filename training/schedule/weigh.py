@@ -16,8 +16,7 @@ from distiller_udf.metrics.figures import Judged, difference, figures
 from distiller_udf.records import content_hash
 from distiller_udf.students import Student, load_student
 
-from ..fingerprint import label_fingerprint
-from ..learned import usable
+from ..learned import label_fingerprint, usable
 from .changes import against_gold, changes, fingerprint
 from .comparison import Comparison
 from .evaluation_set import EvaluationSet, judge

@@ -14,10 +14,10 @@ from typing import Any
 
 from distiller_udf.encoding.loading import quiet
 from distiller_udf.errors import SettingsError, TrainingError
+from distiller_udf.settings.training import LLMSettings
 from distiller_udf.students.llm.causal import modules
 
-from ..material import Report
-from .settings import LLMSettings
+from ...material import Report
 
 logger = logging.getLogger(__name__)
 

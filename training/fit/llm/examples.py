@@ -17,7 +17,7 @@ from distiller_udf.prompts import Question
 from distiller_udf.records import Records
 from distiller_udf.students.llm.prompting import match, select
 
-from ..fingerprint import label_hashes
+from ...learned import label_hashes
 
 ALIKE = 0.5
 """A pair question is answered with yes where teachers hold it for likelier than this."""

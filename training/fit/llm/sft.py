@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from distiller_udf.prompts import Question, reply_of_reason, why
+from distiller_udf.settings.training import SFTSettings
 from distiller_udf.students.llm.prompting import Prompter
 
-from ..material import Report
+from ...material import Report
 from .base import Base
 from .examples import Example, alone, asked
-from .settings import SFTSettings
 from .trainer import arguments, dataset, run
 
 Told: TypeAlias = tuple[Question, Sequence[int]]

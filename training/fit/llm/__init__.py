@@ -12,19 +12,19 @@ import numpy as np
 
 from distiller_udf.errors import TrainingError
 from distiller_udf.prompts import MAX_TOKEN_CANDIDATES
+from distiller_udf.settings.training import LLMSettings, SFTSettings
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import LLMStudent, Serving, Weights
 from distiller_udf.students.llm.causal import modules
 from distiller_udf.students.llm.prompting import Prompter
 from distiller_udf.teachers.weights import model_identity
 
+from ...labelled import held_out
+from ...learned import Learned
+from ...material import Material, Report, Trained
 from ..calibration import calibration
-from ..holdout import held_out
-from ..learned import Learned
-from ..material import Material, Report, Trained
 from .base import Base, empty_folder
 from .examples import Example, examples
-from .settings import LLMSettings, SFTSettings
 from .trainer import quietly
 
 Generated: TypeAlias = "Material[LLMSettings]"
@@ -49,7 +49,7 @@ def fine_tune(material: Generated, report: Report) -> Trained:
             "explanations out"
         )
     report("loading the model", 0.1)
-    method = import_module(f"{__package__}.{settings.method}")
+    method = import_module(f".{settings.method}", __package__)
     with quietly():
         trained = method.fine_tune(base, learned, prompter, material.work, report)
         folder = empty_folder(material.work / "student")

@@ -1,12 +1,23 @@
-"""A student's model card: README.md in its folder, for whoever finds the folder without its makers."""
+"""Write a student's folder: manifest and weights, what it learned, what its pairs are like, and its model card.
+
+The card is README.md, for whoever finds the folder without its makers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from distiller_udf.constraint import Constraint
+from distiller_udf.settings.training import CommonSettings
 from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.odds import sigmoid
+
+from .decide import Decisions
+from .learned import Learned
+from .material import MODELS, Material, Trained, model_name
+from .schedule.profile import PairProfile
 
 CARD = "README.md"
 
@@ -45,6 +56,41 @@ WEIGHTS = {
 """What the folders of a language model hold."""
 
 FIGURES = ("precision", "recall", "f1", "calibration_error")
+
+
+def write(
+    folder: Path,
+    kind: str,
+    version: str,
+    trained: Trained,
+    material: Material[CommonSettings],
+    decisions: Decisions,
+    trained_from: Mapping[str, Any],
+) -> StudentInfo:
+    """Write a trained student into the empty `folder`; returns its manifest."""
+    settings = material.settings.model_dump()
+    info = StudentInfo(
+        kind=kind,
+        version=version,
+        left_columns=material.left.names,
+        right_columns=material.right.names,
+        threshold=decisions.threshold,
+        choice_threshold=decisions.choice_threshold,
+        trained_from={**trained_from, **({"base_model": trained.base_model} if trained.base_model else {})},
+        metrics=decisions.metrics,
+        # Of folders the name alone: they are elsewhere on other machines.
+        settings=settings | {name: model_name(settings[name]) for name in MODELS if settings.get(name)},
+        constraint=material.settings.constraint,
+        choice=decisions.choice,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.student(info).save(folder)
+    (Learned.of(material.labels) | trained.learned_before).write(folder)
+    # Of labelled pairs alone the probabilities say nothing about all: how these were chosen shows in them.
+    log_odds = trained.log_odds if trained.judged is None else trained.log_odds[:0]
+    PairProfile.of(material.left, material.right, sigmoid(log_odds)).write(folder)
+    (folder / CARD).write_text(model_card(info, [path.name for path in folder.iterdir()]), encoding="utf-8")
+    return info.write(folder)
 
 
 def model_card(info: StudentInfo, parts: Sequence[str] = ()) -> str:

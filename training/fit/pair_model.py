@@ -7,32 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.students.odds import sigmoid
+from distiller_udf.settings.training import PairSettings
 from distiller_udf.students.pair_model import Line, PairModel, Scale
 
-from .linear import fit_line, mean_line
-from .rows import Rows
+from .calibration import PENALISED, calibration
 
-LEAST_SLOPE = 0.1
-"""How much of its scores a model keeps whose held-out scores say nothing."""
+STEPS = 100
+
+_BOUNDS = {1: (0.0, None), -1: (None, 0.0), 0: (None, None)}
+"""What each feature's weight may be, by its direction."""
 
 
 @dataclass(frozen=True)
-class Boosting:
-    """How a pair model is fitted: a line with the penalty `ridge`, then `rounds` trees that correct it.
+class Rows:
+    """`matrix` (rows, features), `labels` in [0, 1], `weights`, and the tuple each row belongs to."""
 
-    `folds` × `repeats` of them are fitted and averaged. The penalty is a normal prior on each weight, of standard
-    deviation 1 / sqrt(`ridge`) (standardised features): none decides alone, and those that agree share the say.
-    """
+    matrix: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    tuples: np.ndarray
 
-    seed: int = 0
-    folds: int = 5
-    repeats: int = 1
-    ridge: float = 50.0
-    rounds: int = 50
-    learning_rate: float = 0.1
-    leaves: int = 4
-    leaf_size: int = 10
+    def take(self, rows: np.ndarray) -> Rows:
+        """The rows given by mask or position."""
+        return Rows(self.matrix[rows], self.labels[rows], self.weights[rows], self.tuples[rows])
+
+    def joined(self, other: Rows) -> Rows:
+        """These rows, then the others."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Rows(*(np.concatenate(pair) for pair in pairs))
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class CrossFit:
 
 
 def cross_fit(
-    rows: Rows, directions: list[int], settings: Boosting, scale: Scale, extra: Rows | None = None
+    rows: Rows, directions: list[int], settings: PairSettings, scale: Scale, extra: Rows | None = None
 ) -> CrossFit:
     """Fit folds × repeats models by tuple; `extra` rows are learnt by every model and never held out."""
     lines: list[Line] = []
@@ -63,32 +65,41 @@ def cross_fit(
             lines.append(line)
             boosters += trees
     held_out /= settings.repeats
-    slope, intercept = platt(held_out, rows.labels, rows.weights)
+    slope, intercept = calibration(held_out, rows.labels, rows.weights, PENALISED)
     return CrossFit(PairModel(mean_line(lines), boosters, slope, intercept), slope * held_out + intercept)
 
 
-def platt(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept of the logistic curve through held-out scores (Platt, 1999): two numbers cannot overfit."""
-    from sklearn.linear_model import LogisticRegression
+def fit_line(rows: Rows, directions: list[int], scale: Scale, ridge: float) -> Line:
+    """Weighted logistic regression with the penalty `ridge` / 2 * weights², by bounded quasi-Newton steps (L-BFGS-B).
 
-    doubled = np.concatenate([scores, scores])[:, None]
-    targets = np.repeat([1, 0], len(scores))
-    soft = np.concatenate([labels * weights, (1 - labels) * weights])
-    model = LogisticRegression(C=10.0).fit(doubled, targets, sample_weight=soft)
-    slope = float(model.coef_[0, 0])
-    if slope > LEAST_SLOPE:
-        return slope, float(model.intercept_[0])
-    # A falling curve means that the held-out scores say nothing: their order stays, the mean is that of the labels.
-    return LEAST_SLOPE, _intercept(LEAST_SLOPE * scores, labels, weights)
+    `directions` bound each feature's weight: 1 = not below 0, -1 = not above 0, 0 = free.
+    """
+    from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
+
+    inputs = scale.apply(rows.matrix)
+    free = [(None, None)] * (inputs.shape[1] - len(directions) + 1)
+    bounds = [_BOUNDS[direction] for direction in directions] + free
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, bias = parameters[:-1], parameters[-1]
+        scores = inputs @ weights + bias
+        errors = np.logaddexp(0.0, scores) - rows.labels * scores
+        slopes = rows.weights * (1.0 / (1.0 + np.exp(-np.clip(scores, -40, 40))) - rows.labels)
+        value = rows.weights @ errors + ridge / 2 * weights @ weights
+        return float(value), np.append(inputs.T @ slopes + ridge * weights, slopes.sum())
+
+    start = np.zeros(inputs.shape[1] + 1)
+    # Hundreds of small products: several threads would wait for one another longer than they work.
+    with threadpool_limits(1, user_api="blas"):
+        found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": STEPS}).x
+    return Line(scale, found[:-1], float(found[-1]))
 
 
-def _intercept(log_odds: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
-    """What must be added to log odds for their mean probability to be that of the labels."""
-    from scipy.optimize import brentq
-
-    share = np.clip(np.average(labels, weights=weights), 1e-4, 1 - 1e-4)
-    bound = float(np.abs(log_odds).max()) + 10.0
-    return float(brentq(lambda by: np.average(sigmoid(log_odds + by), weights=weights) - share, -bound, bound))
+def mean_line(lines: list[Line]) -> Line:
+    """The line whose score is the mean of theirs; they share a scale."""
+    weights = np.mean([line.weights for line in lines], axis=0)
+    return Line(lines[0].scale, weights, float(np.mean([line.bias for line in lines])))
 
 
 def _folds(rows: Rows, folds: int, seed: int) -> np.ndarray:
@@ -102,7 +113,7 @@ def _folds(rows: Rows, folds: int, seed: int) -> np.ndarray:
     return np.asarray(fold[group])
 
 
-def _boosters(rows: Rows, line: Line, directions: list[int], settings: Boosting, seed: int) -> list[Any]:
+def _boosters(rows: Rows, line: Line, directions: list[int], settings: PairSettings, seed: int) -> list[Any]:
     """The trees that correct a line, as one booster; none without rounds."""
     import lightgbm
 

@@ -1,8 +1,8 @@
-"""Labels as training pairs: one row for each candidate that a teacher judged."""
+"""Labels as training pairs: one row for each candidate that a teacher judged, and which of them are held out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TrainingError
 from distiller_udf.labels.table import believed, has_answer
-from distiller_udf.records import Records
+from distiller_udf.records import Records, content_hash
 
 NEEDED = ("left_source", "left_id", "choice", "query", "options")
 BESIDE_CHOSEN = 0.25
@@ -127,23 +127,27 @@ def _judgement(answer: Mapping[str, Any], copies: np.ndarray, multi: bool) -> tu
     return labels, weights
 
 
-def read_candidates(batches: Iterable[pa.RecordBatch], limit: int) -> tuple[Records, Records, np.ndarray | None] | None:
-    """The first `limit` unlabelled candidate pairs: left records, right records and tuple numbers where given.
+def held_out(pairs: LabelledPairs, share: float, seed: int) -> np.ndarray:
+    """Boolean mask of the pairs of about a `share` of the tuples, which are not trained on.
 
-    A batch has the columns `left` and `right` (or `left_record`, `right_record`) and optionally `tuple`.
+    Tuples about the same left record stay together. Those with a match and those without are divided one by one, so
+    that both parts have some of each where there are two. Which ones is a matter of their content and the seed, never
+    of the order of rows. Raises TrainingError where all tuples are about one record.
     """
-    lefts, rights, tuples, rows = [], [], [], 0
-    for batch in batches:
-        if rows >= limit:
-            break
-        part = batch.slice(0, limit - rows)
-        names = part.schema.names
-        lefts.append(part.column("left" if "left" in names else "left_record"))
-        rights.append(part.column("right" if "right" in names else "right_record"))
-        if "tuple" in names:
-            tuples.append(part.column("tuple").cast(pa.int64()).to_numpy(zero_copy_only=False))
-        rows += len(part)
-    if rows == 0:
-        return None
-    left, right = Records.from_arrow(pa.chunked_array(lefts)), Records.from_arrow(pa.chunked_array(rights))
-    return left, right, np.concatenate(tuples) if tuples else None
+    first, record = pairs.left.distinct
+    matched = np.bincount(record, pairs.labels >= 0.5) > 0
+    names = [content_hash(str(seed), text) for text in pairs.left.take(first).texts()]
+    if len(names) < 2:
+        raise TrainingError(
+            "all labelled tuples are about one record, so nothing is left to judge the student by; label other records"
+        )
+    drawn = np.asarray(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
+    kept = [_first(part, share) for part in (drawn[matched[drawn]], drawn[~matched[drawn]])]
+    chosen = np.concatenate(kept)
+    # One record with a match and one without: training needs the match.
+    return np.isin(record, chosen if len(chosen) else drawn[~matched[drawn]])
+
+
+def _first(drawn: np.ndarray, share: float) -> np.ndarray:
+    """A share of what was drawn, at least one, and never all."""
+    return drawn[: min(max(1, round(share * len(drawn))), len(drawn) - 1)] if len(drawn) > 1 else drawn[:0]

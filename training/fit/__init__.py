@@ -6,12 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .cross_encoder import CrossEncoderSettings, cross_encoder
-from .llm.fit import fine_tune
-from .llm.settings import LLMSettings
-from .material import Material, Report, Trained
-from .pairwise import views
-from .settings import CommonSettings, EncodedPairSettings, PairSettings
+from distiller_udf.settings.training import (
+    CommonSettings,
+    CrossEncoderSettings,
+    EncodedPairSettings,
+    LLMSettings,
+    PairSettings,
+)
+
+from ..material import Material, Report, Trained
+from .cross_encoder import cross_encoder
+from .llm import fine_tune
+from .pairwise import blend, encoder, lexical
 
 
 @dataclass(frozen=True)
@@ -27,9 +33,9 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "lexical": Kind(PairSettings, views.lexical),
-    "encoder": Kind(EncodedPairSettings, views.encoder),
-    "blend": Kind(EncodedPairSettings, views.blend),
+    "lexical": Kind(PairSettings, lexical),
+    "encoder": Kind(EncodedPairSettings, encoder),
+    "blend": Kind(EncodedPairSettings, blend),
     "cross_encoder": Kind(CrossEncoderSettings, cross_encoder),
     "llm": Kind(LLMSettings, fine_tune, reads_all=True),
 }

@@ -7,9 +7,8 @@ what the student's probabilities and thresholds are. Nothing is learnt from unla
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -17,14 +16,12 @@ from distiller_udf.encoding.loading import padded_lengths, parameter_groups, see
 from distiller_udf.encoding.pair_classifier import PairClassifier, PairTokens
 from distiller_udf.encoding.texts import readable
 from distiller_udf.errors import TrainingError
-from distiller_udf.settings import DEFAULT_ENCODER
+from distiller_udf.settings.training import CrossEncoderSettings
 from distiller_udf.students.odds import logit
 
+from ..labelled import LabelledPairs, held_out
+from ..material import Material, Report, Trained, model_name
 from .calibration import calibration, losses
-from .data import LabelledPairs
-from .holdout import held_out
-from .material import Material, Report, Trained, model_name
-from .settings import FLAG, NOT_NEGATIVE, POSITIVE, SHARE, TEXT, CommonSettings, Rule, whole
 
 LEAST_PRIOR = 1e-3
 """The share of matches that the head starts from is no closer to 0 or 1."""
@@ -34,47 +31,6 @@ REPORTS = 10
 
 SORTED_BATCHES = 8
 """So many batches are drawn at once and sorted by length: less is padded, and the order stays random."""
-
-
-@dataclass(frozen=True)
-class CrossEncoderSettings(CommonSettings):
-    """How a cross-encoder is fine-tuned.
-
-    `encoder` is a local folder or a hub id (`local_only`: the hub is never asked), `max_length` the tokens of two
-    records together. `held_out` is the share of tuples that are not trained on. There are at most `epochs`, fewer once
-    the held-out loss has not fallen `patience` times in a row; the best one is kept. The rates rise over the share
-    `warm_up` of the steps and then fall to 0; `head_learning_rate` is that of the new layer, which starts from nothing.
-    Weight decay is for matrices alone; longer gradients are cut to `largest_gradient`.
-    """
-
-    encoder: str = DEFAULT_ENCODER
-    local_only: bool = False
-    max_length: int = 256
-    held_out: float = 0.2
-    epochs: int = 5
-    patience: int = 2
-    batch_size: int = 16
-    learning_rate: float = 3e-5
-    head_learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warm_up: float = 0.1
-    largest_gradient: float = 1.0
-
-    RULES: ClassVar[Mapping[str, Rule]] = {
-        **CommonSettings.RULES,
-        "encoder": TEXT,
-        "local_only": FLAG,
-        "max_length": whole(16),
-        "held_out": SHARE,
-        "epochs": whole(1),
-        "patience": whole(1),
-        "batch_size": whole(1),
-        "learning_rate": POSITIVE,
-        "head_learning_rate": POSITIVE,
-        "weight_decay": NOT_NEGATIVE,
-        "warm_up": SHARE,
-        "largest_gradient": POSITIVE,
-    }
 
 
 @dataclass(frozen=True)
