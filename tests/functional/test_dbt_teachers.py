@@ -48,6 +48,7 @@ def project(folder: Path, llm: FakeLLM, **variables: Any) -> Project:
             **variables,
         },
         output={"plugins": [{"module": "distiller_udf.plugin"}]},
+        written=True,
     )
 
 
