@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,18 @@ class Project:
         success, messages, _ = self._invoke(arguments, variables)
         assert not success, f"dbt {' '.join(arguments)} was expected to fail"
         return messages
+
+    def copied(self, folder: Path) -> Project:
+        """The project as it stands, with its warehouse and whatever lies beside it, in another folder."""
+        self.query("checkpoint")
+        unneeded = shutil.ignore_patterns("target", "logs")
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=unneeded, dirs_exist_ok=True)
+        for name in ("profiles.yml", "dbt_project.yml"):
+            text = (folder / name).read_text(encoding="utf-8")
+            (folder / name).write_text(text.replace(str(self.folder), str(folder)), encoding="utf-8")
+        made = copy.copy(self)
+        made.folder, made.database = folder, folder / self.database.relative_to(self.folder)
+        return made
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a query on the project's database."""
