@@ -94,7 +94,7 @@ def test_every_strategy_runs_and_is_reproducible(project: Project, strategy: str
     variables = {"er_selection_strategy": strategy, "er_selection_bins": 5, "er_selection_rounds": 2, "er_seed": 3}
     rows = []
     for _ in range(2):
-        project.run("build", "--select", "er_selection", "er_tuples", variables=variables)
+        project.run("build", "--select", "er_selection+", "er_candidates", variables=variables)
         rows.append(project.query("select * from er_selection order by rank"))
     assert rows[0] == rows[1]
     assert {row[2] for row in rows[0]} == {strategy}
@@ -122,8 +122,10 @@ def test_rounds_follow_the_student_until_the_share_is_reached(tmp_path: Path, sc
     rounds = [selected(built, schema)]
     wanted = -(-len({left for (left,) in built.query(f'select left_id from "{schema}".er_candidates')}) * 4 // 10)
     assert len(rounds[0]) == -(-wanted // 4)
+    built.run("build")
     for expected in (2, 3, 4, 4):
-        built.run("build")
+        if expected > 2:
+            again(built)
         rounds.append(selected(built, schema))
         assert rounds[-1] >= rounds[-2]
         assert len(rounds[-1]) == min(wanted, expected * len(rounds[0]))
