@@ -14,8 +14,8 @@ from benchmarks.tasks import Task
 from distiller_udf.encoding import EncoderFeatures
 from distiller_udf.encoding.loading import located
 from distiller_udf.students import load_student
-from distiller_udf.students.encoder import EncoderStudent
-from distiller_udf.students.pairwise import ENCODING_FOLDER, PairwiseStudent
+from distiller_udf.students.kinds import ENCODING_FOLDER, EncoderStudent
+from distiller_udf.students.pairwise import PairwiseStudent
 
 CROSS_ENCODER_PAIRS = 400
 PAIRS = 4_000

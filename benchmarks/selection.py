@@ -23,8 +23,9 @@ from rich.table import Table
 from benchmarks.tasks import Task, candidate_batch, find_tasks
 from distiller_udf.selection import STRATEGIES, select
 from distiller_udf.students import load_student
+from distiller_udf.students.choice import choose_alone
 from distiller_udf.training.train import train
-from distiller_udf.votes import METHODS, reliabilities, vote
+from distiller_udf.votes import VOTES, reliabilities, vote
 
 ALL_TEACHERS = "blocking_max"
 """The selection about which all four teachers were asked."""
@@ -119,7 +120,7 @@ def with_student(task: Task, table: pa.Table, seed: int) -> pa.Table:
         train("lexical", labels, Path(staged) / "student", [candidate_batch(task)], {"seed": seed})
         student = load_student(Path(staged) / "student")
         one, other = task.left.take(left), task.right.take(right)
-        choices = student.choose(one, other, left, student.score(one, other))
+        choices = choose_alone(student.info, student.score(one, other), left, other.distinct[1])
     given: dict[str, list[float]] = {}
     for i, choice in zip(left.tolist(), choices.tolist(), strict=True):
         given.setdefault(str(task.left_ids[i]), []).append(choice)
@@ -156,7 +157,7 @@ def run_task(task: Task) -> Figures:
         shares[strategy] = {"mean": float(np.mean(seeds)), "seeds": seeds}
     return {
         "label_accuracy": by_selection,
-        "votes": {method: accuracy(task, vote(together, method)) for method in METHODS},
+        "votes": {method: accuracy(task, vote(together, method)) for method in VOTES},
         "reliabilities": reliabilities(together).to_pylist(),
         "kappa": {f"{one} – {other}": kappa for (one, other), kappa in sorted(kappas(together).items())},
         "positive_share": shares,
@@ -179,7 +180,7 @@ def show(figures: dict[str, Figures], paper: dict[str, dict[str, float]], consol
             f"{_figure(cell['accuracy'])} ({_figure(cell['accuracy_where_answered'])} of {cell['coverage']:.0%})"
             for cell in (figures[task]["votes"][method] for task in tasks)
         ]
-        for method in METHODS
+        for method in VOTES
     }
     votes["paper, mode of four"] = [_figure(paper.get("mode_of_four", {}).get(task)) for task in tasks]
     _print(f"The vote on {ALL_TEACHERS}: accuracy, abstentions wrong (of those decided, share)", tasks, votes, console)

@@ -1,4 +1,4 @@
-"""What benchmarks.quality prints: tables that fit into 80 columns."""
+"""Figures as tables that fit into 80 columns."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def show_failures(figures: Figures, console: Console) -> None:
 
 
 def print_table(title: str, headings: Sequence[str], rows: Mapping[str, Sequence[str]], console: Console) -> None:
-    """Print one row a task, and numbers on the right of their columns."""
+    """Print one row a task or case, and numbers on the right of their columns."""
     table = Table(title=title, box=SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True)
-    table.add_column("task")
+    table.add_column("")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, cells in rows.items():

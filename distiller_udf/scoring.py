@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from distiller_udf.errors import RecordError
 from distiller_udf.records import TEXT_COLUMN, Records, one_array
 from distiller_udf.students.base import Student, StudentInfo, check_columns
+from distiller_udf.students.choice import choose_alone
 
 BATCH_ROWS = 65_536
 """Pairs scored at once in bulk: large enough to amortise numpy, small enough to stay in memory."""
@@ -75,7 +76,7 @@ def score_records(
         )
     known = np.flatnonzero(~np.isnan(probability))
     if tuples is not None and len(known):
-        choice[known] = student.choose(left.take(known), right.take(known), tuples[known], probability[known])
+        choice[known] = choose_alone(student.info, probability[known], tuples[known], right.take(known).distinct[1])
     return probability, choice
 
 

@@ -14,8 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from distiller_udf.encoding import DEFAULT_MODEL
-from distiller_udf.encoding.fine_tuning import parameter_groups, seeded, warmed_up
-from distiller_udf.encoding.loading import padded_lengths, torch_module
+from distiller_udf.encoding.loading import padded_lengths, parameter_groups, seeded, torch_module, warmed_up
 from distiller_udf.encoding.pair_classifier import PairClassifier, PairTokens
 from distiller_udf.encoding.texts import readable
 from distiller_udf.errors import TrainingError
@@ -111,7 +110,7 @@ class Examples:
 
 def cross_encoder(material: Material[CrossEncoderSettings], report: Report) -> Trained:
     """The cross-encoder student: fine-tuned on four fifths of the tuples, calibrated and judged on the last one."""
-    from distiller_udf.students.cross_encoder import CrossEncoderStudent
+    from distiller_udf.students.kinds import CrossEncoderStudent
 
     settings, pairs = material.settings, material.pairs
     judged = held_out(pairs, settings.held_out, settings.seed)

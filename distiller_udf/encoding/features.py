@@ -119,9 +119,7 @@ class EncoderFeatures(ComparedFeatures):
         *,
         max_length: int = MAX_LENGTH,
         dimensions: int = DIMENSIONS,
-        precision: str = "auto",
         local_only: bool = False,
-        seed: int = 0,
     ) -> EncoderFeatures:
         """Fit on candidate pairs: row i of both sides is one pair. `comparisons` are those of `PairFeatures`.
 
@@ -131,8 +129,8 @@ class EncoderFeatures(ComparedFeatures):
         """
         if isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= MAX_DIMENSIONS:
             raise SettingsError(f"dimensions is {dimensions!r}; it must be a whole number from 1 to {MAX_DIMENSIONS}")
-        encoder = TokenEncoder(model, max_length=max_length, precision=precision, local_only=local_only)
-        rng = np.random.default_rng(seed)
+        encoder = TokenEncoder(model, max_length=max_length, local_only=local_only)
+        rng = np.random.default_rng(0)
         texts = _sample(left, right, layouts(comparisons), rng)
         tokens = encoder.tokenise([text.text for text in texts])
         inside = [tokens_by_column(text, own)[0] for text, own in zip(texts, tokens, strict=True)]
@@ -140,7 +138,7 @@ class EncoderFeatures(ComparedFeatures):
         some = np.sort(rng.permutation(len(texts))[:_REDUCED_RECORDS]).tolist()
         vectors = [v[inside[some[i]]] for i, v in encoder.encode([tokens[i] for i in some])]
         empty = np.zeros((0, encoder.width), dtype=np.float32)
-        reduction = Reduction.fit(np.concatenate([empty, *vectors]), min(dimensions, encoder.width), seed)
+        reduction = Reduction.fit(np.concatenate([empty, *vectors]), min(dimensions, encoder.width))
         return cls(comparisons, encoder, reduction, weights)
 
     def transform(self, left: Records, right: Records) -> np.ndarray:

@@ -1,11 +1,12 @@
-"""torch, transformers and pretrained encoders: the one place that loads them, and what they read at once."""
+"""torch, transformers and pretrained encoders: the one place that loads them, what they read and how they learn."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,8 @@ def _loaded(model: str, local_only: bool) -> tuple[Any, Any]:
             encoder = AutoModel.from_pretrained(place, use_safetensors=True, **trusted)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         where = "a local folder" if local_only else "a local folder or a model's name on the hub"
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SettingsError(
-            f"the encoder {model!r} cannot be loaded; give {where} with safetensors: {reason}"
+            f"the encoder {model!r} cannot be loaded; give {where} with safetensors: {first_line(error)}"
         ) from error
     if encoder.config.is_encoder_decoder:
         raise SettingsError(f"{model!r} is an encoder with a decoder; give an encoder alone, such as {DEFAULT_MODEL}")
@@ -133,6 +133,11 @@ def _check_tokenizer(folder: Path) -> None:
     """Raise SettingsError for a folder without a tokenizer: transformers would make one that knows no word."""
     if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZERS):
         raise SettingsError(f"the encoder {str(folder)!r} has no tokenizer; put its tokenizer.json beside config.json")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says, its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager
@@ -192,3 +197,37 @@ def read_arrays(file: Path) -> dict[str, np.ndarray]:
         return dict(load_file(file))
     except SafetensorError as error:
         raise ValueError(f"{file.name} is damaged: {error}") from error
+
+
+def parameter_groups(*parts: tuple[Any, float, float]) -> list[dict[str, Any]]:
+    """An optimiser's groups of parameters from modules, each with its learning rate and its weight decay.
+
+    Weight decay is for matrices; it would only pull biases and norms towards 0.
+    """
+    return [
+        {"params": [p for p in module.parameters() if (p.ndim > 1) == decays], "lr": rate, "weight_decay": by}
+        for module, rate, decay in parts
+        for decays, by in ((True, decay), (False, 0.0))
+    ]
+
+
+def warmed_up(steps: int, share: float) -> Callable[[int], float]:
+    """What the learning rate is multiplied with at each step, counted from 0.
+
+    Up in a straight line over the first `share` of the steps, then down to 0.
+    """
+    warm = max(1, math.ceil(share * steps))
+
+    def factor(step: int) -> float:
+        return (step + 1) / warm if step < warm else max(0.0, (steps - step) / max(1, steps - warm))
+
+    return factor
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: str) -> Iterator[None]:
+    """torch's random numbers from our seed, and the caller's own afterwards as if nothing had happened."""
+    torch = torch_module()
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

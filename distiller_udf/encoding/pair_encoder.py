@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distiller_udf.encoding.fine_tuning import parameter_groups, seeded, warmed_up
-from distiller_udf.encoding.loading import PretrainedEncoder, torch_module
+from distiller_udf.encoding.loading import PretrainedEncoder, parameter_groups, seeded, torch_module, warmed_up
 from distiller_udf.encoding.maxsim import closest, mean
 
 if TYPE_CHECKING:

@@ -36,8 +36,8 @@ class RecordEncoder:
     transformers is missing, or when there is no such model.
     """
 
-    def __init__(self, model: str = DEFAULT_MODEL, *, local_only: bool = False, precision: str = "auto") -> None:
-        self._encoder = TokenEncoder(model, max_length=MAX_LENGTH, precision=precision, local_only=local_only)
+    def __init__(self, model: str = DEFAULT_MODEL, *, local_only: bool = False) -> None:
+        self._encoder = TokenEncoder(model, max_length=MAX_LENGTH, local_only=local_only)
 
     @property
     def width(self) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from distiller_udf.labels.table import Key, Label, Provenance
-from distiller_udf.prompts import Answer, Asked, Question, parameters_text
+from distiller_udf.prompts import Answer, Answerer, Question, parameters_text
 from distiller_udf.records import content_hash
 
 ANSWER_COLUMNS = "choice, confidence, probabilities, explanation, cost_usd, input_tokens, output_tokens, seconds, error"
@@ -22,7 +22,7 @@ _SPENT = ("input_tokens", "output_tokens", "cost_usd", "seconds", "error")
 _Values = Sequence[Any]
 
 
-def answer_row(question: Question, teacher: Asked, answer: Answer) -> tuple[Any, ...]:
+def answer_row(question: Question, teacher: Answerer, answer: Answer) -> tuple[Any, ...]:
     """One row of `labels`, its key first; the answer's columns in the order of `ANSWER_COLUMNS`."""
     return (
         *(question.key(teacher), question.ask, question.chosen, question.prompt_version),

@@ -26,7 +26,7 @@ from distiller_udf.labels.importing import Held, ImportResult, changes_of, later
 from distiller_udf.labels.reading import PEOPLE, listed, read_labels
 from distiller_udf.labels.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from distiller_udf.labels.table import Key, Label, table_of
-from distiller_udf.prompts import Answer, Asked, Question
+from distiller_udf.prompts import Answer, Answerer, Question
 
 _KEYS_A_QUERY = 500
 _QUESTIONS_A_COMMIT = 5_000
@@ -92,11 +92,11 @@ class LabelStore:
                 found.update((key, rows.stored_answer(values)) for key, *values in cursor)
         return found
 
-    def put(self, question: Question, teacher: Asked, answer: Answer) -> Answer:
+    def put(self, question: Question, teacher: Answerer, answer: Answer) -> Answer:
         """Store one answer; it is durable on return. See `put_many`."""
         return self.put_many([(question, answer)], teacher)[0]
 
-    def put_many(self, answered: Sequence[tuple[Question, Answer]], teacher: Asked) -> list[Answer]:
+    def put_many(self, answered: Sequence[tuple[Question, Answer]], teacher: Answerer) -> list[Answer]:
         """Store answers in one transaction, all durable on return.
 
         Returns what the store now holds for each: where another process was first, its answer stays. Answers that

@@ -4,14 +4,14 @@ from distiller_udf.prompts.asking import Asking, Posed, with_costs
 from distiller_udf.prompts.question import (
     ASKS,
     PROMPT_VERSIONS,
-    REPLIES,
     Answer,
+    Answerer,
     Ask,
-    Asked,
     Question,
     Reply,
     label_key,
     parameters_text,
+    why,
 )
 from distiller_udf.prompts.replies import parse_answer, read_reply, reply_of_reason
 from distiller_udf.prompts.token import MAX_TOKEN_CANDIDATES, read_token, token_labels
@@ -21,10 +21,9 @@ __all__ = [
     "ASKS",
     "MAX_TOKEN_CANDIDATES",
     "PROMPT_VERSIONS",
-    "REPLIES",
     "Answer",
+    "Answerer",
     "Ask",
-    "Asked",
     "Asking",
     "Posed",
     "Question",
@@ -38,5 +37,6 @@ __all__ = [
     "reply_of_reason",
     "reply_schema",
     "token_labels",
+    "why",
     "with_costs",
 ]

@@ -11,8 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from distiller_udf.errors import SettingsError, one_of
-from distiller_udf.prompts.question import ASKS, REPLIES, Answer, Ask, Question, Reply
+from distiller_udf.prompts.question import Answer, Ask, Question, Reply, why
 from distiller_udf.prompts.token import MAX_TOKEN_CANDIDATES
 from distiller_udf.records import content_hash
 
@@ -46,7 +45,7 @@ class Asking:
     `reply`: what a reply holds. `orders`: in how many orders the candidates are shown, at most as many as there are
     candidates: the given one, and turns of it drawn by `seed`; for `match`, two orders ask a pair both ways round.
     `justify`: the reason is asked for afterwards, in a question of its own. `justify_each`: so is, of every candidate,
-    why it is the match or is not. Raises SettingsError for values that are not allowed.
+    why it is the match or is not. What is allowed, the settings er_teacher_… say.
     """
 
     ask: Ask = "select"
@@ -55,15 +54,6 @@ class Asking:
     seed: int = 42
     justify: bool = False
     justify_each: bool = False
-
-    def __post_init__(self) -> None:
-        one_of("teacher_ask", self.ask, [ask for ask in ASKS if ask != "justify"])
-        one_of("teacher_reply", self.reply, REPLIES)
-        if isinstance(self.orders, bool) or not isinstance(self.orders, int) or not 1 <= self.orders <= 100:
-            raise SettingsError(f"teacher_orders is {self.orders!r}; it must be a whole number from 1 to 100")
-        for name in ("justify", "justify_each"):
-            if not isinstance(getattr(self, name), bool):
-                raise SettingsError(f"teacher_{name} is {getattr(self, name)!r}; allowed: true, false")
 
     def pose(self, query: str, candidates: tuple[str, ...]) -> list[Posed]:
         """The questions of a tuple, the same ones each time; at least one, and none twice."""
@@ -92,9 +82,9 @@ class Asking:
         """The questions for the reasons of an answer: that of the answer itself first, then those of each candidate."""
         if choice is None or not candidates:
             return []
-        whole = [Posed(_why(query, candidates, choice), tuple(range(len(candidates))))] if self.justify else []
+        whole = [Posed(why(query, candidates, choice), tuple(range(len(candidates))))] if self.justify else []
         pairs = enumerate(candidates) if self.justify_each else ()
-        return whole + [Posed(_why(query, (text,), int(choice == i + 1)), (i,)) for i, text in pairs]
+        return whole + [Posed(why(query, (text,), int(choice == i + 1)), (i,)) for i, text in pairs]
 
     def explained(self, answer: Answer, candidates: int, posed: Sequence[Posed], reasons: Sequence[Answer]) -> Answer:
         """The answer with the reasons that were given; without its reason it is still an answer."""
@@ -120,10 +110,6 @@ class Asking:
         others = range(1, len(candidates))
         drawn = sorted(others, key=lambda turn: content_hash("order", str(self.seed), str(turn), query, *candidates))
         return [0, *drawn[: self.orders - 1]]
-
-
-def _why(query: str, candidates: tuple[str, ...], choice: int) -> Question:
-    return Question(query, candidates, "justify", "explanation", chosen=choice)
 
 
 def _selected(candidates: int, posed: Sequence[Posed], answers: Sequence[Answer]) -> Answer:

@@ -11,13 +11,11 @@ from distiller_udf.records import content_hash
 
 Ask = Literal["select", "match", "justify"]
 Reply = Literal["explanation", "confidence", "answer", "token"]
+"""What a reply holds: explanation (with choice and confidence), confidence (with the choice), answer (the choice
+alone), or one token, from whose log-probabilities every candidate and none get a probability."""
 
 ASKS: tuple[Ask, ...] = get_args(Ask)
 """select: a left record and its candidates, one or none. match: one pair, yes or no. justify: given the answer, why."""
-
-REPLIES: tuple[Reply, ...] = get_args(Reply)
-"""What a reply holds: explanation (with choice and confidence), confidence (with the choice), answer (the choice
-alone), or one token, from whose log-probabilities every candidate and none get a probability."""
 
 PROMPT_VERSIONS: Mapping[tuple[Ask, Reply], str] = {
     ("select", "explanation"): "select-1",
@@ -33,8 +31,8 @@ PROMPT_VERSIONS: Mapping[tuple[Ask, Reply], str] = {
 """Part of every label's key: change an entry whenever the wording, the order or the schema of that prompt changes."""
 
 
-class Asked(Protocol):
-    """Whoever is asked: the part of a teacher that goes into a label's key."""
+class Answerer(Protocol):
+    """Whoever answers: the part of a teacher that goes into a label's key, and so never holds a secret."""
 
     @property
     def name(self) -> str: ...
@@ -62,13 +60,18 @@ class Question:
         """Which prompt asks this question."""
         return PROMPT_VERSIONS[self.ask, self.reply]
 
-    def key(self, teacher: Asked) -> str:
+    def key(self, teacher: Answerer) -> str:
         """The label's key: a hash of the query, the candidates in order, the prompt and who is asked."""
         parameters = parameters_text(teacher)
         return label_key(self.prompt_version, self.chosen, teacher.name, parameters, self.query, self.candidates)
 
 
-def parameters_text(teacher: Asked) -> str:
+def why(query: str, candidates: Sequence[str], choice: int) -> Question:
+    """The question for the reason why one of the candidates (1-based), or none of them (0), is the query."""
+    return Question(query, tuple(candidates), "justify", "explanation", chosen=choice)
+
+
+def parameters_text(teacher: Answerer) -> str:
     """The parameters of a teacher as they go into a label's key."""
     return json.dumps(teacher.parameters, sort_keys=True, ensure_ascii=False, default=str)
 

@@ -57,8 +57,9 @@ _NOT_IN_A_LINE = str.maketrans({character: f"\\u{ord(character):04x}" for charac
 
 def messages(question: Question) -> list[dict[str, str]]:
     """The chat messages that ask `question`: a system and a user message."""
+    task = _TASKS[question.ask].format(numbered="lettered" if question.reply == "token" else "numbered")
     return [
-        {"role": "system", "content": _instructions(question)},
+        {"role": "system", "content": task + _GUIDANCE + _form(question)},
         {"role": "user", "content": "\n".join([*_records(question), f"{_asked(question)} {_reminder(question)}"])},
     ]
 
@@ -95,11 +96,6 @@ def _fields(question: Question) -> tuple[str, ...]:
         "answer": (decision,),
         "token": (),
     }[question.reply]
-
-
-def _instructions(question: Question) -> str:
-    task = _TASKS[question.ask].format(numbered="lettered" if question.reply == "token" else "numbered")
-    return task + _GUIDANCE + _form(question)
 
 
 def _form(question: Question) -> str:

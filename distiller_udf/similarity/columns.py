@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.records import Column, Records
+from distiller_udf.records import TEXT_COLUMN, Column, Records
 from distiller_udf.similarity.text import parse_date, parse_number
 from distiller_udf.similarity.vectors import Rarity, ValueCache
 
@@ -36,7 +36,8 @@ class Comparison:
     """Columns of the left record that are compared with columns of the right one.
 
     `kind` is `record` (all compared columns as one text), `name` (the first of these columns that is filled), or one
-    column against one: `text`, `long`, `number`, `date`.
+    column against one: `text`, `long`, `number`, `date`. An explanation also knows `plain` (a record that was given as
+    plain text, with all columns of the other), and columns that only one side has.
     """
 
     kind: str
@@ -55,10 +56,10 @@ class Comparison:
 
     @property
     def label(self) -> str:
-        """How the comparison is called in feature names and sentences."""
-        if self.kind == "record":
-            return "record"
-        return self.left if self.left == self.right else f"{self.left}~{self.right}"
+        """How it is called in feature names and sentences: `name`, `phone~tel` where the sides call it so, or `fax`."""
+        if self.kind in ("record", "plain"):
+            return {"record": "record", "plain": TEXT_COLUMN}[self.kind]
+        return "~".join(dict.fromkeys(side for side in (self.left, self.right) if side))
 
     @property
     def state(self) -> list[Any]:
@@ -186,10 +187,13 @@ def match_columns(left: Records, right: Records, seed: int = 0) -> Matching:
     if set(left.names) == set(right.names):
         # In one order too: whole records are compared as texts of their columns.
         right = right.with_columns(left.names)
-        both = {n: shape(_stacked(left.columns[n], right.columns[n])) for n in left.names}
+        stacked = {n: left.columns[n].to_list() + right.columns[n].to_list() for n in left.names}
+        both = {n: shape(Column.from_values(values)) for n, values in stacked.items()}
         merged = tuple(dict.fromkeys((*_names(left, both), *_names(right, both))))
         name = Comparison("name", merged, merged) if merged else None
-        return _chosen(Comparison("record", left.names, left.names), name, _by_name(both))
+        filled = sorted((n for n in both if both[n].filled > 0), key=lambda n: -both[n].filled)
+        singles = [Comparison(both[n].kind, (n,), (n,)) for n in filled]
+        return _chosen(Comparison("record", left.names, left.names), name, singles)
     shapes = _Shapes(*({n: shape(c) for n, c in side.columns.items()} for side in (left, right)))
     lifts = _lifts(left, right, shapes, seed)
     belonging = {pair: lift for pair, lift in lifts.items() if lift > MINIMUM_LIFT or _same_name(*pair)}
@@ -224,11 +228,6 @@ class _Shapes:
         return a if a == b else "long" if "long" in (a, b) else "text"
 
 
-def _by_name(shapes: Mapping[str, ColumnShape]) -> list[Comparison]:
-    ranked = sorted(shapes.items(), key=lambda item: -item[1].filled)
-    return [Comparison(p.kind, (n,), (n,)) for n, p in ranked if p.filled > 0]
-
-
 def _by_values(lifts: Mapping[tuple[str, str], float], shapes: _Shapes) -> list[Comparison]:
     """Columns that are for each other (nearly) the best of the other side, or share their name; the strongest first."""
     best_left = {a: max(v for (x, _), v in lifts.items() if x == a) for a, _ in lifts}
@@ -251,16 +250,13 @@ def _lifts(left: Records, right: Records, shapes: _Shapes, seed: int) -> dict[tu
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(left))[:SAMPLED_PAIRS]
     left, right, shuffled = left.take(rows), right.take(rows), right.take(rng.permutation(rows))
-    cache = ValueCache(Rarity.fit([" ".join(filter(None, row.values())) for row in _distinct_rows(left, right)]))
+    distinct = (row for side in (left, right) for row in side.take(side.distinct[0]).to_dicts())
+    cache = ValueCache(Rarity.fit([" ".join(filter(None, row.values())) for row in distinct]))
     return {
         (a, b): _lift(shapes.kind((a, b)), left.columns[a], right.columns[b], shuffled.columns[b], cache)
         for a in shapes.left
         for b in shapes.right
     }
-
-
-def _distinct_rows(*sides: Records) -> list[dict[str, str | None]]:
-    return [row for side in sides for row in side.take(side.distinct[0]).to_dicts()]
 
 
 def _likely(
@@ -342,7 +338,3 @@ def _stand_ins(records: Records, shapes: Mapping[str, ColumnShape], first: str) 
             chosen.append(name)
             taken |= filled
     return tuple(chosen)
-
-
-def _stacked(left: Column, right: Column) -> Column:
-    return Column.from_values(left.to_list() + right.to_list())

@@ -57,23 +57,19 @@ def compare(kind: str, left: Column, right: Column, cache: ValueCache) -> dict[s
     both = (left.codes >= 0) & (right.codes >= 0)
     width = len(right.values) + 1
     keys, inverse = np.unique(left.codes[both].astype(np.int64) * width + right.codes[both], return_inverse=True)
-    values = _compare_distinct(kind, left, right, keys // width, keys % width, cache) if len(keys) else {}
-    result = {}
-    for name in FEATURES[kind]:
-        result[name] = np.full(len(both), np.nan)
-        if len(keys):
-            result[name][both] = values[name][inverse]
-    return result
-
-
-def _compare_distinct(
-    kind: str, left: Column, right: Column, a: np.ndarray, b: np.ndarray, cache: ValueCache
-) -> dict[str, np.ndarray]:
+    result = {name: np.full(len(both), np.nan) for name in FEATURES[kind]}
+    if not len(keys):
+        return result
+    a, b = keys // width, keys % width
     if kind == "number":
-        return _numbers(left, right, a, b)
-    if kind == "date":
-        return _dates(left, right, a, b)
-    return _texts(left, right, a, b, cache, _EDITED.get(kind, ()))
+        values = _numbers(left, right, a, b)
+    elif kind == "date":
+        values = _dates(left, right, a, b)
+    else:
+        values = _texts(left, right, a, b, cache, _EDITED.get(kind, ()))
+    for name, feature in result.items():
+        feature[both] = values[name][inverse]
+    return result
 
 
 def _texts(
@@ -92,22 +88,26 @@ def _texts(
 
 def _vectors(cache: ValueCache, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     overlap = cache.token_overlap(x, y)
-    features: dict[str, np.ndarray] = {}
-    features["gram_cosine"], *in_grams = cache.gram_overlap(x, y)
-    features["gram_contained_max"], features["gram_contained_min"] = np.maximum(*in_grams), np.minimum(*in_grams)
-    in_codes = cache.code_overlap(x, y)
-    features["code_contained_max"], features["code_contained_min"] = np.maximum(*in_codes), np.minimum(*in_codes)
+    gram_cosine, *in_grams = cache.gram_overlap(x, y)
     shared, cosine, contained = _shares(overlap, "")
-    features |= {"token_cosine": cosine, "shared": np.log1p(shared)}
-    features["contained_max"], features["contained_min"] = np.maximum(*contained), np.minimum(*contained)
-    rarest = overlap["rarest_left"], overlap["rarest_right"]
-    features["rarest_lacked_max"], features["rarest_lacked_min"] = np.maximum(*rarest), np.minimum(*rarest)
-    _, cosine, _ = _shares(overlap, "digit_")
+    _, digit_cosine, _ = _shares(overlap, "digit_")
     # Without digits on either side there is nothing to agree or to disagree about.
     either = np.minimum(overlap["digit_norm_left"], overlap["digit_norm_right"]) > 0
-    features["digit_cosine"] = np.where(either, cosine, np.nan)
-    lacked = overlap["digit_lacked_left"], overlap["digit_lacked_right"]
-    features["digit_lacked_max"], features["digit_lacked_min"] = np.maximum(*lacked), np.minimum(*lacked)
+    features = {
+        "gram_cosine": gram_cosine,
+        "token_cosine": cosine,
+        "shared": np.log1p(shared),
+        "digit_cosine": np.where(either, digit_cosine, np.nan),
+    }
+    of_each_side = {
+        "gram_contained": in_grams,
+        "code_contained": cache.code_overlap(x, y),
+        "contained": contained,
+        "rarest_lacked": (overlap["rarest_left"], overlap["rarest_right"]),
+        "digit_lacked": (overlap["digit_lacked_left"], overlap["digit_lacked_right"]),
+    }
+    for name, sides in of_each_side.items():
+        features[f"{name}_max"], features[f"{name}_min"] = np.maximum(*sides), np.minimum(*sides)
     return features
 
 

@@ -47,7 +47,8 @@ class PairFeatures(ComparedFeatures):
 
         Columns that are in no comparison are passed over; a record given as plain text is compared as a whole.
         """
-        left, right = (_known(side, names).leaves() for side, names in zip((left, right), self.columns, strict=True))
+        sides = zip((left, right), self.columns, strict=True)
+        left, right = ((s if s.is_plain else s.with_columns(names)).leaves() for s, names in sides)
         columns: list[np.ndarray] = []
         with self._lock:
             self._cache.begin()
@@ -76,7 +77,7 @@ class PairFeatures(ComparedFeatures):
             if comparison.kind == "name" and max(len(comparison.left_columns), len(comparison.right_columns)) > 1:
                 same = _same_column(left, right, comparison)
             start += len(FEATURES[comparison.kind])
-        filled = [_filled(r) for r in (left, right)]
+        filled = [sum((c.codes >= 0 for c in s.columns.values()), np.zeros(len(s))) for s in (left, right)]
         return [comparable, np.minimum(*filled), np.maximum(*filled), same]
 
     def save(self, folder: Path) -> None:
@@ -91,11 +92,6 @@ class PairFeatures(ComparedFeatures):
         """Read what `save` wrote. Raises OSError, ValueError, KeyError or TypeError for other files."""
         state = json.loads((folder / COMPARISONS_FILE).read_text(encoding="utf-8"))
         return cls(list(map(Comparison.of, state)), Rarity.load(folder))
-
-
-def _known(records: Records, names: Sequence[str]) -> Records:
-    """The records with the columns that are compared; plain text stays as it is."""
-    return records if records.is_plain else records.with_columns(names)
 
 
 def _view(kind: str, records: Records, names: Sequence[str]) -> Column:
@@ -130,26 +126,15 @@ def _record_texts(records: Records) -> list[str]:
     return list(_whole(records, records.names).values)
 
 
-def _filled(records: Records) -> np.ndarray:
-    count = np.zeros(len(records))
-    for column in records.columns.values():
-        count += column.codes >= 0
-    return count
-
-
 def _same_column(left: Records, right: Records, comparison: Comparison) -> np.ndarray:
     """1 where both sides are named by columns of the same name, 0 where not, NaN where a side is unnamed."""
-    sides = []
+    sides, positions = [], {name: i for i, name in enumerate({*comparison.left_columns, *comparison.right_columns})}
     for records, names in ((left, comparison.left_columns), (right, comparison.right_columns)):
         used = np.full(len(records), -1)
         for name in reversed(names):
             if name in records.columns:
-                used[records.columns[name].codes >= 0] = _position(name, comparison)
+                used[records.columns[name].codes >= 0] = positions[name]
         sides.append(used)
     same = np.asarray(sides[0] == sides[1], dtype=float)
     same[(sides[0] < 0) | (sides[1] < 0)] = np.nan
     return same
-
-
-def _position(name: str, comparison: Comparison) -> int:
-    return list(dict.fromkeys((*comparison.left_columns, *comparison.right_columns))).index(name)

@@ -247,25 +247,13 @@ class ValueCache:
         vectors = self._tokens.matrix(max(self._weights.length, 1))
         # A shared token has the same weight on both sides and cancels; what is left tells the sides apart by sign.
         rest = vectors[left] - vectors[right]
-        rest.eliminate_zeros()
-        owner = np.repeat(np.arange(len(left)), np.diff(rest.indptr))
-        squared = rest.data**2
-        digits = squared * self._has_digit.view[rest.indices]
+        has_digit = self._has_digit.view if self._has_digit.length else np.zeros(1)
         result: dict[str, np.ndarray] = {}
-        for side, rows, mine in (("left", left, rest.data > 0), ("right", right, rest.data < 0)):
+        for side, rows, lacked in (("left", left, rest.maximum(0)), ("right", right, -rest.minimum(0))):
+            squared = lacked.power(2)
             result[f"norm_{side}"] = self._norms.view[rows]
             result[f"digit_norm_{side}"] = self._digit_norms.view[rows]
-            result[f"lacked_{side}"] = np.bincount(owner, squared * mine, minlength=len(left))
-            result[f"digit_lacked_{side}"] = np.bincount(owner, digits * mine, minlength=len(left))
-            result[f"rarest_{side}"] = _row_maximum(np.abs(rest.data) * mine, rest.indptr)
+            result[f"lacked_{side}"] = squared.sum(axis=1)
+            result[f"digit_lacked_{side}"] = squared @ has_digit
+            result[f"rarest_{side}"] = lacked.max(axis=1).toarray().ravel()
         return result
-
-
-def _row_maximum(data: np.ndarray, indptr: np.ndarray) -> np.ndarray:
-    """Largest value of each sparse row, 0 for an empty row."""
-    result = np.zeros(len(indptr) - 1)
-    filled = np.diff(indptr) > 0
-    if filled.any():
-        # Empty rows own no entries, so the starts of the others bound their segments exactly.
-        result[filled] = np.maximum.reduceat(data, indptr[:-1][filled])
-    return result

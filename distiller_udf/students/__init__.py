@@ -11,10 +11,10 @@ from distiller_udf.errors import StudentDamaged
 from distiller_udf.students.base import Student, StudentInfo, check_columns
 
 KINDS = {
-    "lexical": ("distiller_udf.students.lexical", "LexicalStudent"),
-    "encoder": ("distiller_udf.students.encoder", "EncoderStudent"),
-    "blend": ("distiller_udf.students.blend", "BlendStudent"),
-    "cross_encoder": ("distiller_udf.students.cross_encoder", "CrossEncoderStudent"),
+    "lexical": ("distiller_udf.students.kinds", "LexicalStudent"),
+    "encoder": ("distiller_udf.students.kinds", "EncoderStudent"),
+    "blend": ("distiller_udf.students.kinds", "BlendStudent"),
+    "cross_encoder": ("distiller_udf.students.kinds", "CrossEncoderStudent"),
     "llm": ("distiller_udf.students.llm", "LLMStudent"),
 }
 """Every kind of student: the module and the class that loads it, imported only when used."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import ColumnsMismatch, ConstraintMismatch, StudentDamaged, StudentNotFound
+from distiller_udf.files import sha256
 from distiller_udf.records import Records
 
 MANIFEST = "student.json"
@@ -48,8 +48,7 @@ class StudentInfo:
 
     def write(self, folder: Path) -> StudentInfo:
         """Write the manifest last, over the weight files already in `folder`, and return it complete."""
-        files = {name: _digest(folder / name) for name in sorted(_contents(folder))}
-        complete = StudentInfo(**{**_shallow(self), "files": files})
+        complete = replace(self, files={name: sha256(folder / name) for name in sorted(_contents(folder))})
         text = json.dumps(asdict(complete), indent=2, sort_keys=True, ensure_ascii=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
         return complete
@@ -84,7 +83,8 @@ class StudentInfo:
                 raise StudentDamaged(
                     f"the student at {folder} has format {raw['format']}, this version reads {FORMAT}; train it again"
                 )
-            known = {f.name: _frozen(raw[f.name]) for f in fields(cls)}
+            given = {f.name: raw[f.name] for f in fields(cls)}
+            known: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}
             info = cls(**{**known, "constraint": Constraint(raw["constraint"])})
             info._check()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -148,15 +148,7 @@ class Student(Protocol):
         ...
 
     def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
-        """The same for pairs of tuples that may be looked at as a whole; see `choose` for `tuples`."""
-        ...
-
-    def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The probability of each row given the other rows of its tuple.
-
-        `tuples` holds one integer a row; rows of one left record share it.
-        `probabilities` are those of `score`.
-        """
+        """The same for pairs of tuples that may be looked at as a whole: rows of one left record share an integer."""
         ...
 
     def explain(self, left: Records, right: Records, matches: Sequence[bool]) -> list[str]:
@@ -222,20 +214,4 @@ def _wrong(path: Path, digest: str) -> str | None:
         return "a link, which may lead elsewhere tomorrow"
     if not path.is_file():
         return "missing"
-    return None if _digest(path) == digest else "altered"
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
-
-
-def _shallow(info: StudentInfo) -> dict[str, Any]:
-    return {f.name: getattr(info, f.name) for f in fields(info)}
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return None if sha256(path) == digest else "altered"

@@ -62,10 +62,10 @@ class Choice:
 
 
 def choose_alone(info: StudentInfo, pairs: np.ndarray, tuples: np.ndarray, rights: np.ndarray) -> np.ndarray:
-    """The choice probabilities of pairs where only the candidates of the same tuple compete.
+    """The choice probabilities of pairs where only the candidates of the same tuple compete; NaN stays NaN.
 
-    Pairs of a tuple that share an integer in `rights` are copies; see `Choice.probabilities`. Without a constraint
-    nothing competes and they are those of the pairs.
+    Pairs of a tuple that share an integer in `rights` are copies (`Records.distinct` numbers them by content); see
+    `Choice.probabilities`. Without a constraint nothing competes and they are those of the pairs.
     """
     state = info.choice.get("alone")
     if state is None:

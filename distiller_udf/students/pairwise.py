@@ -10,21 +10,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distiller_udf.encoding import EncoderFeatures
 from distiller_udf.encoding.loading import torch_module
 from distiller_udf.errors import SettingsError, StudentDamaged
 from distiller_udf.records import Records
-from distiller_udf.similarity import PairFeatures
+from distiller_udf.similarity import Comparison, PairFeatures
 from distiller_udf.similarity.text import tokens
 from distiller_udf.students import explain
 from distiller_udf.students.base import EMPTY, StudentInfo, check_columns
-from distiller_udf.students.choice import choose_alone
-from distiller_udf.students.explain import Explanation, Group
+from distiller_udf.students.explain import Explanation
 from distiller_udf.students.odds import sigmoid
 
 MODEL_FILE = "model.json"
 SIMILARITY_FOLDER = "similarity"
-ENCODING_FOLDER = "encoding"
 
 
 class PairwiseStudent(ABC):
@@ -34,6 +31,7 @@ class PairwiseStudent(ABC):
     """
 
     kind: ClassVar[str]
+    needs_torch: ClassVar[bool] = False
 
     def __init__(self, info: StudentInfo, similarity: PairFeatures) -> None:
         self.info = info
@@ -55,13 +53,18 @@ class PairwiseStudent(ABC):
 
     @classmethod
     def load(cls, folder: Path, info: StudentInfo) -> PairwiseStudent:
-        """Load the weights beside an already checked manifest; raises StudentDamaged when they cannot be read."""
+        """Load the weights beside an already checked manifest.
+
+        Raises StudentDamaged when they cannot be read, SettingsError where torch is missing and needed.
+        """
         from lightgbm.basic import LightGBMError
 
+        if cls.needs_torch:
+            torch_module()
         try:
             state = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
             return cls._read(folder, info, PairFeatures.load(folder / SIMILARITY_FOLDER), state)
-        except (OSError, ValueError, KeyError, TypeError, LightGBMError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SettingsError, LightGBMError) as error:
             raise StudentDamaged(
                 f"the {cls.kind} student at {folder} cannot be read ({type(error).__name__}: {error}); train it again"
             ) from error
@@ -83,13 +86,6 @@ class PairwiseStudent(ABC):
     def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
         """The same as `score`: every pair is judged by itself."""
         return self.score(left, right)
-
-    def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The probability of each row given the other rows of its tuple; rows without a probability stay without.
-
-        `tuples` holds one integer a row; `probabilities` are those of `score`.
-        """
-        return choose_alone(self.info, probabilities, tuples, right.distinct[1])
 
     def contributions(self, left: Records, right: Records) -> tuple[list[str], np.ndarray]:
         """What each column adds to a pair's log odds: (labels, array of shape (pairs, labels)).
@@ -131,21 +127,12 @@ class PairwiseStudent(ABC):
         left, right = check_columns(self.info, left, right)
         return left.leaves(), right.leaves()
 
-    def _groups(self, left: Records, right: Records) -> list[Group]:
+    def _groups(self, left: Records, right: Records) -> list[Comparison]:
         sides = left.names or self.info.left_columns, right.names or self.info.right_columns
         if left.is_plain or right.is_plain:
-            return [Group(*sides, kind="plain")]
+            return [Comparison("plain", *sides)]
         return explain.column_groups(*sides, self.similarity.comparisons)
 
     def _rarity(self, word: str) -> float:
         """The weight of a folded word: that of the rarest token it stands for."""
         return max(map(self.similarity.rarity.of, tokens(word)), default=self.similarity.rarity.of(word))
-
-
-def read_encoding(folder: Path) -> EncoderFeatures:
-    """A student's encoder; raises SettingsError where torch is missing, ValueError where its weights cannot be read."""
-    torch_module()
-    try:
-        return EncoderFeatures.load(folder / ENCODING_FOLDER)
-    except SettingsError as error:
-        raise ValueError(str(error)) from error

@@ -91,11 +91,6 @@ class _Pair:
         """`0.31 (0.45 is needed)`."""
         return "{} ({} is {})".format(*_against(self.among, self.threshold))
 
-    @property
-    def in_company(self) -> str:
-        """`the records around both make it 0.31 (0.45 is needed)`."""
-        return f"the records around both make it {self.among_rivals}"
-
     def unless_rivals(self, probability: float) -> str:
         """`no rival comes near (0.74, 0.45 is enough)`."""
         return "no rival comes near ({}, {} is {})".format(*_against(probability, self.threshold))
@@ -149,7 +144,7 @@ def _beside(begin: str, pair: _Pair) -> str:
     """What holds of a pair by itself, and what the records around both make of it where that is something else."""
     if (pair.alone >= pair.enough) == (pair.among >= pair.threshold):
         return f"{begin}{pair.by_itself}."
-    return f"{begin}{pair.in_company}, although by itself {pair.by_itself}."
+    return f"{begin}the records around both make it {pair.among_rivals}, although by itself {pair.by_itself}."
 
 
 def _taken(row: Mapping[str, Any]) -> str:

@@ -78,17 +78,6 @@ def _entry(settings: Settings, entry: Mapping[str, Any]) -> Entry:
     return Entry(settings.but({"teachers": None, **own}), name)
 
 
-def _asking(settings: Settings) -> Asking:
-    return Asking(
-        ask=settings.teacher_ask,
-        reply=settings.teacher_reply,
-        orders=settings.teacher_orders,
-        seed=settings.seed,
-        justify=settings.teacher_justify,
-        justify_each=settings.teacher_justify_each,
-    )
-
-
 def _embedded(entry: Entry) -> Teacher:
     from distiller_udf.teachers.embedded import EmbeddedMixture
 
@@ -122,7 +111,14 @@ def _llm(entry: Entry) -> dict[str, Any]:
     return {
         "model": settings.teacher_model,
         "name": entry.name,
-        "asking": _asking(settings),
+        "asking": Asking(
+            ask=settings.teacher_ask,
+            reply=settings.teacher_reply,
+            orders=settings.teacher_orders,
+            seed=settings.seed,
+            justify=settings.teacher_justify,
+            justify_each=settings.teacher_justify_each,
+        ),
         "parameters": settings.teacher_parameters,
         "price": prices.get(str(settings.teacher_model)),
         "local_only": settings.local_only,

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.prompts import Answer, Asking, Question
+from distiller_udf.prompts import Answer, Answerer, Asking, Question
 from distiller_udf.teachers.bodies import Requests
 from distiller_udf.teachers.prices import Price
 
@@ -19,18 +19,12 @@ FAILURES_IN_A_ROW = 10
 """So many questions that fail one after the other end a run."""
 
 
-class Teacher(Protocol):
-    """Answers questions; `name` and `parameters` go into every label's key, so they never hold a secret.
+class Teacher(Answerer, Protocol):
+    """Answers questions.
 
     `free`: answers cost nothing and come at once, so they may be stored many at a time. `local`: questions never leave
     this process, so they may show columns that are private. `asking`: how it is asked about a tuple.
     """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
 
     @property
     def free(self) -> bool: ...

@@ -24,7 +24,7 @@ from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachabl
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers.base import FAILURES_IN_A_ROW
 from distiller_udf.teachers.bodies import WITHHELD, Requests, Shape, read_body
-from distiller_udf.teachers.chat import ChatEndpoint, NotSent, Passing, Rejected
+from distiller_udf.teachers.chat import ChatEndpoint, Passing, Rejected
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +40,11 @@ MAX_WAIT_SECONDS = 120.0
 LONGEST_BACKOFF = 20.0
 
 
-class Paused(NotSent):
+class Paused(Exception):
     """While a request waited for its slot, the server asked for a pause, or the run ended."""
 
 
-class Outdated(NotSent):
+class Outdated(Exception):
     """While a request waited for its slot, the server refused another one of its shape."""
 
 
@@ -150,9 +150,10 @@ class Calls:
                 answered = [(question, answer) for question, answer in settled if answer is not None]
                 if answered:
                     yield answered
-            ended = self.ended or self._verdict()
-            if ended is not None:
-                raise ended
+            if self.ended is not None:
+                raise self.ended
+            if self._failures and not self._heard:  # no fault was one of that question alone: no server is there
+                raise self._gone("no question was answered")
         finally:
             self._stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -172,10 +173,6 @@ class Calls:
         if self._failures >= max(FAILURES_IN_A_ROW, 2 * self._slots.count):
             self._end(self._gone(f"{self._failures} questions in a row failed"))
         return None if self.ended and answer.failed else answer
-
-    def _verdict(self) -> TeacherError | None:
-        """What to raise after the last question: where no fault was one of that question alone, no server is there."""
-        return self._gone("no question was answered") if self._failures and not self._heard else None
 
     def _ask(self, question: Question) -> _Outcome:
         """One question with all its attempts."""
@@ -260,14 +257,18 @@ class Calls:
 
     @contextmanager
     def _slot(self, shape: Shape, reservation: Reservation, most: Cost) -> Iterator[None]:
-        """Hold a slot for one call, which counts as `most` from now on; raises NotSent where it must not go out."""
+        """Hold a slot for one call, which counts as `most` from now on; raises Paused or Outdated."""
         with self._slots.taken():
             if self._stop.is_set() or self._paused() > 0:
                 raise Paused
             if not self._requests.shape <= shape:
                 raise Outdated
             reservation.settle(most)
-            yield
+            try:
+                yield
+            except TeacherRefused:
+                self._stop.set()  # as long as the slot is held: no other question must go out
+                raise
 
     def _back_off(self, attempt: int, fault: Passing) -> None:
         """Wait before the next attempt; a pause that the server asks for holds for all threads."""

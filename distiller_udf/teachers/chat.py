@@ -10,7 +10,8 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ _PASSING_STATUS = {408, 409, 425, 429}
 _OF_ANY_STATUS = {429, 502, 503}
 
 
+@dataclass(eq=False)
 class Passing(Exception):
     """A fault that may pass: worth another attempt, after `wait` seconds where the server says so.
 
@@ -39,24 +41,14 @@ class Passing(Exception):
     time, or something else in its place.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        wait: float | None = None,
-        *,
-        free: bool = False,
-        nobody_there: bool = False,
-        of_any: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.wait = wait
-        self.free = free
-        self.nobody_there = nobody_there
-        self.of_any = of_any or nobody_there
+    reason: str
+    wait: float | None = None
+    free: bool = False
+    nobody_there: bool = False
+    of_any: bool = False
 
-
-class NotSent(Exception):
-    """What `slot` raises in `ChatEndpoint.post` when the call is not to be made after all."""
+    def __str__(self) -> str:
+        return self.reason
 
 
 class Rejected(Exception):
@@ -81,7 +73,6 @@ class ChatEndpoint:
         base_url: str | None,
         api_key_env: str,
         timeout: float,
-        http_client: Any = None,
         *,
         connections: int = 8,
         local_only: bool = False,
@@ -93,18 +84,18 @@ class ChatEndpoint:
         self.timeout = timeout
         self._connections = connections
         self._local_only = local_only
-        self._http_client = http_client
         self._key = os.environ.get(api_key_env, "").strip()
+        self._http: Any = None
+        self._headers: dict[str, str] = {}
         self._clients: list[Any] = []
         self._turn = itertools.count()
-        self._response_type: Any = None
-        self._call = threading.local()
+        self._own = threading.local()
 
     def __repr__(self) -> str:
         return f"ChatEndpoint({self.base_url!r}, api_key_env={self.api_key_env!r})"
 
     def open(self) -> None:
-        """Make the client, once. Raises TeacherRefused when OpenAI is to be asked without a key, or the key is none."""
+        """Make the clients, once. Raises TeacherRefused when OpenAI is asked without a key, or the key is none."""
         import openai
 
         if not self._key and self.base_url == OPENAI_URL:
@@ -118,28 +109,25 @@ class ChatEndpoint:
         if self._clients:
             return
         # httpx or its successor, whichever this openai uses.
-        http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
-        self._response_type = http.Response
+        self._http = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
+        most = self._connections
         # Several, each for some of the threads: a pool looks through all its connections before and after every call.
-        count = 1 if self._http_client else math.ceil(self._connections / _CONNECTIONS_A_CLIENT)
-        for _ in range(count):
-            client = self._http_client or openai.DefaultHttpxClient(
+        self._clients = [
+            openai.DefaultHttpxClient(
+                timeout=self.timeout,
                 follow_redirects=False,
                 trust_env=not self._local_only,
-                limits=http.Limits(max_connections=self._connections, max_keepalive_connections=self._connections),
+                limits=self._http.Limits(max_connections=most, max_keepalive_connections=most),
             )
-            client.event_hooks["request"].append(self._go)
-            client.event_hooks["response"].append(self._look)
-            # Local servers want no key, but the client does. Retrying is done above, where it can be counted.
-            self._clients.append(
-                openai.OpenAI(
-                    api_key=self._key or "none",
-                    base_url=self.base_url,
-                    timeout=self.timeout,
-                    max_retries=0,
-                    http_client=client,
-                )
-            )
+            for _ in range(math.ceil(most / _CONNECTIONS_A_CLIENT))
+        ]
+        # Local servers want no key, but openai does. Of it we take the headers alone: its walk through typed messages
+        # costs more than all the rest of a call, it knows none of the settings that other servers have, and retrying is
+        # done above, where it can be counted.
+        key = self._key or "none"
+        given = openai.OpenAI(api_key=key, base_url=self.base_url, http_client=self._clients[0]).default_headers
+        named = {name: value for name, value in given.items() if isinstance(value, str)}
+        self._headers = {"Authorization": f"Bearer {key}", **named}
 
     def post(
         self,
@@ -152,25 +140,14 @@ class ChatEndpoint:
         `slot` is entered when all is ready to go out, and left when all has come back. Raises Passing, Rejected, or
         TeacherRefused when no request can succeed here; and what `slot` raises.
         """
-        try:
-            with ExitStack() as held:
-                self._call.held, self._call.slot = held, slot or nullcontext()
-                # Not chat.completions.create: its walk through typed messages costs more than all the rest of a call,
-                # and it knows none of the settings that other servers have.
-                response = self._own_client().post(
-                    path, body=dict(body), cast_to=self._response_type, stream=True, stream_cls=object
-                )
-                with closing(response):
-                    data = self._read(response)
-        except Exception as error:
-            self._explain(error, str(body.get("model")))
+        if not hasattr(self._own, "client"):  # each thread has always the same one
+            self._own.client = self._clients[next(self._turn) % len(self._clients)]
+        request = self._own.client.build_request("POST", self.base_url + path, json=dict(body), headers=self._headers)
+        with slot or nullcontext(), closing(self._sent(request)) as response:
+            data = self._read(response)
+            if response.status_code >= 300:
+                self._sort(response.status_code, response.headers, data, str(body.get("model")))
         return _json_object(data)
-
-    def _own_client(self) -> Any:
-        """The client of this thread, always the same one."""
-        if not hasattr(self._call, "client"):
-            self._call.client = self._clients[next(self._turn) % len(self._clients)]
-        return self._call.client
 
     def without_key(self, text: str) -> str:
         """A text from outside, without the key should it repeat it.
@@ -180,92 +157,73 @@ class ChatEndpoint:
         secret = len(self._key) >= _SHORTEST_KEY and self._key.lower() not in PLACEHOLDERS
         return text.replace(self._key, "***") if secret else text
 
-    def _go(self, request: Any) -> None:
-        """Called with every request when it is ready: building one takes the client longer than sending it."""
-        self._call.held.enter_context(self._call.slot)
-
-    def _look(self, response: Any) -> None:
-        """Called with every response before anyone else reads it: an error's body is limited too."""
-        if response.status_code >= 300:
-            raise _Status(response.status_code, response.headers, self._read(response))
+    def _sent(self, request: Any) -> Any:
+        """The beginning of a response. Raises Passing, never `from` an error: its text may repeat the key."""
+        try:
+            return self._own.client.send(request, stream=True)
+        except Exception as error:
+            nobody = isinstance(error, (self._http.ConnectError, self._http.ConnectTimeout))
+            reason = f"the connection failed: {self._clean(str(error))}"
+            if isinstance(error, self._http.TimeoutException):
+                reason = f"no reply within {self.timeout:g} s"
+            raise Passing(reason, free=nobody, nobody_there=nobody, of_any=nobody) from None
 
     def _read(self, response: Any) -> bytes:
         """The body, under a limit of time and size: a trickle of bytes outlasts any read timeout."""
         deadline = time.monotonic() + self.timeout
         data = bytearray()
-        for chunk in response.iter_bytes():
-            data += chunk
-            if time.monotonic() > deadline:
-                raise Passing(f"the reply took longer than {self.timeout:g} s")
-            if len(data) > MAX_BODY_BYTES:
-                raise Passing(f"the reply is larger than {MAX_BODY_BYTES:,} bytes")
+        try:
+            for chunk in response.iter_bytes():
+                data += chunk
+                if time.monotonic() > deadline:
+                    raise Passing(f"the reply took longer than {self.timeout:g} s")
+                if len(data) > MAX_BODY_BYTES:
+                    raise Passing(f"the reply is larger than {MAX_BODY_BYTES:,} bytes")
+        except self._http.HTTPError as error:
+            raise Passing(f"the reply broke off: {self._clean(str(error))}") from None
         return bytes(data)
 
-    def _explain(self, error: Exception, model: str) -> NoReturn:
-        """Raise what an exception of a call means. Never `from error`: its text may repeat the key."""
-        import openai
-
-        # Older clients wrap what `_go` and `_look` raise.
-        inner = error.__cause__ if isinstance(error, openai.APIConnectionError) else None
-        known = next((e for e in (error, inner) if isinstance(e, (_Status, Passing, NotSent))), None)
-        if isinstance(known, _Status):
-            self._sort(known, model)
-        if known is not None:
-            raise known from None
-        nobody = type(inner or error).__name__ in ("ConnectError", "ConnectTimeout")
-        if isinstance(error, openai.APITimeoutError):
-            raise Passing(f"no reply within {self.timeout:g} s", free=nobody, nobody_there=nobody) from None
-        if isinstance(error, openai.APIConnectionError):
-            reason = f"the connection failed: {self._clean(str(inner or error))}"
-            raise Passing(reason, free=nobody, nobody_there=nobody) from None
-        if type(error).__module__.startswith("http"):
-            raise Passing(f"the reply broke off: {self._clean(str(error))}") from None
-        raise error
-
-    def _sort(self, error: _Status, model: str) -> NoReturn:
-        """Turn an error status into what it means."""
-        status, said = error.status, self._clean(error.said)
+    def _sort(self, status: int, headers: Mapping[str, str], data: bytes, model: str) -> NoReturn:
+        """Turn an error status, and the body that came with it, into what it means."""
+        code, said = _code_and_words(data)
+        said = self._clean(said or f"status {status}")
         if status < 400:
-            where = urlsplit(urljoin(f"{self.base_url}/", error.headers.get("location", ""))).hostname
+            where = urlsplit(urljoin(f"{self.base_url}/", headers.get("location", ""))).hostname
             raise TeacherRefused(
                 f"{self.base_url} sends its callers on to {self._clean(str(where))} ({status}), and neither keys nor "
                 "records follow; set the base URL to the final address"
-            ) from None
+            )
         if status in (401, 403):
             check = "check the key in" if self._key else "put a key into"
             raise TeacherRefused(
                 f"{self.base_url} refused access ({status}); {check} the environment variable {self.api_key_env}"
-            ) from None
+            )
         if status == 404:
             raise TeacherRefused(
                 f"{self.base_url} knows no model {model!r} or no such path (404: {said}); check the model's name, and "
                 "that the base URL is complete (it usually ends in /v1)"
-            ) from None
-        if status == 402 or error.code in ("insufficient_quota", "billing_hard_limit_reached"):
-            raise TeacherRefused(f"the account at {self.base_url} has no credit left ({status}: {said})") from None
+            )
+        if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
+            raise TeacherRefused(f"the account at {self.base_url} has no credit left ({status}: {said})")
         if status in _PASSING_STATUS or status >= 500:
-            wait, of_any = _retry_after(error.headers), status in _OF_ANY_STATUS
-            raise Passing(f"the server said {status}: {said}", wait, free=True, of_any=of_any) from None
-        raise Rejected(status, said) from None
+            wait, of_any = _retry_after(headers), status in _OF_ANY_STATUS
+            raise Passing(f"the server said {status}: {said}", wait, free=True, of_any=of_any)
+        raise Rejected(status, said)
 
     def _clean(self, text: str) -> str:
         """A text from outside as one short line, without the key should it repeat it."""
         return " ".join(self.without_key(text).split())[:300]
 
 
-class _Status(Exception):
-    """A response that is no success, with the server's own words where its error has the usual shape."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
-        super().__init__(f"status {status}")
-        self.status, self.headers = status, headers
-        body: Any = data[:10_000].decode("utf-8", "replace")
-        with suppress(ValueError, RecursionError):
-            body = json.loads(data)
-        error = body.get("error") or body if isinstance(body, dict) else body
-        self.code = error.get("code") if isinstance(error, dict) else None
-        said = (error.get("message") or error.get("detail")) if isinstance(error, dict) else error
-        self.said = str(said or error or f"status {status}")
+def _code_and_words(data: bytes) -> tuple[object, str]:
+    """The code and the server's own words in the body of an error, where it has the usual shape."""
+    body: Any = data[:10_000].decode("utf-8", "replace")
+    with suppress(ValueError, RecursionError):
+        body = json.loads(data)
+    error = body.get("error") or body if isinstance(body, dict) else body
+    if not isinstance(error, dict):
+        return None, str(error or "")
+    return error.get("code"), str(error.get("message") or error.get("detail") or error or "")
 
 
 def _checked_url(url: str) -> str:

@@ -75,7 +75,8 @@ class Mixture:
     def log_ratio(self, evidence: Evidence) -> np.ndarray:
         """How much likelier each pair is under a match than under a non-match, as a natural logarithm: (pairs,)."""
         if not self.features:
-            return _rule_of_thumb(evidence.similarity)
+            # A rule of thumb: nothing can be learnt where there is nothing to compare or all pairs look the same.
+            return np.asarray(12.0 * (np.nan_to_num(evidence.similarity) - 0.6))
         return _total(self.contributions(evidence))
 
     def probabilities(self, evidence: Evidence, tuples: np.ndarray) -> np.ndarray:
@@ -194,9 +195,3 @@ def _best(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     best = np.full(int(groups.max()) + 1, -np.inf)
     np.maximum.at(best, groups, values)
     return best
-
-
-def _rule_of_thumb(similarity: np.ndarray) -> np.ndarray:
-    """Where nothing can be learnt, because there is nothing to compare or all pairs look the same."""
-    ratio: np.ndarray = 12.0 * (np.nan_to_num(similarity) - 0.6)
-    return ratio

@@ -23,8 +23,8 @@ class OpenAICompatible(ChatTeacher):
     """A teacher behind an OpenAI-compatible chat endpoint.
 
     `model` is what the server calls it, `name` what its labels are stored under (the model, unless given). `asking`,
-    `parameters`, `price`: see `ChatTeacher`. `base_url`, `api_key_env`, `timeout` (seconds), `local_only` and
-    `http_client`: see `ChatEndpoint`. `concurrency` is the number of calls under way at once, `first_wait` the seconds
+    `parameters`, `price`: see `ChatTeacher`. `base_url`, `api_key_env`, `timeout` (seconds) and
+    `local_only`: see `ChatEndpoint`. `concurrency` is the number of calls under way at once, `first_wait` the seconds
     before a second attempt; it doubles from there. Raises SettingsError for an impossible address.
     """
 
@@ -44,13 +44,10 @@ class OpenAICompatible(ChatTeacher):
         price: Price | None = None,
         local_only: bool = False,
         first_wait: float = 0.5,
-        http_client: Any = None,
     ) -> None:
         super().__init__(model, name or model, asking, parameters, price)
         self._first_wait = first_wait
-        self.endpoint = ChatEndpoint(
-            base_url, api_key_env, timeout, http_client, connections=concurrency, local_only=local_only
-        )
+        self.endpoint = ChatEndpoint(base_url, api_key_env, timeout, connections=concurrency, local_only=local_only)
         self._slots = Slots(concurrency)
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.errors import BudgetSpent, SettingsError, TeacherRefused, TeacherUnreachable
+from distiller_udf.errors import BudgetSpent, DistillerError, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels
 from distiller_udf.teachers.base import FAILURES_IN_A_ROW, ChatTeacher
 from distiller_udf.teachers.bodies import TOP_LOGPROBS, read_text, summed, top_logprobs
@@ -120,15 +120,13 @@ class VLLMTeacher(ChatTeacher):
                 with budget.reserve(most) as reservation:
                     reservation.settle(Cost())
                     answers = self._answers(self._loaded(), batch)
-                    reservation.settle(sum((self._cost(a) for a in answers if not a.failed), Cost()))
+                    replied = [(a.input_tokens or 0, a.output_tokens or 0) for a in answers if not a.failed]
+                    reservation.settle(sum((call_cost(self._requests.price, *tokens) for tokens in replied), Cost()))
                     return answers
             except BudgetSpent:
                 if len(batch) == 1:
                     raise
                 batch = batch[: len(batch) // 2]
-
-    def _cost(self, answer: Answer) -> Cost:
-        return call_cost(self._requests.price, answer.input_tokens or 0, answer.output_tokens or 0)
 
     def _answers(self, llm: Any, batch: Sequence[Question]) -> list[Answer]:
         """The answers to one batch; halved as long as there is something in it that vLLM does not take."""
@@ -164,18 +162,16 @@ class VLLMTeacher(ChatTeacher):
         """vLLM's outputs for these questions; raises _Refused, and TeacherUnreachable where its engine is dead."""
         sampling = [self._sampling(question) for question in batch]
         conversations = [messages(question) for question in batch]
+        given = self._requests.parameters.get(_FOR_THE_PROMPT)
+        more = {} if given is None else {_FOR_THE_PROMPT: given}
         try:
-            outputs: Sequence[Any] = llm.chat(conversations, sampling, use_tqdm=False, **self._for_the_prompt())
+            outputs: Sequence[Any] = llm.chat(conversations, sampling, use_tqdm=False, **more)
         except Exception as error:
             said = one_line(str(error)) or type(error).__name__
             if "Dead" in type(error).__name__:
                 raise TeacherUnreachable(f"vLLM has stopped ({said}); see its log, and run again") from error
             raise _Refused(said) from error
         return outputs
-
-    def _for_the_prompt(self) -> dict[str, Any]:
-        given = self._requests.parameters.get(_FOR_THE_PROMPT)
-        return {} if given is None else {_FOR_THE_PROMPT: given}
 
     def _sampling(self, question: Question) -> Any:
         """How the reply to a question is sampled, and what it is held to."""
@@ -206,13 +202,18 @@ class VLLMTeacher(ChatTeacher):
         """The model, loaded once. Raises TeacherRefused where vLLM cannot load it."""
         if self._llm is None:
             vllm = vllm_module("teacher", self._local_only)
-            logger.info("loading %s into vLLM", self._model)
-            try:
-                self._llm = vllm.LLM(model=self._model, **self._engine)
-            except Exception as error:
-                said = one_line(f"{type(error).__name__}: {error}")
-                raise TeacherRefused(f"vLLM cannot load {self._model} ({said})") from error
+            self._llm = loaded(vllm, TeacherRefused, model=self._model, **self._engine)
         return self._llm
+
+
+def loaded(vllm: Any, refusal: type[DistillerError], **settings: Any) -> Any:
+    """A `vllm.LLM` with these settings, `model` among them; raises `refusal` where vLLM cannot load it."""
+    logger.info("loading %s into vLLM", settings["model"])
+    try:
+        return vllm.LLM(**settings)
+    except Exception as error:
+        said = one_line(f"{type(error).__name__}: {error}")
+        raise refusal(f"vLLM cannot load {settings['model']} ({said})") from error
 
 
 def one_line(text: str) -> str:

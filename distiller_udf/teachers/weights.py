@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from functools import lru_cache
 from pathlib import Path
 
+from distiller_udf.files import sha256
 from distiller_udf.records import content_hash
 
 logger = logging.getLogger(__name__)
@@ -15,7 +15,6 @@ SAID_FROM_BYTES = 2_000_000_000
 """Hashing that many bytes takes seconds to minutes, so the log says that it happens."""
 
 _KINDS = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".json", ".jinja", ".model", ".txt"}
-_BLOCK = 1 << 20
 
 
 def model_identity(model: str) -> str:
@@ -31,12 +30,9 @@ def model_identity(model: str) -> str:
         files = [file for file in sorted(path.iterdir()) if file.suffix in _KINDS and file.is_file()]
     else:
         return model
-    return "sha256:" + content_hash(*(f"{file.name}:{_hash_of(file)}" for file in files))
-
-
-def _hash_of(file: Path) -> str:
-    found = file.stat()
-    return _file_hash(file.absolute(), found.st_size, found.st_mtime_ns)
+    found = ((file, file.stat()) for file in files)
+    hashes = (f"{f.name}:{_file_hash(f.absolute(), now.st_size, now.st_mtime_ns)}" for f, now in found)
+    return "sha256:" + content_hash(*hashes)
 
 
 @lru_cache(maxsize=1024)
@@ -46,8 +42,4 @@ def _file_hash(file: Path, size: int, changed: int) -> str:
         logger.info(
             "hashing %s (%.1f GB), once in this process, to tell its labels from other weights'", file, size / 1e9
         )
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256(file)

@@ -1,7 +1,7 @@
 """Several teachers' answers about a left record become one label; how reliable each teacher is.
 
 `questions` finds the rows of `er_labels` that count and brings their candidates into one order; `decisions` counts the
-`ballots` on each question or pair, with `dawid_skene` where reliability matters; here the result becomes rows again.
+ballots on each question or pair, with `dawid_skene` where reliability matters; here the result becomes rows again.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import pyarrow.compute as pc
 
 from distiller_udf.errors import one_of
 from distiller_udf.records import content_hash, one_array
-from distiller_udf.votes.ballots import ABSTAINED, Ballots
-from distiller_udf.votes.dawid_skene import estimate
+from distiller_udf.votes.dawid_skene import ABSTAINED, Ballots, estimate
 from distiller_udf.votes.decisions import Decided, decide
 from distiller_udf.votes.questions import Questions, column, read_questions
 
-__all__ = ["METHODS", "reliabilities", "vote"]
+__all__ = ["VOTES", "reliabilities", "vote"]
 
-METHODS = ("majority", "dawid_skene", "unanimous")
+VOTES = ("majority", "dawid_skene", "unanimous")
 _ALWAYS = ("confidence", "probabilities", "error")
 _REASONS = ("explanation", "explanations")
 _SUMMED = {"cost_usd": pa.float64(), "input_tokens": pa.int64(), "output_tokens": pa.int64()}
@@ -48,7 +47,7 @@ def vote(labels: pa.Table, method: str = "majority", asked: int | None = None) -
     Labels stay as they are where no left record has two. Raises LabelError when columns are missing, SettingsError for
     a method.
     """
-    one_of("the vote", method, METHODS)
+    one_of("the vote", method, VOTES)
     questions = read_questions(labels)
     needed = min(2, len(questions.names) if asked is None else asked)
     one_each = len(questions.question) == len(questions.sizes)

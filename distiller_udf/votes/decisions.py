@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from distiller_udf.votes.ballots import ABSTAINED, Ballots
-from distiller_udf.votes.dawid_skene import estimate
+from distiller_udf.votes.dawid_skene import ABSTAINED, Ballots, estimate
 from distiller_udf.votes.questions import Questions, column, last_of_each
 
 NO, YES = 0, 1

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
 from distiller_udf.records import one_array
-from distiller_udf.votes.ballots import ABSTAINED, Ballots
+from distiller_udf.votes.dawid_skene import ABSTAINED, Ballots
 
 NEEDED = ("left_source", "left_id", "teacher", "choice", "query", "options")
 _PROBABILITIES = pa.list_(pa.float64())

@@ -16,11 +16,11 @@ from real_servers import Server, free_port, serving
 
 from benchmarks.typo_task import save_small_llm
 from distiller_udf.errors import StudentError
+from distiller_udf.prompts import why
 from distiller_udf.records import Records, record_text
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm import LLMStudent, Serving, Weights
-from distiller_udf.students.llm.prompting import why
 
 pytestmark = pytest.mark.skipif(
     find_spec("vllm") is None or find_spec("peft") is None,
@@ -103,7 +103,7 @@ def answers(student: LLMStudent) -> list[float]:
 def explained(student: LLMStudent) -> list[str]:
     """What the model writes about a pair: its likeliest tokens."""
     prompter = student.prompter
-    prompt = prompter.unanswered(why(record_text({"name": NAMES[0]}), [record_text({"name": NAMES[1]})], 1))
+    prompt = prompter.prompt(why(record_text({"name": NAMES[0]}), [record_text({"name": NAMES[1]})], 1))
     return student.engine.write([prompt], 12, prompter.end)
 
 

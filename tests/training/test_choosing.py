@@ -10,7 +10,7 @@ import pytest
 
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
-from distiller_udf.students.choice import Choice, choose_linked
+from distiller_udf.students.choice import Choice, choose_alone, choose_linked
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.training.choosing import fit_choice
 from distiller_udf.training.train import train
@@ -111,7 +111,7 @@ def test_a_student_says_how_it_chooses(labels: pa.Table, people: People, tmp_pat
     left, right, lefts, rights = pairs_of(people)
     probabilities = student.score(left, right)
     alone = Choice.read(info.choice["alone"]).probabilities(probabilities, lefts)
-    np.testing.assert_array_equal(student.choose(left, right, lefts, probabilities), alone)
+    np.testing.assert_array_equal(choose_alone(student.info, probabilities, lefts, right.distinct[1]), alone)
     linked = choose_linked(student.info, probabilities, lefts, rights)
     assert np.bincount(lefts, linked).max() <= 1.01
     assert np.mean(linked.reshape(12, 12).argmax(axis=1) == np.arange(12)) > 0.9
@@ -123,4 +123,4 @@ def test_a_student_of_several_matches_lets_nothing_compete(labels: pa.Table, peo
     student = load_student(tmp_path / "student")
     left, right, lefts, _ = pairs_of(people)
     probabilities = student.score(left, right)
-    np.testing.assert_array_equal(student.choose(left, right, lefts, probabilities), probabilities)
+    np.testing.assert_array_equal(choose_alone(student.info, probabilities, lefts, right.distinct[1]), probabilities)

@@ -25,7 +25,8 @@ from distiller_udf.records import Records, record_text
 from distiller_udf.registry import Registry
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.cross_encoder import CrossEncoderStudent
+from distiller_udf.students.choice import choose_alone
+from distiller_udf.students.kinds import CrossEncoderStudent
 from distiller_udf.students.odds import logit, sigmoid
 from distiller_udf.training.calibration import calibration
 from distiller_udf.training.cross_encoder import CrossEncoderSettings, Examples, fit
@@ -379,7 +380,8 @@ def test_odd_records_have_a_probability_and_empty_ones_none(student: CrossEncode
     for sides in ((left, right), (right, left)):
         scores = student.score(*sides)
         assert np.isnan(scores).tolist() == [False, False, False, True]
-        assert np.isnan(student.choose(*sides, np.zeros(4, dtype=int), scores)).tolist() == [False, False, False, True]
+        choices = choose_alone(student.info, scores, np.zeros(4, dtype=int), sides[1].distinct[1])
+        assert np.isnan(choices).tolist() == [False, False, False, True]
     assert student.explain(left, right, [True] * len(left))[3] == "A record is empty, so there is nothing to compare."
     none = Records.from_dicts([])
     assert student.score(none, none).shape == (0,)
@@ -485,7 +487,8 @@ def test_several_candidates_may_match(school: School, people: People, tmp_path: 
     loaded = load_student(tmp_path / "student")
     left, right = both(people)
     scores = loaded.score(left, right)
-    np.testing.assert_array_equal(loaded.choose(left, right, np.zeros(240, dtype=int), scores), scores)
+    choices = choose_alone(loaded.info, scores, np.zeros(240, dtype=int), right.distinct[1])
+    np.testing.assert_array_equal(choices, scores)
 
 
 def test_a_published_student_answers_in_sql(school: School, people: People, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from distiller_udf.errors import StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
-from distiller_udf.students.blend import CLEAR, BlendStudent
-from distiller_udf.students.encoder import EncoderStudent
+from distiller_udf.students.choice import choose_alone
+from distiller_udf.students.kinds import CLEAR, BlendStudent, EncoderStudent
 from distiller_udf.students.odds import logit, sigmoid
 from distiller_udf.training.train import train
 from tests.conftest import People, label_table
@@ -112,7 +112,8 @@ def test_an_empty_record_has_no_probability(student: Pairwise, people: People) -
     right = Records.from_dicts(people.right[:2])
     scores = student.score(left, right)
     assert np.isnan(scores).tolist() == [False, True]
-    assert np.isnan(student.choose(left, right, np.zeros(2, dtype=int), scores)).tolist() == [False, True]
+    choices = choose_alone(student.info, scores, np.zeros(2, dtype=int), right.distinct[1])
+    assert np.isnan(choices).tolist() == [False, True]
     assert student.explain(left, right, [True] * len(left))[1] == "A record is empty, so there is nothing to compare."
     none = Records.from_dicts([])
     assert student.score(none, none).shape == (0,)
@@ -157,12 +158,12 @@ def test_a_blend_asks_the_encoder_where_it_is_unsure_alone(
 ) -> None:
     left, right = both(people)
     features = blend.similarity.transform(left, right)
-    first = blend._first.log_odds(features)
+    first = blend.models[0].log_odds(features)
     clear = np.abs(first) >= CLEAR
     assert 0 < clear.sum() < len(clear)
     found = blend.log_odds(left, right)
     np.testing.assert_array_equal(found[clear], first[clear])
-    second = blend._second.log_odds(np.column_stack([features, blend.encoding.transform(left, right)]))
+    second = blend.models[1].log_odds(np.column_stack([features, blend.encoding.transform(left, right)]))
     np.testing.assert_array_equal(found[~clear], second[~clear])
     assert not np.array_equal(first[~clear], second[~clear])
     np.testing.assert_allclose(blend.score(left, right), sigmoid(found))

@@ -14,6 +14,7 @@ from distiller_udf.constraint import Constraint
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
+from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.pair_model import Scale
 from distiller_udf.training.data import BESIDE_CHOSEN, labelled_pairs
 from distiller_udf.training.evaluate import f1_threshold
@@ -143,7 +144,7 @@ def test_without_a_constraint_choices_are_pair_probabilities(labels: pa.Table, p
     student = load_student(tmp_path / "student")
     left, right = Records.from_dicts(people.left[:9]), Records.from_dicts(people.right[:9])
     scores = student.score(left, right)
-    np.testing.assert_array_equal(student.choose(left, right, np.zeros(9, dtype=int), scores), scores)
+    np.testing.assert_array_equal(choose_alone(student.info, scores, np.zeros(9, dtype=int), right.distinct[1]), scores)
 
 
 def test_records_of_one_text_column_can_be_learnt(people: People, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,26 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def imports_on_loading(path: Path) -> set[str]:
+    """Modules that a file imports outside functions; of a package whose modules are named, these alone."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            known = {name for name in inner if is_module(name)}
+            found |= known or {node.module}
+        elif not isinstance(node, ast.FunctionDef):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
 def test_every_room_has_a_layer() -> None:
     assert {room(path) for path in modules()} - {"__init__"} == set.union(*LAYERS)
 
@@ -84,6 +105,15 @@ def test_imports_go_downwards(path: Path) -> None:
         target = next((i for i, layer in enumerate(LAYERS) if parts[1] in layer), None)
         assert target is not None, f"{path} imports {name}, which has no layer"
         assert target <= level, f"{path.name} imports {name} from a layer above its own"
+
+
+def test_no_module_is_imported_by_what_it_imports() -> None:
+    """As far as imports are made on loading: one in a function may look back, one for the type checker may not."""
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in modules()
+    }
+    graph = {name: imports_on_loading(path) & names.keys() - {name} for name, path in names.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from distiller_udf.errors import SettingsError
 from distiller_udf.prompts import Answer, Asking
+from distiller_udf.teachers import make_teacher
 
 QUERY = '{"name":"q"}'
 CANDIDATES = tuple(f'{{"name":"{letter}"}}' for letter in "abcd")
@@ -159,16 +160,18 @@ def test_more_candidates_than_one_token_can_name_are_asked_about_as_json() -> No
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"ask": "justify"}, "teacher_ask"),
-        ({"reply": "words"}, "teacher_reply"),
-        ({"orders": 0}, "teacher_orders"),
-        ({"orders": True}, "teacher_orders"),
-        ({"justify": "yes"}, "teacher_justify"),
+        ({"teacher_ask": "justify"}, 'teacher_ask is "justify"'),
+        ({"teacher_reply": "words"}, 'teacher_reply is "words"'),
+        ({"teacher_orders": 0}, "teacher_orders is 0"),
+        ({"teacher_orders": 101}, "teacher_orders is 101"),
+        ({"teacher_orders": True}, "teacher_orders is true"),
+        ({"teacher_justify": "yes"}, 'teacher_justify is "yes"'),
+        ({"teacher_justify_each": 1}, "teacher_justify_each is 1"),
     ],
 )
 def test_an_impossible_setting_is_named(settings: dict[str, object], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        Asking(**settings)  # type: ignore[arg-type]
+        make_teacher({"teacher": "openai", "teacher_model": "m", **settings})
 
 
 @given(

@@ -269,7 +269,6 @@ def test_threads_share_it(features: EncoderFeatures) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"precision": "int8"}, "precision is 'int8'. Allowed: auto, float32, bfloat16."),
         ({"max_length": 2}, "max_length is 2; it must be a whole number of tokens from 3"),
         ({"dimensions": 0}, "dimensions is 0; it must be a whole number from 1 to 512"),
     ],

@@ -141,6 +141,12 @@ def test_bfloat16_is_close_to_float32(tiny_encoder: str) -> None:
         assert 0 < difference < 0.05
 
 
+def test_a_precision_that_is_not_offered_is_said(tiny_encoder: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        TokenEncoder(tiny_encoder, precision="int8")
+    assert str(raised.value) == "precision is 'int8'. Allowed: auto, float32, bfloat16."
+
+
 def test_tokens_belong_to_their_columns(tiny_encoder: str) -> None:
     encoder = TokenEncoder(tiny_encoder)
     records = Records.from_dicts([{"about": "fine sound", "title": "turntable 12", "maker": None, "price": "5"}])

@@ -17,7 +17,6 @@ from distiller_udf.students import load_student
 from distiller_udf.students.explain import (
     ColumnShare,
     Explanation,
-    Group,
     LogOdds,
     WordShare,
     column_groups,
@@ -27,7 +26,7 @@ from distiller_udf.students.explain import (
 from distiller_udf.students.explain.clues import MAX_CLUES, Clue, find_clues
 from distiller_udf.students.explain.sentence import MAX_CHARACTERS
 from distiller_udf.students.explain.shares import MAX_TEXT
-from distiller_udf.students.lexical import LexicalStudent
+from distiller_udf.students.kinds import LexicalStudent
 from distiller_udf.students.odds import logit
 from tests.conftest import People
 
@@ -277,7 +276,7 @@ def test_long_texts_are_asked_about_a_few_times_only(student: LexicalStudent) ->
     left, right = Records.from_dicts(rows), Records.from_dicts(rows[1:] + rows[:1])
     groups = column_groups(left.names, right.names, student.similarity.comparisons)
     found = explanations(log_odds, left, right, groups, student._rarity)
-    name = groups.index(Group(("name",), ("name",), "text"))
+    name = groups.index(Comparison("text", ("name",), ("name",)))
     assert max(len(explanation.columns[name].words) for explanation in found) <= 3 * MAX_CLUES + 1
     assert sum(asked) <= 20 * 100
     assert max(asked[1:]) * 4000 <= MAX_TEXT, "texts of 2,000 characters, which are kept in memory"
@@ -302,7 +301,7 @@ def test_long_texts_are_asked_about_a_few_times_only(student: LexicalStudent) ->
     ],
 )
 def test_clues(left: str | None, right: str | None, expected: list[str] | str) -> None:
-    group = Group(("a",), ("a",))
+    group = Comparison("text", ("a",), ("a",))
     found = find_clues({"a": left, "b": None}, {"a": right, "b": "it moved"}, group, len)
     told = [f"{clue.kind} {'|'.join(clue.texts)}".strip() for clue in found.clues]
     if isinstance(expected, str):
@@ -316,16 +315,16 @@ def test_clues(left: str | None, right: str | None, expected: list[str] | str) -
 
 def test_numbers_and_dates_are_told_as_two_values() -> None:
     for kind in ("number", "date"):
-        clues = find_clues({"a": "$ 1,299.00"}, {"a": "1299 USD"}, Group(("a",), ("a",), kind), len).clues
+        clues = find_clues({"a": "$ 1,299.00"}, {"a": "1299 USD"}, Comparison(kind, ("a",), ("a",)), len).clues
         assert clues == (Clue("values", ("$ 1,299.00", "1299 USD")),)
-    other = find_clues({"a": "2"}, {"b": "1"}, Group(("a",), ("b",), "number"), len).clues
+    other = find_clues({"a": "2"}, {"b": "1"}, Comparison("number", ("a",), ("b",)), len).clues
     assert other == (Clue("values", ("2", "1")),), "as their label has it, a~b"
 
 
 def test_only_the_rarest_words_are_looked_at() -> None:
     shared, mine, yours = ([f"{letter * n}{n}" for n in range(2, 22)] for letter in "smy")
     row: Row = {"a": " ".join(shared + mine)}
-    found = find_clues(row, {"a": " ".join(yours + shared)}, Group(("a",), ("a",)), len)
+    found = find_clues(row, {"a": " ".join(yours + shared)}, Comparison("text", ("a",), ("a",)), len)
     told = {text for clue in found.clues for text in clue.texts}
     assert told == {*shared[-MAX_CLUES:], *mine[-MAX_CLUES:], *yours[-MAX_CLUES:]}
     assert found.players == 3 * MAX_CLUES + 1
@@ -333,7 +332,7 @@ def test_only_the_rarest_words_are_looked_at() -> None:
 
 @pytest.mark.parametrize("value", ["a, (b) c-d/e!", " – “A” b…", "!!!", "x" * 500, "a b " * 900, "हिन्दी 李小龙 ß"])
 def test_the_pieces_are_the_value(value: str) -> None:
-    found = find_clues({"a": value}, {"a": "b e other"}, Group(("a",), ("a",)), len)
+    found = find_clues({"a": value}, {"a": "b e other"}, Comparison("text", ("a",), ("a",)), len)
     assert "".join(text for text, _ in found.pieces[0]["a"]) == value[:2000]
     everything = np.ones((1, found.players), dtype=bool)
     assert found.texts(0, "a", everything) == [value[:2000].strip()]

@@ -12,7 +12,8 @@ import pytest
 from distiller_udf.errors import StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.students import Student, load_student
-from distiller_udf.students.lexical import LexicalStudent
+from distiller_udf.students.choice import choose_alone
+from distiller_udf.students.kinds import LexicalStudent
 from distiller_udf.students.pairwise import MODEL_FILE
 from tests.conftest import People
 
@@ -51,30 +52,30 @@ def test_an_empty_record_has_no_probability(student: LexicalStudent, people: Peo
     scores = student.score(left, right)
     assert np.isfinite(scores[0])
     assert np.isnan(scores[1])
-    assert np.isnan(student.choose(left, right, np.zeros(2), scores)[1])
+    assert np.isnan(choose_alone(student.info, scores, np.zeros(2), right.distinct[1])[1])
 
 
 def test_a_choice_sees_its_own_tuple_only(student: LexicalStudent, people: People) -> None:
     left, right = sides(people)
     scores = np.linspace(0.01, 0.99, len(left))
     tuples = np.arange(len(left)) // 4
-    whole = student.choose(left, right, tuples, scores)
+    whole = choose_alone(student.info, scores, tuples, right.distinct[1])
     shuffled = np.random.default_rng(1).permutation(len(left))
-    again = student.choose(left.take(shuffled), right.take(shuffled), tuples[shuffled] + 1000, scores[shuffled])
+    again = choose_alone(student.info, scores[shuffled], tuples[shuffled] + 1000, right.take(shuffled).distinct[1])
     np.testing.assert_allclose(again, whole[shuffled], rtol=0, atol=1e-12)
 
 
 def test_a_strong_rival_lowers_the_choice_probability(student: LexicalStudent, people: People) -> None:
-    left, right = (side.take(np.arange(2)) for side in sides(people))
-    alone = student.choose(left, right, np.asarray([0, 1]), np.asarray([0.6, 0.99]))
-    rivals = student.choose(left, right, np.asarray([0, 0]), np.asarray([0.6, 0.99]))
+    right = sides(people)[1].take(np.arange(2))
+    alone = choose_alone(student.info, np.asarray([0.6, 0.99]), np.asarray([0, 1]), right.distinct[1])
+    rivals = choose_alone(student.info, np.asarray([0.6, 0.99]), np.asarray([0, 0]), right.distinct[1])
     assert rivals[0] < alone[0]
 
 
 def test_no_pairs_are_no_trouble(student: LexicalStudent) -> None:
     none = Records.from_dicts([])
     assert student.score(none, none).shape == (0,)
-    assert student.choose(none, none, np.zeros(0, dtype=int), np.zeros(0)).shape == (0,)
+    assert choose_alone(student.info, np.zeros(0), np.zeros(0, dtype=int), none.distinct[1]).shape == (0,)
     assert student.explain(none, none, []) == []
 
 

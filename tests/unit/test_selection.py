@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from distiller_udf import selection
 from distiller_udf.errors import SettingsError
-from distiller_udf.selection import STRATEGIES, select, strategies, uncertainty
+from distiller_udf.selection import STRATEGIES, select, uncertainty
 
 # What the SQL of the first release selected from `recorded()`, by rank: strategy, share, minimum, ratio, seed.
 RECORDED = [
@@ -176,7 +177,7 @@ def test_a_cluster_is_drawn_from_at_random(strategy: str) -> None:
 @pytest.mark.parametrize("strategy", ["kmeans", "hierarchical"])
 def test_beyond_the_sample_the_nearest_centroid_decides(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = select(two_kinds(60, 140), strategy=strategy, share=1.0)
-    monkeypatch.setattr(strategies, "CLUSTERED", 40)
+    monkeypatch.setattr(selection, "CLUSTERED", 40)
     assert select(two_kinds(60, 140), strategy=strategy, share=1.0).equals(whole)
 
 

@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, SettingsError
 from distiller_udf.training.data import labelled_pairs
-from distiller_udf.votes import METHODS, reliabilities, vote
-from distiller_udf.votes.ballots import Ballots
-from distiller_udf.votes.dawid_skene import estimate
+from distiller_udf.votes import VOTES, reliabilities, vote
+from distiller_udf.votes.dawid_skene import Ballots, estimate
 from distiller_udf.votes.questions import read_questions
 
 SCHEMA = pa.schema(
@@ -86,7 +85,7 @@ def pair(teacher: str, probabilities: Sequence[float | None], choice: int | None
     return row(teacher, choice or 0, **more) | {"ask": "match", "choice": choice, "probabilities": list(probabilities)}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_a_single_teacher_teaches_what_it_taught_before(labels: pa.Table, method: str) -> None:
     voted = vote(labels, method)
     assert voted.select(labels.column_names).equals(labels)
@@ -97,14 +96,14 @@ def test_a_single_teacher_teaches_what_it_taught_before(labels: pa.Table, method
     assert np.array_equal(after.labels, before.labels)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_a_single_abstention_stays_one(method: str) -> None:
     voted = one(method, row("a", None))
     assert (voted["choice"], voted["error"], voted["teacher"]) == (None, "abstained: no idea", "a")
     assert (voted["teachers"], voted["agreement"]) == ([], None)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_no_labels_are_no_votes(method: str) -> None:
     for asked in (None, 2):
         voted = vote(table(), method, asked)
@@ -137,7 +136,7 @@ def test_who_abstains_has_no_vote() -> None:
     assert (voted["choice"], voted["teachers"], voted["agreement"]) == (0, ["b"], 1.0)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_where_nobody_answers_the_reason_stays(method: str) -> None:
     voted = one(method, row("a", None), row("b", None))
     assert (voted["choice"], voted["error"], voted["agreement"]) == (None, "abstained: no idea", None)
@@ -176,7 +175,7 @@ def test_the_answer_of_one_of_two_teachers_stays_its_own(method: str) -> None:
     assert voted.select(SCHEMA.names).equals(labels)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_an_encoder_and_the_teacher_it_learns_from_answer_one_record_each(method: str) -> None:
     """Nobody is compared with anybody: there is nothing to vote on, however the answers are spread."""
     answers = [row("llm" if i < 5 else "encoder", 0 if i % 3 else 1, left=i, confidence=0.9) for i in range(25)]
@@ -239,7 +238,7 @@ def test_keys_depend_on_what_was_voted_on() -> None:
     assert len({first["label_key"], other["label_key"], one("unanimous", row("a", 1), row("b", 1))["label_key"]}) == 3
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_how_the_rows_are_kept_does_not_matter(method: str) -> None:
     """Neither their order, nor chunks, nor types that Arrow knows by an extension or a dictionary."""
     labels, _ = simulated(60, {"a": 0.9, "b": 0.8, "c": 0.7}, seed=4)
@@ -298,7 +297,7 @@ def _said(right_id: int | None, label: dict[str, Any]) -> tuple[int | None, int 
     return (ids.index(right_id) + 1, right_id) if right_id else (right_id, None)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_a_candidate_that_is_shown_twice_stays_two(method: str) -> None:
     voted = one(method, row("a", 2, (2, 1, 1)), row("b", 2, (1, 2, 1), probabilities=[0.1, 0.6, 0.3]))
     assert (voted["choice"], voted["teachers"]) == (1, ["a", "b"])
@@ -367,7 +366,7 @@ def test_none_needs_every_pair_to_be_none() -> None:
     assert (decided["choice"], decided["right_id"]) == (0, None)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", VOTES)
 def test_an_abstention_of_all_is_not_none(method: str) -> None:
     nobody = [pair(name, [], None, ids=(), error="abstained: no idea") for name in "ab"]
     voted = one(method, *nobody)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from distiller_udf.prompts import Question, reply_of_reason
-from distiller_udf.students.llm.prompting import Prompter, why
+from distiller_udf.prompts import Question, reply_of_reason, why
+from distiller_udf.students.llm.prompting import Prompter
 
 from ..material import Report
 from .base import Base

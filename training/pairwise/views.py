@@ -24,7 +24,7 @@ Encoded: TypeAlias = "Material[EncodedPairSettings]"
 
 def lexical(material: Featured, report: Report) -> Trained:
     """The lexical student: similarities alone."""
-    from distiller_udf.students.lexical import LexicalStudent
+    from distiller_udf.students.kinds import LexicalStudent
 
     rows, rest = _seen(material, material.similarity.transform)
     directions = material.similarity.directions
@@ -36,7 +36,7 @@ def lexical(material: Featured, report: Report) -> Trained:
 
 def encoder(material: Encoded, report: Report) -> Trained:
     """The encoder student: what a pretrained encoder makes of the records' tokens."""
-    from distiller_udf.students.encoder import EncoderStudent
+    from distiller_udf.students.kinds import EncoderStudent
 
     report("encoding records", 0.2)
     encoding = _encoding(material)
@@ -45,7 +45,7 @@ def encoder(material: Encoded, report: Report) -> Trained:
     fitted = fit_pairs(rows, rest, material.pool, directions, material.settings, report=_part(report, 0.6, 0.9))
     return Trained(
         fitted.log_odds,
-        lambda info: EncoderStudent(info, material.similarity, encoding, fitted.model),
+        lambda info: EncoderStudent(info, material.similarity, fitted.model, encoding=encoding),
         labels=fitted.labels,
         base_model=model_name(material.settings.encoder),
     )
@@ -53,7 +53,7 @@ def encoder(material: Encoded, report: Report) -> Trained:
 
 def blend(material: Encoded, report: Report) -> Trained:
     """The blend: a lexical model, and where it is unsure a second one that also sees the encoder's features."""
-    from distiller_udf.students.blend import CLEAR, BlendStudent
+    from distiller_udf.students.kinds import CLEAR, BlendStudent
 
     rows, rest = _seen(material, material.similarity.transform)
     directions = material.similarity.directions
@@ -79,7 +79,7 @@ def blend(material: Encoded, report: Report) -> Trained:
     log_odds = np.where(np.abs(first.log_odds) < CLEAR, second.log_odds, first.log_odds)
     return Trained(
         log_odds,
-        lambda info: BlendStudent(info, material.similarity, encoding, first.model, second.model),
+        lambda info: BlendStudent(info, material.similarity, first.model, second.model, encoding=encoding),
         labels=first.labels,
         base_model=model_name(material.settings.encoder),
     )

@@ -8,14 +8,13 @@ NULL on both sides. A word's contribution is the same within its column, which t
 Nothing here knows the model: `log_odds(left, right)` is all that is asked, so any student that scores can be explained.
 """
 
-from distiller_udf.students.explain.clues import Group, column_groups
+from distiller_udf.students.explain.clues import column_groups
 from distiller_udf.students.explain.sentence import ColumnShare, Explanation, WordShare
 from distiller_udf.students.explain.shares import LogOdds, contributions, explanations
 
 __all__ = [
     "ColumnShare",
     "Explanation",
-    "Group",
     "LogOdds",
     "WordShare",
     "column_groups",

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from distiller_udf.records import TEXT_COLUMN
 from distiller_udf.similarity import Comparison
 from distiller_udf.similarity.text import MAX_COMPARED_CHARACTERS, fold
 
@@ -40,62 +39,45 @@ _WORD = re.compile(r"(?:\w|[^\x00-\x7f\s])+(?:[-/.](?:\w|[^\x00-\x7f\s])+)*")
 _SIGNS = re.compile(r"\W")
 
 
-@dataclass(frozen=True)
-class Group:
-    """Columns of the left and of the right records that belong together; one player.
-
-    `kind` is that of their comparison: `number` and `date` are read as one value, anything else as words; `plain` where
-    a record was given as plain text, which is compared with all columns of the other.
-    """
-
-    left: tuple[str, ...]
-    right: tuple[str, ...]
-    kind: str = "text"
-
-    @property
-    def label(self) -> str:
-        """`name` where both sides call it so, `phone~tel` where they do not, `fax` where one side alone has it."""
-        if self.kind == "plain":
-            return TEXT_COLUMN
-        sides = dict.fromkeys("+".join(side) for side in (self.left, self.right) if side)
-        return "~".join(sides)
-
-
-def column_groups(left: Sequence[str], right: Sequence[str], comparisons: Sequence[Comparison]) -> list[Group]:
+def column_groups(left: Sequence[str], right: Sequence[str], comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Every column in one group: with the column it is compared with most, else with its namesake, else alone.
 
     Where that column is in a group already, as a full name is beside the last name, a first name joins the two.
     """
     left, right = tuple(left), tuple(right)
     kinds = {(c.left_columns, c.right_columns): c.kind for c in comparisons if c.kind not in ("record", "name")}
-    namesakes = [Group((name,), (name,), kinds.get(((name,), (name,)), "text")) for name in left if name in right]
+    namesakes = [Comparison(kinds.get(((n,), (n,)), "text"), (n,), (n,)) for n in left if n in right]
     if set(left) == set(right):
         return namesakes
-    matched = [Group(c.left_columns, c.right_columns, c.kind) for c in comparisons if c.kind != "record"]
-    alone = [*(Group((name,), ()) for name in left), *(Group((), (name,)) for name in right)]
-    groups: list[Group] = []
+    matched = [c for c in comparisons if c.kind != "record"]
+    alone = [*(Comparison("text", (n,), ()) for n in left), *(Comparison("text", (), (n,)) for n in right)]
+    groups: list[Comparison] = []
     free = set(left), set(right)
     for group in (*matched, *namesakes, *alone):
-        if free[0].issuperset(group.left) and free[1].issuperset(group.right):
+        free_left, free_right = free[0].issuperset(group.left_columns), free[1].issuperset(group.right_columns)
+        if free_left and free_right:
             groups.append(group)
-        elif (known := next((g for g in groups if _is_split(group, g, free)), None)) is not None:
-            if group.right == known.right:
-                group = replace(known, left=(*known.left, *group.left))
-            else:
-                group = replace(known, right=(*known.right, *group.right))
-            groups[groups.index(known)] = group
+        elif (place := _split_place(group, groups, free_left, free_right)) is not None:
+            known = groups[place]
+            sides = zip(
+                (known.left_columns, known.right_columns), (group.left_columns, group.right_columns), strict=True
+            )
+            group = groups[place] = Comparison(known.kind, *(tuple(dict.fromkeys((*a, *b))) for a, b in sides))
         else:
             continue
-        free[0].difference_update(group.left)
-        free[1].difference_update(group.right)
+        free[0].difference_update(group.left_columns)
+        free[1].difference_update(group.right_columns)
     return groups
 
 
-def _is_split(group: Group, known: Group, free: tuple[set[str], set[str]]) -> bool:
-    """Whether a group has one side in common with a known one, of texts, and its other side is free."""
-    of_texts = {group.kind, known.kind} <= {"text", "long", "name"} and bool(group.left and group.right)
-    by_left = group.left == known.left and free[1].issuperset(group.right)
-    return of_texts and (by_left or (group.right == known.right and free[0].issuperset(group.left)))
+def _split_place(group: Comparison, groups: Sequence[Comparison], free_left: bool, free_right: bool) -> int | None:
+    """The place of the group of texts with which this one has a side in common, its other side being free."""
+    for place, known in enumerate(groups):
+        of_texts = {group.kind, known.kind} <= {"text", "long", "name"} and group.left_columns and group.right_columns
+        by_left = free_right and group.left_columns == known.left_columns
+        if of_texts and (by_left or (free_left and group.right_columns == known.right_columns)):
+            return place
+    return None
 
 
 @dataclass(frozen=True)
@@ -143,12 +125,15 @@ class _Split:
     written: Mapping[str, str]
 
 
-def find_clues(left: Row, right: Row, group: Group, rarity: WordRarity) -> Clues:
+def find_clues(left: Row, right: Row, group: Comparison, rarity: WordRarity) -> Clues:
     """What a group of columns has to say about a pair. Swapping the sides changes nothing but the sides of `pieces`."""
-    sides = _splits(left, group.left), _splits(right, group.right)
-    if all(sides) and (group.kind in ("number", "date") or all(_words(side) <= 1 for side in sides)):
+    sides = _splits(left, group.left_columns), _splits(right, group.right_columns)
+    if all(sides) and (
+        group.kind in ("number", "date") or all(sum(len(split.keys) for split in side.values()) <= 1 for side in sides)
+    ):
         values = [" ".join(str(row[name]) for name in side) for row, side in zip((left, right), sides, strict=True)]
-        return Clues((_values(values[0], values[1], group),))
+        same = values[0] == values[1]
+        return Clues((Clue("both", (values[0],)) if same else Clue("values", _ordered(values[0], values[1], group)),))
     written = _written(sides[0]), _written(sides[1])
     lone = [_rarest(written[i].keys() - written[1 - i].keys(), rarity) for i in (0, 1)]
     found: list[_Found] = []
@@ -159,7 +144,7 @@ def find_clues(left: Row, right: Row, group: Group, rarity: WordRarity) -> Clues
             found.append((Clue("like", _ordered(written[0][a], written[1][b], group)), {a, b}))
             lone[0].remove(a)
             lone[1].remove(b)
-    others = _others(left, group.left), _others(right, group.right)
+    others = _others(left, group.left_columns), _others(right, group.right_columns)
     for i in (0, 1):
         for key in lone[i]:
             elsewhere = any(key in split.written for split in others[1 - i])
@@ -201,10 +186,6 @@ def _others(row: Row, names: Sequence[str]) -> list[_Split]:
     return list(_splits(row, [name for name in row if name not in names]).values())
 
 
-def _words(side: Mapping[str, _Split]) -> int:
-    return sum(len(split.keys) for split in side.values())
-
-
 def _written(side: Mapping[str, _Split]) -> dict[str, str]:
     """Every word of a side, as it is written there; where it is written in several ways, the first of these."""
     result: dict[str, str] = {}
@@ -214,13 +195,9 @@ def _written(side: Mapping[str, _Split]) -> dict[str, str]:
     return result
 
 
-def _values(left: str, right: str, group: Group) -> Clue:
-    return Clue("both", (left,)) if left == right else Clue("values", _ordered(left, right, group))
-
-
-def _ordered(left: str, right: str, group: Group) -> tuple[str, str]:
+def _ordered(left: str, right: str, group: Comparison) -> tuple[str, str]:
     """The left text first where the columns differ, as in their label; else swapped sides would read otherwise."""
-    return (left, right) if group.left != group.right else (min(left, right), max(left, right))
+    return (left, right) if group.left_columns != group.right_columns else (min(left, right), max(left, right))
 
 
 def _rarest(keys: Iterable[str], rarity: WordRarity) -> list[str]:

@@ -7,10 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from distiller_udf.students.odds import sigmoid
-
 MINIMUM_CONTRIBUTION = 0.05
 """Log odds below which a column or a word is not worth a mention."""
 
@@ -55,11 +51,6 @@ class Explanation:
     def log_odds(self) -> float:
         """The log odds that both are the same: the baseline and the columns added up."""
         return self.baseline + sum(column.value for column in self.columns)
-
-    @property
-    def probability(self) -> float:
-        """The probability that both are the same."""
-        return float(sigmoid(np.asarray(self.log_odds)))
 
     def sentence(self, is_match: bool) -> str:
         """The columns that spoke for and against a match, strongest first, and how they add up.

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import permutations
 
 import numpy as np
 
 from distiller_udf.records import Column, Records
+from distiller_udf.similarity import Comparison
 from distiller_udf.similarity.text import MAX_COMPARED_CHARACTERS
-from distiller_udf.students.explain.clues import Clues, Group, Row, WordRarity, find_clues
+from distiller_udf.students.explain.clues import Clues, Row, WordRarity, find_clues
 from distiller_udf.students.explain.sentence import MINIMUM_CONTRIBUTION, ColumnShare, Explanation, WordShare
 
 EXACT_PLAYERS = 4
 """Up to this many players every order is tried, which makes the Shapley values exact."""
+
+_Game = tuple[np.ndarray, np.ndarray]
+"""Sets of players, and what makes contributions of their values; see `_game`."""
 
 LogOdds = Callable[[Records, Records], np.ndarray]
 """The log odds that row i of both sides is the same entity; records may lack any value."""
@@ -52,7 +56,7 @@ def _orders(players: int, shifts: int) -> list[tuple[int, ...]]:
     return [*shifted, *(order[::-1] for order in shifted)]
 
 
-def _game(joining: Sequence[tuple[int, ...]], players: int) -> tuple[np.ndarray, np.ndarray]:
+def _game(joining: Sequence[tuple[int, ...]], players: int) -> _Game:
     """The sets of players that the orders pass through, and how their values become contributions.
 
     The sets are rows of a boolean array, the empty one first; values (pairs, sets) times the second array,
@@ -73,7 +77,7 @@ def _game(joining: Sequence[tuple[int, ...]], players: int) -> tuple[np.ndarray,
     return coalitions, shares
 
 
-def contributions(log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group]) -> np.ndarray:
+def contributions(log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Comparison]) -> np.ndarray:
     """Each group's share of a pair's log odds, the baseline (no column at all) last: shape (pairs, groups + 1).
 
     A row adds up to what `log_odds` gives for the pair.
@@ -85,8 +89,8 @@ def contributions(log_odds: LogOdds, left: Records, right: Records, groups: Sequ
         pairs = np.arange(start, min(start + step, len(left)))
         present = np.tile(coalitions, (len(pairs), 1))
         sides = (
-            _blanked(left.take(pairs), len(coalitions), present, [g.left for g in groups]),
-            _blanked(right.take(pairs), len(coalitions), present, [g.right for g in groups]),
+            _blanked(left.take(pairs), len(coalitions), present, [g.left_columns for g in groups]),
+            _blanked(right.take(pairs), len(coalitions), present, [g.right_columns for g in groups]),
         )
         values[pairs] = log_odds(*sides).reshape(len(pairs), -1)
     return np.asarray(values @ shares)
@@ -107,7 +111,8 @@ def _blanked(records: Records, times: int, present: np.ndarray, groups: Sequence
 class _Question:
     """One group of columns in one pair, whose contribution is to be shared out among its clues.
 
-    `characters` are those of both records, as far as they are compared.
+    `games` are those of its words without the other columns and among them. `characters` are those of both records, as
+    far as they are compared.
     """
 
     pair: int
@@ -116,19 +121,18 @@ class _Question:
     clues: Clues
     characters: int
 
-    @property
-    def players(self) -> int:
-        return self.clues.players
+    @cached_property
+    def games(self) -> tuple[_Game, _Game]:
+        return _word_game(self.clues.players, True), _word_game(self.clues.players, False)
 
     @property
-    def size(self) -> int:
-        """Characters to score."""
-        rows = sum(len(_word_game(self.players, alone)[0]) for alone in (True, False))
-        return rows * max(self.characters, LEAST_TEXT)
+    def rows(self) -> int:
+        """Rows to score."""
+        return sum(len(coalitions) for coalitions, _ in self.games)
 
 
 def explanations(
-    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group], rarity: WordRarity
+    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Comparison], rarity: WordRarity
 ) -> list[Explanation]:
     """Each pair's log odds by column and by word.
 
@@ -155,7 +159,7 @@ def explanations(
 
 
 def _questions(
-    parts: np.ndarray, left: Sequence[Row], right: Sequence[Row], groups: Sequence[Group], rarity: WordRarity
+    parts: np.ndarray, left: Sequence[Row], right: Sequence[Row], groups: Sequence[Comparison], rarity: WordRarity
 ) -> Iterator[_Question]:
     for pair, g in zip(*np.nonzero(np.abs(parts[:, : len(groups)]) >= MINIMUM_CONTRIBUTION), strict=True):
         clues = find_clues(left[pair], right[pair], groups[g], rarity)
@@ -168,11 +172,12 @@ def _batches(questions: Iterable[_Question]) -> Iterator[list[_Question]]:
     batch: list[_Question] = []
     size = 0
     for question in questions:
-        if batch and size + question.size > MAX_TEXT:
+        characters = question.rows * max(question.characters, LEAST_TEXT)
+        if batch and size + characters > MAX_TEXT:
             yield batch
             batch, size = [], 0
         batch.append(question)
-        size += question.size
+        size += characters
     if batch:
         yield batch
 
@@ -186,25 +191,20 @@ def _named(question: _Question, shares: np.ndarray) -> tuple[WordShare, ...]:
 
 
 def _shares(
-    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Group], questions: Sequence[_Question]
+    log_odds: LogOdds, left: Records, right: Records, groups: Sequence[Comparison], questions: Sequence[_Question]
 ) -> list[np.ndarray]:
     """The shares of each question's players, in log odds; a lone player needs no asking."""
-    asked = [question for question in questions if question.players > 1]
-    values = np.zeros(0)
+    asked = [question for question in questions if question.clues.players > 1]
     if asked:
-        sides = [_variants(r, groups, asked, side) for side, r in enumerate((left, right))]
-        values = log_odds(sides[0], sides[1])
-    result, at = [], 0
+        values = log_odds(*(_variants(r, groups, asked, side) for side, r in enumerate((left, right))))
+        parts = iter(np.split(values, np.cumsum([len(sets) for q in asked for sets, _ in q.games])))
+    result = []
     for question in questions:
-        if question.players == 1:
+        if question.clues.players == 1:
             result.append(np.asarray([question.contribution]))
-            continue
-        found = []
-        for alone in (True, False):
-            coalitions, shares = _word_game(question.players, alone)
-            found.append((values[at : at + len(coalitions)] @ shares)[:-1])
-            at += len(coalitions)
-        result.append(_weighed(found[0], found[1], question.contribution))
+        else:
+            alone, among = ((next(parts) @ shares)[:-1] for _, shares in question.games)
+            result.append(_weighed(alone, among, question.contribution))
     return result
 
 
@@ -216,7 +216,7 @@ def _weighed(alone: np.ndarray, among: np.ndarray, contribution: float) -> np.nd
 
 
 @lru_cache(maxsize=256)
-def _word_game(players: int, alone: bool) -> tuple[np.ndarray, np.ndarray]:
+def _word_game(players: int, alone: bool) -> _Game:
     """The sets of words to ask about: other orders without the other columns (`alone`) than with them."""
     joining = _orders(players, WORD_SHIFTS if players < MANY_WORDS else WORD_SHIFTS // 2)
     if players > EXACT_PLAYERS:
@@ -225,22 +225,21 @@ def _word_game(players: int, alone: bool) -> tuple[np.ndarray, np.ndarray]:
     return _game(joining, players)
 
 
-def _variants(records: Records, groups: Sequence[Group], questions: Sequence[_Question], side: int) -> Records:
+def _variants(records: Records, groups: Sequence[Comparison], questions: Sequence[_Question], side: int) -> Records:
     """One side of every row to ask about: the words present, in their column, the other columns NULL or as they are."""
-    games = [[_word_game(q.players, alone)[0] for alone in (True, False)] for q in questions]
-    counts = [[len(alone), len(among)] for alone, among in games]
-    pairs = np.repeat([q.pair for q in questions], [sum(count) for count in counts])
-    alone = np.repeat(np.tile([True, False], len(questions)), np.concatenate(counts))
-    starts = np.cumsum([0, *(sum(count) for count in counts)])
+    pairs = np.repeat([q.pair for q in questions], [q.rows for q in questions])
+    counts = [len(sets) for q in questions for sets, _ in q.games]
+    alone = np.repeat(np.tile([True, False], len(questions)), counts)
+    starts = np.cumsum([0, *(q.rows for q in questions)])
     columns = {}
     for name, column in records.columns.items():
         own = Column.from_values(column.take(pairs).to_list())  # the values of these rows alone
         codes = np.where(alone, np.int32(-1), own.codes)
         index = {value: code for code, value in enumerate(own.values)}
-        for question, sets, start in zip(questions, games, starts, strict=False):
+        for question, start in zip(questions, starts, strict=False):
             group = groups[question.group]
-            if name in (group.left, group.right)[side]:
-                texts = [text for present in sets for text in question.clues.texts(side, name, present)]
+            if name in (group.left_columns, group.right_columns)[side]:
+                texts = [text for sets, _ in question.games for text in question.clues.texts(side, name, sets)]
                 codes[start : start + len(texts)] = [
                     -1 if t is None else index.setdefault(t, len(index)) for t in texts
                 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distiller_udf.encoding.loading import quiet
+from distiller_udf.encoding.loading import first_line, quiet
 from distiller_udf.errors import SettingsError
 
 INSTALL = "install the extra train, in a checkout `pip install -c constraints.txt '.[train]'`"
@@ -23,18 +23,8 @@ def modules() -> tuple[Any, Any]:
 
 def load_tokenizer(model: str, local_only: bool = False) -> Any:
     """The tokenizer of a folder or a hub id. Raises SettingsError where there is none."""
-    _, transformers = modules()
-    try:
-        with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                # Mistral's own format has no chat template and no tokens by name.
-                model,
-                local_files_only=local_only,
-                trust_remote_code=False,
-                mistral_format=False,
-            )
-    except (OSError, ValueError, KeyError) as error:
-        raise SettingsError(_cannot_load(model, local_only, error)) from error
+    # Mistral's own format has no chat template and no tokens by name.
+    tokenizer = _pretrained("AutoTokenizer", model, local_only, mistral_format=False)
     if tokenizer.eos_token_id is None:
         raise SettingsError(f"the tokenizer of {model!r} has no token that ends a text; take another base model")
     if tokenizer.pad_token_id is None:
@@ -44,26 +34,12 @@ def load_tokenizer(model: str, local_only: bool = False) -> Any:
 
 def load_config(model: str, local_only: bool = False) -> Any:
     """The configuration of a folder's or a hub id's model, without its weights. Raises SettingsError."""
-    _, transformers = modules()
-    try:
-        with quiet():
-            return transformers.AutoConfig.from_pretrained(model, local_files_only=local_only, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise SettingsError(_cannot_load(model, local_only, error)) from error
+    return _pretrained("AutoConfig", model, local_only)
 
 
 def load_causal(model: str, local_only: bool = False, **settings: Any) -> Any:
     """The language model of a folder or a hub id; `settings` go to `from_pretrained`. Raises SettingsError."""
-    _, transformers = modules()
-    from safetensors import SafetensorError
-
-    try:
-        with quiet():
-            return transformers.AutoModelForCausalLM.from_pretrained(
-                model, local_files_only=local_only, trust_remote_code=False, use_safetensors=True, **settings
-            )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise SettingsError(_cannot_load(model, local_only, error)) from error
+    return _pretrained("AutoModelForCausalLM", model, local_only, use_safetensors=True, **settings)
 
 
 def adapted(loaded: Any, adapter: Path) -> Any:
@@ -91,9 +67,7 @@ def _with_adapter(loaded: Any, adapter: Path) -> Any:
         with quiet():
             return PeftModel.from_pretrained(loaded, str(adapter))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise SettingsError(
-            f"the adapter {adapter} does not fit its base model: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise SettingsError(f"the adapter {adapter} does not fit its base model: {first_line(error)}") from error
 
 
 def context_length(config: Any) -> int:
@@ -102,11 +76,23 @@ def context_length(config: Any) -> int:
     return int(getattr(known, "max_position_embeddings", None) or 10**9)
 
 
-def _cannot_load(model: str, local_only: bool, error: Exception) -> str:
-    where = "a folder on this machine" if local_only else "a folder or the id of a model on the hub"
-    missing = "" if Path(model).is_dir() else " (there is no such folder here)"
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"the language model {model!r} cannot be loaded{missing}; give {where} with safetensors: {reason}"
+def _pretrained(kind: str, model: str, local_only: bool, **settings: Any) -> Any:
+    """What transformers' class `kind` loads from a folder or a hub id."""
+    _, transformers = modules()
+    from safetensors import SafetensorError
+
+    try:
+        with quiet():
+            return getattr(transformers, kind).from_pretrained(
+                model, local_files_only=local_only, trust_remote_code=False, **settings
+            )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        where = "a folder on this machine" if local_only else "a folder or the id of a model on the hub"
+        missing = "" if Path(model).is_dir() else " (there is no such folder here)"
+        raise SettingsError(
+            f"the language model {model!r} cannot be loaded{missing}; give {where} with safetensors: "
+            f"{first_line(error)}"
+        ) from error
 
 
 def looks_like_a_path(model: str) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,19 +100,23 @@ class Model:
     name: str
 
 
-class Engine(Protocol):
-    """Runs a language model. Made from `(model: Model, serving: Serving)`, which loads nothing yet."""
+class Engine(ABC):
+    """Runs a language model, which is loaded when it is first asked."""
 
+    def __init__(self, model: Model, serving: Serving) -> None:
+        self._model = model
+        self._serving = serving
+
+    @abstractmethod
     def label_log_probabilities(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
         """For each prompt the natural log-probabilities of its labels as the next token, up to what all have in common.
 
         Only their differences count.
         """
-        ...
 
+    @abstractmethod
     def write(self, prompts: Sequence[Prompt], max_tokens: int, end: int) -> list[str]:
         """For each prompt what the model writes, its likeliest tokens, up to the token `end` or so many tokens."""
-        ...
 
 
 def make_engine(model: Model, serving: Serving) -> Engine:

@@ -61,7 +61,7 @@ class Prompter:
         self.candidates = min(candidates, MAX_TOKEN_CANDIDATES)
         tokenizer.chat_template = _timeless(tokenizer.chat_template or PLAIN_TEMPLATE)
         self._own_system = _takes_system(tokenizer)
-        self._rendered = lru_cache(REMEMBERED)(self._render)
+        self.tokens = lru_cache(REMEMBERED)(self._tokens)
         self._labels: dict[str, int] = {}
 
     def conversation(self, question: Question) -> list[dict[str, str]]:
@@ -77,11 +77,8 @@ class Prompter:
             return [{"role": "system", "content": system}, {"role": "user", "content": user}]
         return [{"role": "user", "content": f"{system}\n\n{user}"}]
 
-    def tokens(self, question: Question) -> tuple[int, ...]:
+    def _tokens(self, question: Question) -> tuple[int, ...]:
         """The prompt's tokens, up to where the answer begins."""
-        return self._rendered(question)
-
-    def _render(self, question: Question) -> tuple[int, ...]:
         rendered = self.tokenizer.apply_chat_template(
             self.conversation(question), add_generation_prompt=True, return_dict=True, **TEMPLATE_ARGUMENTS
         )
@@ -110,12 +107,8 @@ class Prompter:
         return min(EXPLANATION_TOKENS, self.max_length // EXPLANATION_SHARE)
 
     def prompt(self, question: Question) -> Prompt:
-        """A question that is answered with one token."""
-        return Prompt(self.tokens(question), self.labels(question))
-
-    def unanswered(self, question: Question) -> Prompt:
-        """A question whose answer is written out."""
-        return Prompt(self.tokens(question))
+        """A question, with the labels of its answers where it is answered with one token."""
+        return Prompt(self.tokens(question), self.labels(question) if question.reply == "token" else ())
 
     def fits(self, question: Question, answer: int = 2) -> bool:
         """Whether a question has few enough candidates, and is short enough with so many tokens of an answer."""
@@ -192,11 +185,6 @@ def select(query: str, candidates: Sequence[str]) -> Question:
 def match(query: str, candidate: str) -> Question:
     """The question whether two records are the same, answered with one token."""
     return Question(query, (candidate,), "match", "token")
-
-
-def why(query: str, candidates: Sequence[str], choice: int) -> Question:
-    """The question for the reason why one of the candidates (1-based), or none of them (0), is the query."""
-    return Question(query, tuple(candidates), "justify", "explanation", chosen=choice)
 
 
 def _split(count: int, groups: int) -> list[range]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.errors import StudentError, TeacherRefused
-from distiller_udf.students.llm.engine import Model, Serving
+from distiller_udf.students.llm.engine import Engine
 from distiller_udf.students.llm.prompting import Prompt
 from distiller_udf.teachers.chat import ChatEndpoint, Passing, Rejected
 
@@ -23,12 +23,8 @@ ATTEMPTS = 5
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 
 
-class ServerEngine:
+class ServerEngine(Engine):
     """Sends prompts as tokens, so that the server's own chat template has no say in them."""
-
-    def __init__(self, model: Model, serving: Serving) -> None:
-        self._model = model
-        self._serving = serving
 
     @cached_property
     def _endpoint(self) -> ChatEndpoint:

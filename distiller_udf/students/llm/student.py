@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from distiller_udf.errors import StudentDamaged, StudentError
-from distiller_udf.prompts import Asking, read_reply
+from distiller_udf.prompts import Asking, read_reply, why
 from distiller_udf.records import Records, content_hash
 from distiller_udf.students.base import EMPTY, StudentInfo, check_columns
-from distiller_udf.students.choice import choose_alone
 from distiller_udf.students.llm.causal import load_tokenizer, looks_like_a_path
 from distiller_udf.students.llm.contests import Tuple, log_odds
 from distiller_udf.students.llm.engine import Engine, Model, Serving, make_engine
-from distiller_udf.students.llm.prompting import Prompter, why
+from distiller_udf.students.llm.prompting import Prompter
 from distiller_udf.students.odds import sigmoid
 from distiller_udf.teachers.weights import model_identity
 
@@ -64,15 +63,11 @@ class LLMStudent:
 
     kind = "llm"
 
-    def __init__(
-        self, info: StudentInfo, folder: Path, weights: Weights, serving: Serving, engine: Engine | None = None
-    ) -> None:
+    def __init__(self, info: StudentInfo, folder: Path, weights: Weights, serving: Serving) -> None:
         self.info = info
         self.folder = folder
         self.weights = weights
         self.serving = serving
-        if engine is not None:
-            self.__dict__["engine"] = engine
 
     @classmethod
     def load(cls, folder: Path, info: StudentInfo, serving: Serving | None = None) -> LLMStudent:
@@ -153,7 +148,7 @@ class LLMStudent:
     def score_tuples(self, left: Records, right: Records, tuples: np.ndarray) -> np.ndarray:
         """The same where rows that share an integer in `tuples` are asked together, in one question.
 
-        A candidate's probability is then that against none alone: what rivals take from it, `choose` says.
+        A candidate's probability is then that against none alone: what rivals take from it, `choose_alone` says.
         """
         return self._probabilities(left, right, tuples, (self.weights.slope, self.weights.offset))
 
@@ -196,10 +191,6 @@ class LLMStudent:
                 done = min(start + TUPLES_AT_ONCE, len(tuples))
                 logger.info("%s has answered %d of %d questions", self.info.version, done, len(tuples))
 
-    def choose(self, left: Records, right: Records, tuples: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The probability of each row given the other rows of its tuple; rows without a probability stay without."""
-        return choose_alone(self.info, probabilities, tuples, right.distinct[1])
-
     def explain(self, left: Records, right: Records, matches: Sequence[bool]) -> list[str]:
         """The reason of each decision, of a student that was taught to give one; see `Student.explain`."""
         left, right = check_columns(self.info, left, right)
@@ -218,7 +209,7 @@ class LLMStudent:
             )
             for i, is_match in matched.items()
         ]
-        prompts = [self.prompter.unanswered(question) for question in questions]
+        prompts = [self.prompter.prompt(question) for question in questions]
         written = self.engine.write(prompts, self.prompter.explanation_tokens, self.prompter.end)
         replies = [read_reply(text, question) for text, question in zip(written, questions, strict=True)]
         return [reply.explanation or UNREADABLE for reply in replies]

@@ -10,19 +10,15 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.students.llm.causal import adapted, load_causal, load_tokenizer, modules
-from distiller_udf.students.llm.engine import Model, Serving
+from distiller_udf.students.llm.engine import Engine, Serving
 from distiller_udf.students.llm.prompting import Prompt
 
 LONGER = 1.1
 """In one forward pass the longest prompt is at most so many times the shortest: padding costs what text costs."""
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """Runs on a GPU where there is one, in the model's own precision there and in float32 on a CPU."""
-
-    def __init__(self, model: Model, serving: Serving) -> None:
-        self._model = model
-        self._serving = serving
 
     @classmethod
     def of_loaded(cls, loaded: Any, tokenizer: Any, serving: Serving) -> TransformersEngine:

@@ -10,20 +10,16 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.errors import SettingsError, StudentError
-from distiller_udf.students.llm.engine import Model, Serving
+from distiller_udf.students.llm.engine import Engine
 from distiller_udf.students.llm.prompting import Prompt
-from distiller_udf.teachers.vllm import one_line, vllm_module
+from distiller_udf.teachers.vllm import loaded, one_line, vllm_module
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 """The ranks that vLLM makes room for."""
 
 
-class VLLMEngine:
+class VLLMEngine(Engine):
     """The adapter is a LoRARequest on the base model; prompts that begin alike share what vLLM has read of them."""
-
-    def __init__(self, model: Model, serving: Serving) -> None:
-        self._model = model
-        self._serving = serving
 
     @cached_property
     def _vllm(self) -> Any:
@@ -35,12 +31,8 @@ class VLLMEngine:
         if self._model.adapter is not None:
             room = next((rank for rank in _RANKS if rank >= self._model.rank), _RANKS[-1])
             settings |= {"enable_lora": True, "max_lora_rank": room, "max_loras": 1}
-        settings |= self._serving.arguments
-        try:
-            return self._vllm.LLM(model=self._model.base, tokenizer=str(self._model.tokenizer), **settings)
-        except Exception as error:
-            said = one_line(f"{type(error).__name__}: {error}")
-            raise StudentError(f"vLLM cannot load {self._model.base} ({said})") from error
+        settings |= {"model": self._model.base, "tokenizer": str(self._model.tokenizer), **self._serving.arguments}
+        return loaded(self._vllm, StudentError, **settings)
 
     @cached_property
     def _lora(self) -> Any:
@@ -50,9 +42,7 @@ class VLLMEngine:
         return request(self._model.name, 1, str(self._model.adapter))
 
     def label_log_probabilities(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-        sampling = [
-            self._sampling(max_tokens=1, temperature=0.0, logprob_token_ids=list(prompt.labels)) for prompt in prompts
-        ]
+        sampling = [self._sampling(max_tokens=1, logprob_token_ids=list(prompt.labels)) for prompt in prompts]
         found = []
         for prompt, output in zip(prompts, self._generate(prompts, sampling), strict=True):
             known = output.outputs[0].logprobs[0]
@@ -60,22 +50,20 @@ class VLLMEngine:
         return found
 
     def write(self, prompts: Sequence[Prompt], max_tokens: int, end: int) -> list[str]:
-        sampling = [self._sampling(max_tokens=max_tokens, temperature=0.0, stop_token_ids=[end])] * len(prompts)
+        sampling = [self._sampling(max_tokens=max_tokens, stop_token_ids=[end])] * len(prompts)
         return [output.outputs[0].text for output in self._generate(prompts, sampling)]
 
     def _generate(self, prompts: Sequence[Prompt], sampling: Sequence[Any]) -> Any:
-        inputs = [{"prompt_token_ids": list(prompt.tokens)} for prompt in prompts]
+        inputs, llm = [{"prompt_token_ids": list(prompt.tokens)} for prompt in prompts], self._llm
         try:
-            return self._llm.generate(inputs, list(sampling), lora_request=self._lora, use_tqdm=False)
-        except StudentError:
-            raise
+            return llm.generate(inputs, list(sampling), lora_request=self._lora, use_tqdm=False)
         except Exception as error:
             said = one_line(str(error)) or type(error).__name__
             raise StudentError(f"vLLM does not answer for student {self._model.name}: {said}") from error
 
     def _sampling(self, **settings: Any) -> Any:
         try:
-            return self._vllm.SamplingParams(**settings)
+            return self._vllm.SamplingParams(temperature=0.0, **settings)
         except TypeError as error:
             raise SettingsError(
                 f"this vLLM cannot give the probabilities of single tokens ({error}); install a newer one"

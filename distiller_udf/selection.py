@@ -1,17 +1,21 @@
-"""The left records, in the order in which they are drawn, and the strategies that choose among them."""
+"""Which left records the teachers are asked about: pure functions of one row a left record that has candidates."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.constraint import Constraint
+from distiller_udf.errors import one_of
 from distiller_udf.records import one_array
+
+STRATEGIES = ("random", "max", "top2", "kmeans", "hierarchical", "uncertain")
 
 CLUSTERED = 5_000
 """So many left records are clustered at most, drawn by the seed; the others go to the nearest centroid."""
@@ -68,6 +72,74 @@ class Selection:
     rounds: np.ndarray | None = None
 
 
+def select(
+    table: pa.Table,
+    *,
+    strategy: str = "random",
+    share: float = 0.1,
+    minimum: int = 0,
+    positive_ratio: float = 0.5,
+    bins: int = 10,
+    rounds: int = 4,
+    seed: int = 42,
+    constraint: Constraint = Constraint.ONE_TO_ONE,
+) -> pa.Table:
+    """The selected left records: `left_source`, `left_id`, `strategy`, `rank` (from 1), `score` and `round` (from 1).
+
+    `table` has one row a left record: `left_source`, `left_id` (of any type), `id_text` (the id as text) and
+    `similarities` (LIST of its candidates' similarities, from 0 to 1). `uncertain` also reads, where they are,
+    `probabilities` (LIST of what the current student gives its candidates, NULL where it has not scored them),
+    `selected` (by an earlier run), the `round` of that, and `labelled` (asked and answered, be it by an abstention;
+    where it is missing, all that is selected counts as labelled).
+
+    - random: drawn by a hash of the record's key and the seed.
+    - max, top2: the highest and the lowest scores: the best similarity, or its lead over the second best.
+    - kmeans, hierarchical: histograms of the similarities (the share of the candidates in each of `bins` from 0 to 1)
+      are clustered into two; the cluster whose best similarities are higher on average holds the likely matches, and
+      both are drawn from at random (DistillER, arXiv 2602.05452).
+    - uncertain: a random first round, then, run by run, another one of `rounds` of those the student is least sure of,
+      beside all that was asked before, until the share is reached. See `uncertainty`.
+
+    `share` and `minimum` say how many, as far as there are so many; `positive_ratio` of them come from the likely
+    matches (not in random and uncertain); likely matches and the others take turns in `rank`. The `constraint` says
+    what `uncertain` is unsure of. The result does not
+    depend on the order of the rows. Raises SettingsError for an unknown strategy.
+    """
+    one_of("the selection strategy", strategy, STRATEGIES)
+    records = LeftRecords.of(table, seed)
+    wanted = min(len(records), max(_share(len(records), share), minimum))
+    from_top = _share(wanted, positive_ratio)
+    if strategy == "random":
+        chosen = Selection(np.arange(wanted), np.full(wanted, np.nan))  # the first of the draw
+    elif strategy == "uncertain":
+        chosen = _least_sure(records, wanted, rounds, constraint)
+    elif strategy in ("kmeans", "hierarchical"):
+        chosen = _clustered(records, strategy, wanted, from_top, bins, seed)
+    else:
+        chosen = _extremes(records, strategy, wanted, from_top)
+    return _as_table(table, records, strategy, chosen)
+
+
+def _share(count: int, share: float) -> int:
+    """A share of so many, rounded up; in decimals, so that a tenth of 70 is 7."""
+    return math.ceil(count * Decimal(repr(float(share))))
+
+
+def _as_table(table: pa.Table, records: LeftRecords, strategy: str, chosen: Selection) -> pa.Table:
+    at = pa.array(records.row[chosen.rows])
+    rounds = np.ones(len(at), dtype=np.int64) if chosen.rounds is None else chosen.rounds
+    return pa.table(
+        {
+            "left_source": one_array(table["left_source"]).take(at),
+            "left_id": one_array(table["left_id"]).take(at),
+            "strategy": pa.array([strategy] * len(at), pa.string()),
+            "rank": pa.array(np.arange(1, len(at) + 1), pa.int64()),
+            "score": pa.array(chosen.scores, pa.float64(), mask=np.isnan(chosen.scores)),
+            "round": pa.array(rounds, pa.int64()),
+        }
+    )
+
+
 def _in_turns(likely: np.ndarray, unlikely: np.ndarray) -> np.ndarray:
     """One of each in turn, the likely one first; what is left of the longer at the end."""
     position = np.concatenate([np.arange(len(likely)), np.arange(len(unlikely)) + 0.5])
@@ -103,12 +175,7 @@ def _draw(seed: int, source: str, id_text: str) -> str:
     return hashlib.md5(f"{seed}:{source}:{id_text}".encode(), usedforsecurity=False).hexdigest()
 
 
-def at_random(wanted: int) -> Selection:
-    """The first of the draw, without scores."""
-    return Selection(np.arange(wanted), np.full(wanted, np.nan))
-
-
-def extremes(records: LeftRecords, strategy: str, wanted: int, from_top: int) -> Selection:
+def _extremes(records: LeftRecords, strategy: str, wanted: int, from_top: int) -> Selection:
     """The highest and the lowest best similarities (max), or leads of the best over the second (top2), in turns."""
     scores = records.best if strategy == "max" else records.best - records.second
     ranked = np.lexsort((records.draw, -scores))  # the draw breaks ties
@@ -116,7 +183,7 @@ def extremes(records: LeftRecords, strategy: str, wanted: int, from_top: int) ->
     return Selection(rows, scores[rows])
 
 
-def clustered(records: LeftRecords, strategy: str, wanted: int, from_top: int, bins: int, seed: int) -> Selection:
+def _clustered(records: LeftRecords, strategy: str, wanted: int, from_top: int, bins: int, seed: int) -> Selection:
     """Draws from the two clusters; the score is 1 in the likely matches' one, else 0."""
     is_likely = _likely(records, strategy, bins, seed)
     likely, unlikely = np.flatnonzero(is_likely), np.flatnonzero(~is_likely)
@@ -158,7 +225,7 @@ def _histograms(records: LeftRecords, bins: int) -> np.ndarray:
     return np.asarray(histograms / np.maximum(histograms.sum(axis=1, keepdims=True), 1))
 
 
-def least_sure(records: LeftRecords, wanted: int, rounds: int, constraint: Constraint) -> Selection:
+def _least_sure(records: LeftRecords, wanted: int, rounds: int, constraint: Constraint) -> Selection:
     """What was asked before, and another round of the least sure; the score is the uncertainty."""
     unsure = _unsure(records, constraint)
     asked_in, labelled = _asked_in(records), _flags(records, "labelled")
