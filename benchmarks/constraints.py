@@ -27,8 +27,8 @@ from rich.console import Console
 from benchmarks.people import copies, duplicates
 from benchmarks.tables import print_table
 from benchmarks.warehouse import Warehouse
-from distiller_udf.comparison.figures import measures
 from distiller_udf.constraint import Constraint
+from distiller_udf.metrics.figures import measures
 
 FIGURES = ("precision", "recall", "f1")
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from benchmarks.scoring import one_to_one
 from benchmarks.tasks import Task, candidate_batch
-from distiller_udf.comparison.figures import measures
+from distiller_udf.metrics.figures import measures
 from distiller_udf.students import load_student
 from distiller_udf.students.choice import choose_linked
 from distiller_udf.training.train import train

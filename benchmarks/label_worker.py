@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.llm_server import CANDIDATES
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.labels import LabelStore, Progress, label_tuples
+from distiller_udf.labels import LabelStore, Progress, Run
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 
@@ -119,7 +119,7 @@ def main(folder: Path, url: str, count: int, slots: int) -> None:
 
     table = tuples(count)
     with LabelStore(folder / "labels.sqlite") as store:
-        labels = label_tuples(table, teachers=[teacher], store=store, progress=progress)
+        labels = Run([teacher], store).label(table, progress=progress)
     pq.write_table(labels, folder / "labels.parquet")
 
 

@@ -26,7 +26,7 @@ from benchmarks.kills import Log, kill_again_and_again
 from benchmarks.label_worker import MODEL, tuples
 from benchmarks.llm_server import FAULTS, RETRY_AFTER_SECONDS
 from benchmarks.servers import running
-from distiller_udf.labels import LabelStore, Progress, label_tuples
+from distiller_udf.labels import LabelStore, Progress, Run
 from distiller_udf.prompts import Question, read_reply
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 
@@ -35,7 +35,7 @@ WARM_UP = 2 * SLOTS
 
 
 def slot_use(seconds: float, folder: Path) -> dict[str, float]:
-    """Answers a second over what the slots allow, through `label_tuples` and a store on disk.
+    """Answers a second over what the slots allow, through `Run.label` and a store on disk.
 
     Counted from the moment the first request arrives at the server to the moment the last answer is stored. A short run
     before it loads what is loaded once.
@@ -51,9 +51,9 @@ def slot_use(seconds: float, folder: Path) -> dict[str, float]:
     log = folder / "log"
     with running(slots=SLOTS, latency=LATENCY, log=log) as url, LabelStore(folder / "labels.sqlite") as store:
         teacher = OpenAICompatible(MODEL, base_url=url, api_key_env="NO_KEY", concurrency=SLOTS, timeout=10.0)
-        label_tuples(table.slice(0, WARM_UP), teachers=[teacher], store=store)
+        Run([teacher], store).label(table.slice(0, WARM_UP))
         cpu = time.process_time()
-        labels = label_tuples(table.slice(WARM_UP), teachers=[teacher], store=store, progress=progress)
+        labels = Run([teacher], store).label(table.slice(WARM_UP), progress=progress)
         cpu = time.process_time() - cpu
     times = Log.read(log)
     first = min(moment for number, moments in times.arrived.items() for moment in moments if number >= WARM_UP)

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.typo_task import label_table, save_small_llm
-from distiller_udf.comparison.figures import measures
+from distiller_udf.metrics.figures import measures
 from distiller_udf.records import Records
 from distiller_udf.scoring import score_records
 from distiller_udf.students import load_student

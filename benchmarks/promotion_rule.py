@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from distiller_udf.comparison.figures import Judged, difference
+from distiller_udf.metrics.figures import Judged, difference
 from distiller_udf.training.schedule.rule import Margins
 
 ACCURACY, DIFFERENT = 0.9, 0.08

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from benchmarks.scoring import judge, one_to_one
 from benchmarks.tasks import Task, candidate_batch
-from distiller_udf.comparison.figures import expected_calibration_error
 from distiller_udf.errors import TrainingError
+from distiller_udf.metrics.figures import expected_calibration_error
 from distiller_udf.students import Student, load_student
 from distiller_udf.students.choice import choose_linked
 from distiller_udf.training.train import train

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distiller_udf.comparison.figures import measures
+from distiller_udf.metrics.figures import measures
 
 
 @dataclass(frozen=True)

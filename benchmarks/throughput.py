@@ -23,7 +23,7 @@ from rich.table import Table
 import distiller_udf
 from benchmarks.tasks import Task, candidate_batch, struct
 from benchmarks.through_dbt import score_through_dbt
-from distiller_udf.encoding import DEFAULT_MODEL
+from distiller_udf.settings import DEFAULT_ENCODER
 from distiller_udf.students import Student, load_student
 from distiller_udf.training.train import train
 
@@ -99,7 +99,7 @@ def measure(task: Task, teacher: str, selection: str, pairs: int) -> dict[str, f
 @click.option("--pairs", default=1_000_000, show_default=True)
 @click.option("--teacher", default="qwen2.5:32b", show_default=True)
 @click.option("--selection", default="blocking_max", show_default=True)
-@click.option("--encoder", default=DEFAULT_MODEL, show_default=True, help="A folder or a hub id.")
+@click.option("--encoder", default=DEFAULT_ENCODER, show_default=True, help="A folder or a hub id.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
 def main(data: Path, name: str, pairs: int, teacher: str, selection: str, encoder: str, json_file: Path | None) -> None:
     """Measure pairs a second on the task NAME under DATA."""

@@ -31,23 +31,21 @@ class Cost:
     def tokens(self) -> int:
         return self.input_tokens + self.output_tokens
 
+    @property
+    def price(self) -> str:
+        """The US dollars for people; an unknown price is never shown as zero."""
+        return "an unknown price" if self.usd is None else f"${self.usd:.4f}"
+
     def __add__(self, other: Cost) -> Cost:
         usd = None if self.usd is None or other.usd is None else self.usd + other.usd
-        return Cost(
-            self.calls + other.calls,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            usd,
-        )
+        given, made = self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens
+        return Cost(self.calls + other.calls, given, made, usd)
+
+    def __neg__(self) -> Cost:
+        return Cost(-self.calls, -self.input_tokens, -self.output_tokens, None if self.usd is None else -self.usd)
 
     def __sub__(self, other: Cost) -> Cost:
-        usd = None if self.usd is None or other.usd is None else self.usd - other.usd
-        return Cost(
-            self.calls - other.calls,
-            self.input_tokens - other.input_tokens,
-            self.output_tokens - other.output_tokens,
-            usd,
-        )
+        return self + -other
 
 
 def estimated_tokens(text: str) -> int:

@@ -102,6 +102,17 @@ def unknown(what: str, word: object, allowed: Iterable[str]) -> str:
     return f"{what}{f'; did you mean {near}?' if near else '.'} Allowed: {', '.join(known)}."
 
 
+def require_columns(
+    what: str, there: Iterable[str], needed: Iterable[str], error: type[DistillerError] = RecordError
+) -> None:
+    """Raise an error for what lacks columns that are needed, with those that are there."""
+    known = list(there)
+    if missing := [name for name in needed if name not in known]:
+        raise error(
+            f"{what} lack the column{'s' * (len(missing) > 1)} {', '.join(missing)}; they have {', '.join(known)}"
+        )
+
+
 def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
     """Return `value` if the setting `name` allows it; raise SettingsError listing what is allowed."""
     known = list(allowed)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from distiller_udf.errors import RecordError
 from distiller_udf.pipeline.labels import PACKED
+from distiller_udf.project.warehouse import Warehouse
 from distiller_udf.records import Records
 from distiller_udf.settings import Settings
 from distiller_udf.students import Student
 from distiller_udf.students.verdict import verdict
-from distiller_udf.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import duckdb

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from distiller_udf.errors import RecordError
 from distiller_udf.files import replaced
-from distiller_udf.ids import id_columns, id_sql, id_texts, without_columns
-from distiller_udf.records import Records, one_array
+from distiller_udf.files.tables import check_suffix, open_table, write_table
+from distiller_udf.records import Records
+from distiller_udf.records.ids import id_columns, id_sql, id_texts, without_columns
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
-from distiller_udf.sql import quoted
+from distiller_udf.sql import literal, quoted
 from distiller_udf.students.base import Student
-from distiller_udf.tables import check_suffix, open_table, write_table
 
 RECORD_COLUMNS = ("left_record", "right_record")
 _IDS = ("left_id", "right_id")
@@ -123,10 +123,11 @@ def records_from_tables(files: Mapping[str, RecordFile]) -> pa.Table:
     with duckdb.connect() as connection:
         for source, file in files.items():
             records = file.records(connection)
-            rows = records.select(f"{id_sql('record_id', records.types[0])} as id, record").to_arrow_table()
-            texts = pa.array(Records.from_arrow(rows["record"]).texts(), pa.string())
-            names = pa.array([source] * len(texts), pa.string())
-            tables.append(pa.table({"source": names, "id": rows["id"], "record": texts}))
+            key = id_sql("record_id", records.types[0])
+            rows = records.select(f"{literal(source)} as source, {key} as id, record").to_arrow_table()
+            tables.append(
+                rows.set_column(2, "record", pa.array(Records.from_arrow(rows["record"]).texts(), pa.string()))
+            )
     return pa.concat_tables(tables)
 
 
@@ -138,28 +139,19 @@ def tuples_of(pairs: PairSource, sources: tuple[str, str]) -> pa.Table:
     relation = pairs.relation
     kinds = [relation.types[relation.columns.index(f"{side}_id")] for side in ("left", "right")]
     left, right = (name if kinds[0] == kinds[1] else id_sql(name, k) for name, k in zip(_IDS, kinds, strict=True))
-    shown = f"struct_pack(id := {right}, record := right_record)"
-    table = relation.aggregate(
-        f"{left} as left_id, any_value(left_record) as query, "
+    shown = f"struct_pack(source := {literal(sources[1])}, id := {right}, record := right_record)"
+    return relation.aggregate(
+        f"{literal(sources[0])} as left_source, {left} as left_id, any_value(left_record) as query, "
         f"list({shown} order by md5(concat_ws(':', left_id, right_id))) as candidates",
         left,
     ).to_arrow_table()
-    lists = one_array(table["candidates"])
-    members = lists.flatten()
-    named = pa.StructArray.from_arrays(
-        [pa.array([sources[1]] * len(members), pa.string()), *members.flatten()], names=["source", "id", "record"]
-    )
-    candidates = pa.ListArray.from_arrays(lists.offsets, named)
-    left_source = pa.array([sources[0]] * table.num_rows, pa.string())
-    return table.set_column(2, "candidates", candidates).append_column("left_source", left_source)
 
 
 def all_pairs(pairs: PairSource, sources: tuple[str, str]) -> pa.Table:
     """The pairs with what their records are called, as a teacher that looks at all of them first takes them."""
-    table = pairs.relation.select("left_id, left_record, right_record").to_arrow_table()
-    for side, source in zip(("left", "right"), sources, strict=True):
-        table = table.append_column(f"{side}_source", pa.array([source] * table.num_rows, pa.string()))
-    return table
+    left, right = map(literal, sources)
+    columns = f"{left} as left_source, left_id, {right} as right_source, left_record, right_record"
+    return pairs.relation.select(columns).to_arrow_table()
 
 
 def pair_id_columns(pairs: duckdb.DuckDBPyRelation, named: Sequence[str | None]) -> list[set[str]]:

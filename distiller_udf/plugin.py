@@ -21,9 +21,9 @@ from dbt_common.events.types import Note
 from dbt_common.invocation import get_invocation_id
 
 from distiller_udf.budget import ledger_of
-from distiller_udf.current import CurrentStudent, CurrentTeacher
-from distiller_udf.labels.run import make_run
+from distiller_udf.labels.run import CurrentTeacher, make_run
 from distiller_udf.project import PROJECT_FILE, Project
+from distiller_udf.registry.current import CurrentStudent
 from distiller_udf.settings import Settings
 from distiller_udf.students.llm import serving_of
 from distiller_udf.udf import Functions, register_functions
@@ -103,9 +103,8 @@ class Plugin(BasePlugin):  # type: ignore[misc]
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Register the functions; dbt calls this once, and every thread's cursor sees them."""
         settings = self.settings()
-        folder = settings.student_path or settings.students_path
-        student = CurrentStudent(folder, settings.student_name, serving_of(settings))
-        register_functions(conn, Functions(student, CurrentTeacher(self._ask, invocation), settings.strict))
+        teacher = CurrentTeacher(self._ask, invocation)
+        register_functions(conn, Functions(CurrentStudent.of(settings), teacher, settings.strict))
 
     def _ask(self) -> Run:
         # Here and not before: a connection may outlive a dbt command and its --vars.

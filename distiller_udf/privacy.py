@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from distiller_udf.errors import SettingsError, check_names
 from distiller_udf.records import TEXT_COLUMN, parse_text, record_text
-from distiller_udf.values import python_tree, tree_text
+from distiller_udf.records.values import python_tree, tree_text
 
 _PSEUDONYM = "masked:"
 _HEX_DIGITS = 12

@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import DistillerError, RecordError, SettingsError, StudentNotFound, TeacherError
 from distiller_udf.records import Records, common_columns, one_array
+from distiller_udf.registry.current import CurrentStudent
 from distiller_udf.scoring import comparable, score_records
 from distiller_udf.students import Student
 from distiller_udf.students.verdict import DECIDED, verdict
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
     from distiller_udf.budget import Budget
     from distiller_udf.labels import LabelStore
-    from distiller_udf.labels.run import Run
+    from distiller_udf.labels.run import CurrentTeacher, Run
     from distiller_udf.privacy import Privacy
-    from distiller_udf.prompts import Answer
     from distiller_udf.students.llm import Serving
     from distiller_udf.teachers.base import Teacher
 
@@ -78,20 +77,32 @@ Array: TypeAlias = "pa.Array | pa.ChunkedArray"
 
 @dataclass
 class Functions:
-    """The bodies of the SQL functions over one student and, for `er_label`, one teacher and store."""
+    """The bodies of the SQL functions over one student and, for `er_label`, one teacher and store.
+
+    They take and return whole columns, row for row. A record is a STRUCT (any row, named by its table) or text; one
+    that is NULL or empty gives NULL, and RecordError where `strict` is set. All raise RecordError for values that are
+    no records, ColumnsMismatch where records lack columns that the student was trained on, and StudentNotFound or
+    StudentDamaged where there is no student that could answer.
+    """
 
     current: CurrentStudent
     teacher: CurrentTeacher | None = None
     strict: bool = False
 
     def er_score(self, a: Array, b: Array) -> pa.Array:
+        """DOUBLE: the probability, from 0 to 1, that the records `a` and `b` are the same, by these two alone."""
         return pa.array(self._probabilities(a, b), pa.float64(), from_pandas=True)
 
     def er_match(self, a: Array, b: Array) -> pa.Array:
+        """BOOLEAN: whether the probability that `a` and `b` are the same reaches the student's threshold of a pair."""
         probability = self._probabilities(a, b)
         return pa.array(probability >= self.current.get().info.threshold, pa.bool_(), mask=np.isnan(probability))
 
     def er_decide(self, a: Array, b: Array) -> pa.Array:
+        """STRUCT, as `DECISION`: what `er_match` and `er_score` say of `a` and `b`, and the student's version.
+
+        `error` says why nothing is decided; `decided_by` is always `student`.
+        """
         probability = self._probabilities(a, b)
         info, unknown = self.current.get().info, np.isnan(probability)
         columns = [
@@ -104,6 +115,12 @@ class Functions:
         return pa.StructArray.from_arrays(columns, fields=list(DECISION))
 
     def er_select(self, query: Array, candidates: Array) -> pa.Array:
+        """STRUCT, as `CHOICE`: which one of a LIST of `candidates` is the record `query`, each seen beside the others.
+
+        `choice` counts from 1, 0 = none of them. `probability`, from 0 to 1, is that of the choice, `probabilities` has
+        one value a candidate, NULL of an empty one; `error` says why nothing is chosen. An empty list has no match.
+        RecordError where the candidates are no list.
+        """
         student = self.current.get()
         left, right, tuples = _tuple_rows(query, candidates)
         with self.current.lock:
@@ -120,6 +137,12 @@ class Functions:
         )
 
     def er_explain(self, *columns: Array) -> pa.Array:
+        """VARCHAR: in a few sentences, whether two records are a match and what speaks for and against it.
+
+        `columns` are both records and, if the third is given, the pair's row of er_decisions, er_matches or er_choices
+        (NULL where it has none): then it is said as well what was decided among the rivals. RecordError for another
+        number of columns, or another kind of row.
+        """
         if len(columns) not in (2, 3):
             raise RecordError("er_explain takes two records and, if you like, the pair's row of er_decisions")
         student = self.current.get()
@@ -137,6 +160,12 @@ class Functions:
         return pa.array(sentences, pa.string())
 
     def er_label(self, query: Array, candidates: Array) -> pa.Array:
+        """STRUCT, as `LABEL`: which one of a LIST of `candidates` is the record `query`, as the teacher says.
+
+        `choice` counts from 1, 0 = none of them, NULL = no answer, with the reason in `error`; `confidence` is from 0
+        to 1, `cost_usd` in US dollars, NULL where the price is unknown. What the label store knows is not asked again.
+        Raises TeacherError where no teacher is set or it cannot be asked, BudgetSpent, LabelError and SettingsError.
+        """
         if self.teacher is None:
             raise TeacherError(NO_TEACHER)
         left = Records.from_arrow(query)
@@ -147,11 +176,13 @@ class Functions:
         asked = pc.is_valid(one_array(candidates)).to_numpy(zero_copy_only=False) & ~left.empty
         wanted = {i: (texts[i], tuple(options[rows[i] : rows[i + 1]])) for i in np.flatnonzero(asked).tolist()}
         by_row = dict(zip(wanted, self.teacher.answer(list(wanted.values()), common_columns(left, right)), strict=True))
+        rows_said = (by_row.get(i) for i in range(len(query)))
         return pa.array(
-            [self._labelled(*by_row[i]) if i in by_row else self._unlabelled() for i in range(len(query))], LABEL
+            [vars(said[0]) | {"teacher": said[1]} if said else self._unlabelled() for said in rows_said], LABEL
         )
 
     def er_version(self) -> str:
+        """VARCHAR: the versions of this package and of the student that answers. Raises StudentDamaged."""
         from distiller_udf import __version__
 
         try:
@@ -186,16 +217,6 @@ class Functions:
         result["probability"] = float(known[best] if chosen else _none(student, known, copies))
         result["probabilities"] = [None if np.isnan(p) else float(p) for p in choice]
         return result
-
-    def _labelled(self, answer: Answer, teacher: str) -> dict[str, Any]:
-        return {
-            "choice": answer.choice,
-            "confidence": answer.confidence,
-            "explanation": answer.explanation,
-            "teacher": teacher,
-            "cost_usd": answer.cost_usd,
-            "error": answer.error,
-        }
 
     def _unlabelled(self) -> dict[str, Any]:
         if self.strict:
@@ -244,8 +265,12 @@ def register(
         opened = LabelStore(Path(store)) if isinstance(store, (str, Path)) else store
         return Run(teachers, opened, budget or Budget(), privacy or Privacy())
 
-    wanted = CurrentTeacher(ask) if teacher is not None or store is not None else None
-    register_functions(connection, Functions(CurrentStudent(student, name, serving), wanted, strict))
+    functions = Functions(CurrentStudent(student, name, serving), strict=strict)
+    if teacher is not None or store is not None:
+        from distiller_udf.labels.run import CurrentTeacher
+
+        functions.teacher = CurrentTeacher(ask)
+    register_functions(connection, functions)
 
 
 def register_functions(connection: duckdb.DuckDBPyConnection, functions: Functions) -> None:

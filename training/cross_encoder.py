@@ -13,11 +13,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.encoding.loading import padded_lengths, parameter_groups, seeded, torch_module, warmed_up
 from distiller_udf.encoding.pair_classifier import PairClassifier, PairTokens
 from distiller_udf.encoding.texts import readable
 from distiller_udf.errors import TrainingError
+from distiller_udf.settings import DEFAULT_ENCODER
 from distiller_udf.students.odds import logit
 
 from .calibration import calibration, losses
@@ -47,7 +47,7 @@ class CrossEncoderSettings(CommonSettings):
     Weight decay is for matrices alone; longer gradients are cut to `largest_gradient`.
     """
 
-    encoder: str = DEFAULT_MODEL
+    encoder: str = DEFAULT_ENCODER
     local_only: bool = False
     max_length: int = 256
     held_out: float = 0.2

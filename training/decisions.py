@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.comparison.figures import Judged, calibration_error, intervals, measures
+from distiller_udf.metrics.figures import Judged, calibration_error, intervals, measures
 from distiller_udf.students.choice import Choice
 from distiller_udf.students.odds import sigmoid
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from distiller_udf import __version__
-from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.registry import Registry
+from distiller_udf.settings import DEFAULT_ENCODER
 from distiller_udf.students import KINDS
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.llm.causal import looks_like_a_path
@@ -65,7 +65,7 @@ def publish_student(
     if registry.exists(version):
         return Outcome(StudentInfo.read(path), path, trained=False)
     if hasattr(kinds.KINDS[kind].settings, "encoder"):
-        _check_encoder((recipe.settings or {}).get("encoder", DEFAULT_MODEL))
+        _check_encoder((recipe.settings or {}).get("encoder", DEFAULT_ENCODER))
     with registry.work(version) as work, registry.staging() as folder:
         if registry.exists(version):  # another process has trained it meanwhile
             return Outcome(StudentInfo.read(path), path, trained=False)
@@ -96,6 +96,6 @@ def _check_encoder(encoder: str) -> None:
     if looks_like_a_path(encoder) and not Path(encoder).is_dir():
         raise SettingsError(
             f"there is no encoder at {encoder}; er_student_encoder (--encoder) is a folder with a pretrained encoder, "
-            f"or the id of a model on the hub such as {DEFAULT_MODEL}"
+            f"or the id of a model on the hub such as {DEFAULT_ENCODER}"
         )
     torch_module()

@@ -12,9 +12,8 @@ import pyarrow as pa
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TrainingError
-from distiller_udf.pipeline.labels import imported_models
+from distiller_udf.pipeline.labels import imported_models, imported_teachers
 from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty
-from distiller_udf.pipeline.votes import imported_teachers
 from distiller_udf.registry import Registry
 from distiller_udf.scoring import BATCH_ROWS
 from distiller_udf.settings import Settings

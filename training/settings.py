@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 from distiller_udf.constraint import Constraint
-from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.errors import SettingsError
+from distiller_udf.settings import DEFAULT_ENCODER
 
 from .pairwise.boosting import Boosting
 
@@ -117,7 +117,7 @@ class EncodedPairSettings(PairSettings):
     that it reads.
     """
 
-    encoder: str = DEFAULT_MODEL
+    encoder: str = DEFAULT_ENCODER
     local_only: bool = False
     max_length: int = 64
 

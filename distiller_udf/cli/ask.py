@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import json_option, print_json, say
+from distiller_udf.cli.console import json_option, print_json, say, tell
 from distiller_udf.cli.options import BUDGET, FILE, STORE, with_project
 from distiller_udf.cli.sources import Files, with_constraint, with_files
-from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import DistillerError, SettingsError
+from distiller_udf.files.tables import check_suffix, read_table, write_table
 from distiller_udf.project import Project
+from distiller_udf.project.dbt import warehouse_of
 from distiller_udf.settings import Settings
-from distiller_udf.tables import check_suffix, read_table, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from distiller_udf.labels import Estimate, Progress, Run
+    from distiller_udf.labels import CostEstimate, Progress, Run
 
 FAILED, BUDGET_REACHED, INTERRUPTED = 1, 3, 130
 PAIR_COLUMNS = "left_source, left_id, right_source, left_record, right_record"
@@ -78,26 +78,26 @@ def ask(
       3    the budget is reached: what was answered is kept
       130  interrupted: what was answered is kept
     """
-    source = Source.of(project, tuples, files, limit)
+    asked = TuplesToAsk.of(project, tuples, files, limit)
     if output:
         check_suffix(output)
         if not output.resolve().parent.is_dir():
             raise click.UsageError(f"the folder of {output} does not exist; make it first")
         if output.resolve() in [path.resolve() for path in (tuples, *files.paths) if path]:
             raise click.UsageError(f"{output} is an input; give another --output")
-    settings = with_constraint(files.settings(project), source.tuples, "candidates")
-    context.exit(ask_all(source, settings, dry_run, output, as_json))
+    settings = with_constraint(files.settings(project), asked.tuples, "candidates")
+    context.exit(ask_all(asked, settings, dry_run, output, as_json))
 
 
 @dataclass(frozen=True)
-class Source:
+class TuplesToAsk:
     """Where the tuples are; `pairs` fetches all pairs for a teacher that looks at them first, where they are known."""
 
     tuples: pa.Table
     pairs: Callable[[], pa.Table] | None
 
     @classmethod
-    def of(cls, project: Project, tuples: Path | None, files: Files, limit: int | None) -> Source:
+    def of(cls, project: Project, tuples: Path | None, files: Files, limit: int | None) -> TuplesToAsk:
         """Read the tuples of files or the warehouse, the first ones by their keys where there is a limit.
 
         The warehouse is closed at once, so that dbt can build while teachers answer. Raises RecordError, TableError.
@@ -132,20 +132,20 @@ class Report:
     stopped: str | None = None
 
 
-def ask_all(source: Source, settings: Settings, dry_run: bool, output: Path | None, as_json: bool) -> int:
+def ask_all(asked: TuplesToAsk, settings: Settings, dry_run: bool, output: Path | None, as_json: bool) -> int:
     """Estimate, ask, report; the exit code. Raises SettingsError, LabelError, TeacherError."""
     from distiller_udf.cli.ask_view import print_estimates
-    from distiller_udf.labels import estimate, make_run
+    from distiller_udf.labels import make_run
 
     run = make_run(settings)
     if not run.teachers:
         raise SettingsError("only imported labels are set, and nobody is asked for these; give --teacher or --model")
-    with run.store as store:
-        expected = estimate(source.tuples, teachers=run.teachers, store=store, privacy=run.privacy, pairs=source.pairs)
+    with run.store:
+        expected = run.estimate(asked.tuples, pairs=asked.pairs)
         report = Report([_estimate(part) for part in expected])
         if not as_json:
             print_estimates(expected)
-        code = 0 if dry_run else _label(run, source, output, report, as_json)
+        code = 0 if dry_run else _label(run, asked, output, report, as_json)
     if as_json:
         print_json({"estimate": report.estimate} if dry_run else asdict(report))
     if code == INTERRUPTED:
@@ -153,23 +153,14 @@ def ask_all(source: Source, settings: Settings, dry_run: bool, output: Path | No
     return code
 
 
-def _label(run: Run, source: Source, output: Path | None, report: Report, as_json: bool) -> int:
+def _label(run: Run, asked: TuplesToAsk, output: Path | None, report: Report, as_json: bool) -> int:
     """Ask, show it, and write what came; the exit code."""
-    from distiller_udf.cli.ask_view import print_outcome, watching
-    from distiller_udf.labels import label_tuples
+    from distiller_udf.cli.ask_view import watching
 
     code, rows = 0, None
     with watching() as watch:
         try:
-            rows = label_tuples(
-                source.tuples,
-                teachers=run.teachers,
-                store=run.store,
-                budget=run.budget,
-                privacy=run.privacy,
-                pairs=source.pairs,
-                progress=watch,
-            )
+            rows = run.label(asked.tuples, pairs=asked.pairs, progress=watch)
         except KeyboardInterrupt:
             code, report.stopped = INTERRUPTED, "interrupted"
         except DistillerError as error:
@@ -186,8 +177,9 @@ def _label(run: Run, source: Source, output: Path | None, report: Report, as_jso
         if output:
             write_table(rows, output)
             report.output = str(output)
-    if not as_json and stands:
-        print_outcome(stands)
+    if not as_json:
+        for stand in stands:
+            tell(str(stand))
     _say_end(code, report, stands)
     return code
 
@@ -205,7 +197,7 @@ def _say_end(code: int, report: Report, stands: Sequence[Progress]) -> None:
         say(f"{report.labels:,} labels: {report.output}")
 
 
-def _estimate(part: Estimate) -> dict[str, Any]:
+def _estimate(part: CostEstimate) -> dict[str, Any]:
     """One teacher's estimate, flat; `usd` is null where the price is unknown."""
     fields = asdict(part)
     return {**{name: value for name, value in fields.items() if name != "cost"}, **fields["cost"]}

@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from distiller_udf.budget import Cost
-from distiller_udf.cli.console import err, out, say
-from distiller_udf.labels import Estimate, Progress
+from distiller_udf.cli.console import err, say, tell
+from distiller_udf.labels import CostEstimate, Progress
 
 LINE_SECONDS = 10.0
 """How often a line is written where there is no terminal."""
@@ -75,7 +75,7 @@ class Watch:
 def _figures(stand: Progress) -> Text:
     unknown = f" + {stand.cost_unknown:,} of unknown price" if stand.cost_unknown else ""
     counts = f"{stand.answered:,} answered, {stand.cached:,} cached, {stand.abstained:,} abstained"
-    spent = f"{stand.failed:,} failed, {stand.tokens:,} tokens, {money(stand.cost_usd)}{unknown}"
+    spent = f"{stand.failed:,} failed, {stand.tokens:,} tokens, ${stand.cost_usd:.4f}{unknown}"
     return Text(f"  {counts}, {spent}", style="dim")
 
 
@@ -128,28 +128,13 @@ def _warnings_shown(watch: Watch) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def print_estimates(estimates: Sequence[Estimate]) -> None:
+def print_estimates(estimates: Sequence[CostEstimate]) -> None:
     """What a run will ask, a line a teacher, and a line for all where there are several."""
-    print_lines([str(part) for part in estimates])
+    for part in estimates:
+        tell(str(part))
     if len(estimates) > 1:
         asked = sum(part.asked for part in estimates)
-        print_lines([f"in all: {asked:,} to ask, {money(sum((part.cost for part in estimates), Cost()).usd)}"])
-
-
-def print_outcome(stands: Sequence[Progress]) -> None:
-    """What a run has asked, a line a teacher."""
-    print_lines([str(stand) for stand in stands])
-
-
-def print_lines(lines: Sequence[str]) -> None:
-    """Lines on standard output, as they are."""
-    for line in lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def money(usd: float | None) -> str:
-    """US dollars; an unknown price is never shown as zero."""
-    return "an unknown price" if usd is None else f"${usd:.4f}"
+        tell(f"in all: {asked:,} to ask, {sum((part.cost for part in estimates), Cost()).price}")
 
 
 def duration(seconds: float) -> str:

@@ -57,6 +57,11 @@ def say(sentence: str) -> None:
     err.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
+def tell(line: str) -> None:
+    """A result on standard output, as it is."""
+    out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def say_some(what: str, sentences: Sequence[str]) -> None:
     """Remarks of one kind, each behind `what`: the first ones, and how many more there are."""
     for sentence in sentences[:SHOWN]:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 
-from distiller_udf.cli.console import json_option, out, print_json
+from distiller_udf.cli.console import json_option, out, print_json, tell
 from distiller_udf.cli.options import REGISTRY, STORE, with_project
-from distiller_udf.dbt import warehouse_of
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project
-from distiller_udf.project_files import ProjectFiles
+from distiller_udf.project.dbt import warehouse_of
+from distiller_udf.project.files import ProjectFiles
 from distiller_udf.settings import Settings
 
 CORE = ("duckdb", "dbt-core", "dbt-duckdb", "pyarrow", "lightgbm", "rapidfuzz", "scikit-learn", "openai")
@@ -179,6 +179,6 @@ def print_check(check: Check) -> None:
     """One line for what was found, and one for the fix where something is missing."""
     mark = "[green]ok     [/]" if check.ok else "[red]missing[/]" if check.needed else "[yellow]not yet[/]"
     out.print(f"{mark} [bold]{check.name}[/]: ", end="")
-    out.print(check.found, markup=False, highlight=False, soft_wrap=True)
+    tell(check.found)
     if not check.ok:
-        out.print(f"        → {check.fix}", markup=False, highlight=False, soft_wrap=True)
+        tell(f"        → {check.fix}")

@@ -82,22 +82,17 @@ def measured(project: Project, draw: int | None = None) -> Drift:
 def asked(tuples: pa.Table, snapshot: Snapshot, settings: Settings) -> Asked:
     """The teachers' answers as one label a tuple, and why the asking ended early, if it did."""
     from distiller_udf.cli.ask_view import watching
-    from distiller_udf.labels import label_tuples, make_run
+    from distiller_udf.labels import make_run
     from distiller_udf.votes import vote
+
+    def all_pairs() -> pa.Table:
+        return snapshot.table("er_pairs").select(PAIR_COLUMNS).to_arrow_table()
 
     run = make_run(settings)
     if not run.teachers:
         raise SettingsError("only imported labels are set, and nobody is asked for these; set er_teacher, as in --vars")
-    with run.store as store, watching() as watch:
-        labels = label_tuples(
-            tuples,
-            teachers=run.teachers,
-            store=store,
-            budget=run.budget,
-            privacy=run.privacy,
-            pairs=lambda: snapshot.table("er_pairs").select(PAIR_COLUMNS).to_arrow_table(),
-            progress=watch,
-        )
+    with run.store, watching() as watch:
+        labels = run.label(tuples, pairs=all_pairs, progress=watch)
     return (vote(labels, run.vote) if len(run.teachers) > 1 else labels), watch.stopped
 
 

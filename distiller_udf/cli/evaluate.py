@@ -8,10 +8,10 @@ import click
 
 from distiller_udf.cli.console import json_option, print_facts, print_json
 from distiller_udf.cli.options import FILE, with_project
-from distiller_udf.dbt import warehouse_of
+from distiller_udf.files.tables import open_table
 from distiller_udf.metrics import pair_metrics
 from distiller_udf.project import Project
-from distiller_udf.tables import open_table
+from distiller_udf.project.dbt import warehouse_of
 
 
 @click.command()

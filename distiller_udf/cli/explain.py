@@ -8,8 +8,8 @@ import click
 
 from distiller_udf.cli.console import json_option, print_json, print_table
 from distiller_udf.cli.options import REGISTRY, with_project
-from distiller_udf.dbt import warehouse_of
 from distiller_udf.project import Project
+from distiller_udf.project.dbt import warehouse_of
 
 
 @click.command()
@@ -23,17 +23,14 @@ def explain(project: Project, left: str, right: str, as_json: bool) -> None:
     A record is given by its id, or as source:id where several sources have that id. What was decided is read from
     er_decisions; of a pair that is no candidate it is said what each way of blocking makes of it.
     """
-    from distiller_udf.current import CurrentStudent
     from distiller_udf.inquiry import Tables, inquire
-    from distiller_udf.students.llm import serving_of
+    from distiller_udf.registry.current import CurrentStudent
 
     settings = project.settings
     warehouse = warehouse_of(project)
-    student = CurrentStudent(
-        settings.student_path or settings.students_path, settings.student_name, serving_of(settings)
-    )
+    student = CurrentStudent.of(settings).get()
     with warehouse.connect() as connection:
-        found = inquire(Tables(connection, warehouse), student.get(), settings, left, right)
+        found = inquire(Tables(connection, warehouse), student, settings, left, right)
     if as_json:
         print_json(asdict(found))
         return

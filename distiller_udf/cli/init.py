@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from distiller_udf.cli.console import json_option, out, print_json
+from distiller_udf.cli.console import json_option, out, print_json, tell
 from distiller_udf.errors import SettingsError
-from distiller_udf.project_files import ProjectFiles, installed_package
+from distiller_udf.project.files import ProjectFiles, installed_package
 
 folder = click.Path(file_okay=False, path_type=Path)
 EXAMPLE = "{name: customers, model: stg_customers, id: customer_id}"
@@ -56,7 +56,7 @@ def init(
     for title, lines in (("added", report.added), ("already there", report.kept), ("next", report.next)):
         for line in lines:
             out.print(f"[bold]{title:>13}[/]  ", end="")
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
+            tell(line)
 
 
 def parse_source(text: str) -> dict[str, str]:

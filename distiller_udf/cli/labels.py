@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,8 @@ from distiller_udf.labels.reading import PEOPLE
 from distiller_udf.project import Project
 
 if TYPE_CHECKING:
-    from distiller_udf.labels import Deleted, LabelStore
+    from distiller_udf.labels import LabelStore
+    from distiller_udf.labels.erasure import Find
 
 
 @click.group()
@@ -42,8 +42,8 @@ def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool,
     Importing a file again changes nothing, and a later import corrects an earlier one. Where one teacher says yes and
     no to the same pair in one file, neither is used.
     """
+    from distiller_udf.files.tables import read_table
     from distiller_udf.labels import LabelStore
-    from distiller_udf.tables import read_table
 
     store = Path(project.settings.label_store)
     table = read_table(file)
@@ -71,7 +71,7 @@ def export(project: Project, file: Path, as_json: bool) -> None:
     It is the shape of er_labels: `import` reads it back, and `distiller train --labels` learns from it. To correct an
     answer, change its choice (the position in options, 0 for none) and import the file.
     """
-    from distiller_udf.tables import check_suffix, write_table
+    from distiller_udf.files.tables import check_suffix, write_table
 
     check_suffix(file)
     with _existing(Path(project.settings.label_store)) as source:
@@ -142,7 +142,7 @@ def delete(
         raise click.UsageError("--source goes with --id")
     store = Path(project.settings.label_store)
     with _existing(store) as target:
-        erase = _eraser(target, record_id, source, text, containing)
+        erase = partial(target.delete, _found_by(record_id, source, text, containing))
         found, unmentioned = erase(dry_run=True), target.unmentioned() if record_id is not None else 0
         if not as_json or not (yes or dry_run):
             say(f"{store}: {found.answers:,} answers and {found.imported:,} imported labels mention it")
@@ -158,22 +158,16 @@ def delete(
         say(f"{deleted.answers:,} answers and {deleted.imported:,} imported labels deleted")
 
 
-def _eraser(
-    store: LabelStore, record_id: str | None, source: str | None, text: str | None, containing: str | None
-) -> Callable[..., Deleted]:
-    """The store's deletion that the options mean; it takes `dry_run`."""
-    if record_id is not None:
-        return partial(store.delete_record, source, record_id)
-    if containing is not None:
-        return partial(store.delete_containing, containing)
-    return partial(store.delete, _canonical(str(text)))
-
-
-def _canonical(text: str) -> str:
-    """A record given as JSON in its canonical text; any other text is a record of one column."""
+def _found_by(record_id: str | None, source: str | None, text: str | None, containing: str | None) -> Find:
+    """What the options mean. A record given as JSON stands for its canonical text, other text for one column."""
+    from distiller_udf.labels import erasure
     from distiller_udf.records import Records
 
-    return Records.from_texts([text]).texts()[0]
+    if record_id is not None:
+        return erasure.of_record(source, record_id)
+    if containing is not None:
+        return erasure.containing(containing)
+    return erasure.of_text(Records.from_texts([text]).texts()[0])
 
 
 def _existing(store: Path) -> LabelStore:

@@ -11,7 +11,7 @@ import click
 
 from distiller_udf.cli.console import Command, with_options
 from distiller_udf.project import Project
-from distiller_udf.project_files import read_variables
+from distiller_udf.project.files import read_variables
 from distiller_udf.settings import PREFIX, place_of
 from distiller_udf.settings.rules import rules
 from distiller_udf.settings.written import described

@@ -12,20 +12,18 @@ from distiller_udf.cli.console import json_option, print_json, progress, say
 from distiller_udf.cli.drift import measured
 from distiller_udf.cli.options import REGISTRY, with_project
 from distiller_udf.cli.sources import Files
-from distiller_udf.cli.students_compare import print_comparison
-from distiller_udf.cli.weighing import WEIGHED, opened, prepared
-from distiller_udf.dbt import warehouse_of
+from distiller_udf.cli.weighing import WEIGHED, opened, prepared, print_comparison
 from distiller_udf.errors import ConstraintMismatch, RecordError, SettingsError
 from distiller_udf.project import Project
+from distiller_udf.project.dbt import warehouse_of
+from distiller_udf.project.warehouse import Warehouse
 from distiller_udf.registry import Registry
-from distiller_udf.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from distiller_udf.training.recipe import Recipe
     from distiller_udf.training.schedule.retrain import Retrained
-    from distiller_udf.training.schedule.weigh import Scales
 
 EXITS = {"promoted": 0, "nothing new": 10, "rejected": 20}
 
@@ -76,6 +74,8 @@ def retrain(
       1   an error, or another retraining is under way
       2   wrong options
     """
+    from distiller_udf.training.schedule.retrain import retrain as weighed
+
     settings = project.settings
     if settings.student_path:
         raise SettingsError("er_student_path names a given student, so there is none to retrain; unset it first")
@@ -91,7 +91,7 @@ def retrain(
                 if dry_run:
                     outcome = planned(training, registry, recipe)
                 else:
-                    outcome = run(training, registry, recipe, scales, version)
+                    outcome = weighed(training, registry, recipe, scales, progress, version)
     if not labels and settings.training == "build":
         say("Warning: er_training is build, so the next `dbt build` trains and promotes by itself; set it to schedule.")
     if not labels and not dry_run:
@@ -114,15 +114,6 @@ def unmoved(registry: Registry, project: Project) -> Retrained | None:
     for reason in found.reasons:
         say(f"- {reason}")
     return None if found.drifted else Retrained(NOTHING_NEW, "no drift, so nothing was trained", current, 0)
-
-
-def run(
-    training: pa.Table, registry: Registry, recipe: Recipe, scales: Scales, challenger: str | None = None
-) -> Retrained:
-    """Train, weigh and promote, and show how far it is."""
-    from distiller_udf.training.schedule.retrain import retrain
-
-    return retrain(training, registry, recipe, scales, progress, challenger)
 
 
 def planned(training: pa.Table, registry: Registry, recipe: Recipe) -> Retrained:

@@ -45,9 +45,8 @@ def score(
     Writes every other pair with `probability` (the two records alone), `choice_probability` (given the other candidates
     of the same left record) and `is_match`. The output appears only when it is complete.
     """
-    from distiller_udf.current import CurrentStudent
     from distiller_udf.pairs import write_scores
-    from distiller_udf.students.llm import serving_of
+    from distiller_udf.registry.current import CurrentStudent
 
     if output.resolve() in [path.resolve() for path in files.paths]:
         raise click.UsageError(f"{output} is an input; give another --output")
@@ -57,9 +56,8 @@ def score(
     if source.unknown:
         given = source.rows + source.unknown
         err.print(f"{source.unknown:,} of {given:,} candidates name unknown records; they are left out")
-    settings = project.settings
-    folder = student or settings.student_path or settings.students_path
-    scorer = CurrentStudent(folder, settings.student_name, serving_of(settings)).get()
+    named = {} if student is None else {"student_path": str(student)}
+    scorer = CurrentStudent.of(project.settings.but(named)).get()
     with progress("scoring pairs", source.rows) as advance:
         rows, matches = write_scores(scorer, source, output, advance)
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,11 @@ import click
 from distiller_udf.cli.console import say, say_some, with_options
 from distiller_udf.cli.options import FILE
 from distiller_udf.constraint import Constraint, sides
-from distiller_udf.dbt import warehouse_of
-from distiller_udf.errors import RecordError
+from distiller_udf.errors import require_columns
+from distiller_udf.files.tables import open_table, read_table
 from distiller_udf.project import Project
+from distiller_udf.project.dbt import warehouse_of
 from distiller_udf.settings import Settings
-from distiller_udf.tables import open_table, read_table
 from distiller_udf.votes import vote
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from distiller_udf.labels import FoundReport
     from distiller_udf.pairs import PairSource, RecordFile
-
-RECORD_COLUMNS = ("left_record", "right_record")
 
 LABELS = click.option(
     "--labels", type=FILE, help="Instead of the warehouse: labels in any shape that `distiller labels import` reads."
@@ -130,7 +128,7 @@ def with_files(pairs: bool = True) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingData:
     """Labels in the shape of `er_labels`, a reader of the unlabelled pairs where there are any, and their columns.
 
     `settings` are the project's, with a constraint.
@@ -144,7 +142,7 @@ class Source:
 
 def read_sources(
     project: Project, labels: Path | None, files: Files, share: float | None, voted: bool = True
-) -> Source:
+) -> TrainingData:
     """The labels to learn from, and all pairs: of files, or the er_* tables of the project's warehouse.
 
     The labels of a `share` of the left records are left out, those by which students are compared; None: as many as
@@ -152,7 +150,7 @@ def read_sources(
 
     Raises RecordError, TableError and LabelError for what cannot be read as pairs and labels.
     """
-    from distiller_udf.pairs import without_ids
+    from distiller_udf.pairs import RECORD_COLUMNS, without_ids
     from distiller_udf.scoring import BATCH_ROWS
     from distiller_udf.training.er_student import shuffled
     from distiller_udf.training.schedule.evaluation_set import split
@@ -168,19 +166,19 @@ def read_sources(
         warehouse = warehouse_of(project)
         table = warehouse.table("er_votes" if voted else "er_labels").to_arrow_table()
         pairs = warehouse.table("er_pairs")
-        require_columns("the pairs", pairs, RECORD_COLUMNS)
+        require_columns("the pairs", pairs.columns, RECORD_COLUMNS)
     settings = with_constraint(settings, table)
     if share is None:
         share = settings.evaluation_share if settings.training == "schedule" else 0.0
     to_learn, _ = split(table, share)
     if pairs is None:
-        return Source(to_learn, None, "", settings)
+        return TrainingData(to_learn, None, "", settings)
 
     def candidates() -> Iterable[pa.RecordBatch]:
         batches = shuffled(pairs).to_arrow_reader(BATCH_ROWS)
         return without_ids(batches, ids) if any(ids) else batches
 
-    return Source(to_learn, candidates, described(pairs, labels is not None), settings)
+    return TrainingData(to_learn, candidates, described(pairs, labels is not None), settings)
 
 
 def with_constraint(settings: Settings, questions: pa.Table, options: str = "options") -> Settings:
@@ -247,13 +245,6 @@ def pairs_of_file(path: Path, ids: list[set[str]]) -> Path | pa.Table:
     if not any(ids):
         return path
     return pa.Table.from_batches(list(without_ids(open_table(path).to_arrow_reader(BATCH_ROWS), ids)))
-
-
-def require_columns(what: str, relation: duckdb.DuckDBPyRelation, needed: Sequence[str]) -> None:
-    """Raise RecordError, with the columns that are there, when one of the needed ones is not."""
-    missing = [name for name in needed if name not in relation.columns]
-    if missing:
-        raise RecordError(f"{what} lack the column {', '.join(missing)}; they have {', '.join(relation.columns)}")
 
 
 def described(pairs: duckdb.DuckDBPyRelation, whole: bool) -> str:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table, say
+from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table, say, tell
 from distiller_udf.cli.options import REGISTRY, with_project
-from distiller_udf.cli.students_compare import compare
+from distiller_udf.cli.weighing import compare
 from distiller_udf.errors import StudentError
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 
 if TYPE_CHECKING:
-    from distiller_udf.pointer import Pointer, Promotion
+    from distiller_udf.registry.pointer import Pointer, Promotion
     from distiller_udf.students.base import StudentInfo
 
 
@@ -167,7 +167,7 @@ def report(version: str, before: str | None, pinned: bool, as_json: bool) -> Non
     else:
         then = "The next student that is trained takes its place."
     for line in (f"{version} is the current student{was}.", then):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        tell(line)
 
 
 def print_student(info: StudentInfo, folder: Path) -> None:

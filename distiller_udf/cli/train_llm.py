@@ -12,7 +12,7 @@ import click
 from distiller_udf.cli.console import Command, json_option, with_options
 from distiller_udf.cli.options import REGISTRY, with_project
 from distiller_udf.cli.sources import LABELS, SHARE, Files, read_sources, with_files
-from distiller_udf.cli.training import promote_option, train_and_report
+from distiller_udf.cli.train import promote_option, train_and_report
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
 from distiller_udf.students.base import MANIFEST

@@ -1,7 +1,6 @@
 """Pairs of records as likenesses that a pretrained encoder sees: each record is encoded once, its tokens compared."""
 
 from distiller_udf.encoding.features import EncoderFeatures
-from distiller_udf.encoding.loading import DEFAULT_MODEL
 from distiller_udf.encoding.token_encoder import PRECISIONS
 
-__all__ = ["DEFAULT_MODEL", "PRECISIONS", "EncoderFeatures"]
+__all__ = ["PRECISIONS", "EncoderFeatures"]

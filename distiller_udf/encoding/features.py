@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distiller_udf.encoding.loading import DEFAULT_MODEL, read_arrays
+from distiller_udf.encoding.loading import read_arrays
 from distiller_udf.encoding.maxsim import (
     LIKENESSES,
     MAX_DIMENSIONS,
@@ -25,6 +25,7 @@ from distiller_udf.encoding.texts import COMPARED, RecordText, layouts, record_t
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
+from distiller_udf.settings import DEFAULT_ENCODER
 from distiller_udf.similarity import ComparedFeatures, Comparison
 from distiller_udf.similarity.vectors import RARITY_STEPS
 
@@ -115,7 +116,7 @@ class EncoderFeatures(ComparedFeatures):
         left: Records,
         right: Records,
         comparisons: Sequence[Comparison],
-        model: str = DEFAULT_MODEL,
+        model: str = DEFAULT_ENCODER,
         *,
         max_length: int = MAX_LENGTH,
         dimensions: int = DIMENSIONS,

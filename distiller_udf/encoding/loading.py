@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.errors import SettingsError
-
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+from distiller_udf.settings import DEFAULT_ENCODER
 
 LENGTH_STEP = 8
 """Texts are padded to a multiple of so many tokens: how far does not depend on the texts beside them."""
@@ -84,7 +83,7 @@ def located(model: str) -> str:
 
     The extra `encoder` installs it, so that the default needs no hub. Nothing of the wheel's own is run.
     """
-    spec = find_spec(_WHEEL) if model == DEFAULT_MODEL else None
+    spec = find_spec(_WHEEL) if model == DEFAULT_ENCODER else None
     places = (spec.submodule_search_locations or []) if spec else []
     folders = [folder for place in places if (folder := Path(place) / "model").is_dir()]
     return str(folders[0]) if folders else model
@@ -125,7 +124,7 @@ def _loaded(model: str, local_only: bool) -> tuple[Any, Any]:
             f"the encoder {model!r} cannot be loaded; give {where} with safetensors: {first_line(error)}"
         ) from error
     if encoder.config.is_encoder_decoder:
-        raise SettingsError(f"{model!r} is an encoder with a decoder; give an encoder alone, such as {DEFAULT_MODEL}")
+        raise SettingsError(f"{model!r} is an encoder with a decoder; give an encoder alone, such as {DEFAULT_ENCODER}")
     return tokenizer, encoder.float()
 
 

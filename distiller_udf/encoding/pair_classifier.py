@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.encoding.loading import (
-    DEFAULT_MODEL,
     PretrainedEncoder,
     clean,
     length_batches,
     read_arrays,
     torch_module,
 )
+from distiller_udf.settings import DEFAULT_ENCODER
 
 HEAD_FILE = "head.safetensors"
 SETTINGS_FILE = "classifier.json"
@@ -44,7 +44,7 @@ class PairClassifier(PretrainedEncoder):
     longer text.
     """
 
-    def __init__(self, model: str = DEFAULT_MODEL, *, max_length: int = 256, local_only: bool = False) -> None:
+    def __init__(self, model: str = DEFAULT_ENCODER, *, max_length: int = 256, local_only: bool = False) -> None:
         super().__init__(model, max_length=max_length, local_only=local_only)
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # nothing reads it, so it would be neither trained nor worth its place

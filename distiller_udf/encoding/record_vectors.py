@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from distiller_udf.encoding.loading import DEFAULT_MODEL
 from distiller_udf.encoding.texts import record_texts
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.records import Records
+from distiller_udf.settings import DEFAULT_ENCODER
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class RecordEncoder:
     transformers is missing, or when there is no such model.
     """
 
-    def __init__(self, model: str = DEFAULT_MODEL, *, local_only: bool = False) -> None:
+    def __init__(self, model: str = DEFAULT_ENCODER, *, local_only: bool = False) -> None:
         self._encoder = TokenEncoder(model, max_length=MAX_LENGTH, local_only=local_only)
 
     @property

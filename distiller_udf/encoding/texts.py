@@ -10,8 +10,8 @@ import numpy as np
 
 from distiller_udf.encoding.token_encoder import Tokens
 from distiller_udf.records import TEXT_COLUMN, Records, parse_text
+from distiller_udf.records.values import leaf_text
 from distiller_udf.similarity import Comparison
-from distiller_udf.values import leaf_text
 
 COMPARED = ("record", "name", "text", "long")
 """The kinds of comparisons that an encoder sees; numbers and dates are compared better as what they are."""

@@ -1,15 +1,13 @@
 """Labels: their one shape, the store that keeps them, what people bring, and asking teachers through the store."""
 
-from distiller_udf.labels.answering import answer_questions
-from distiller_udf.labels.asking import estimate, label_tuples
+from distiller_udf.labels.answering import Lines, Progress, answer_questions
 from distiller_udf.labels.erasure import Deleted
 from distiller_udf.labels.finding import FoundReport, labels_on_records, labels_with_records
 from distiller_udf.labels.importing import ImportResult
-from distiller_udf.labels.panel import Estimate
-from distiller_udf.labels.progress import Lines, Progress
+from distiller_udf.labels.panel import CostEstimate
 from distiller_udf.labels.reading import good_labels, read_labels
+from distiller_udf.labels.rows import SCHEMA_VERSION
 from distiller_udf.labels.run import Run, make_run
-from distiller_udf.labels.schema import SCHEMA_VERSION
 from distiller_udf.labels.store import LabelStore, TeacherSummary
 from distiller_udf.labels.table import (
     EXPORT_SCHEMA,
@@ -24,8 +22,8 @@ from distiller_udf.labels.tuples import Tuples
 __all__ = [
     "EXPORT_SCHEMA",
     "SCHEMA_VERSION",
+    "CostEstimate",
     "Deleted",
-    "Estimate",
     "FoundReport",
     "ImportResult",
     "Label",
@@ -36,12 +34,10 @@ __all__ = [
     "TeacherSummary",
     "Tuples",
     "answer_questions",
-    "estimate",
     "good_labels",
     "has_answer",
     "label_id_columns",
     "label_schema",
-    "label_tuples",
     "labels_on_records",
     "labels_with_records",
     "make_run",

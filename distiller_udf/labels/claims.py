@@ -17,8 +17,8 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from distiller_udf.database import Database
 from distiller_udf.errors import LabelError
+from distiller_udf.files.database import Database
 
 LEASE_SECONDS = 1_800.0
 RENEWAL_SECONDS = 60.0

@@ -7,8 +7,10 @@ import sqlite3
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from distiller_udf.errors import LabelError
+from distiller_udf.records.ids import id_text
 
 
 @dataclass(frozen=True)
@@ -20,51 +22,58 @@ class Deleted:
 
 
 @dataclass(frozen=True)
-class Found:
+class Mentions:
     """What mentions somebody: keys of questions, answered or not, and numbers of imported labels."""
 
     keys: frozenset[str]
     imported: tuple[int, ...] = ()
 
 
-Find = Callable[[sqlite3.Connection], Found]
+Find = Callable[[sqlite3.Connection], Mentions]
 """Looks for what is to be erased, inside the transaction that erases it."""
 
 
-def of_record(source: str | None, record_id: str) -> Find:
-    """All that mentions the record by its id; without a source, any record of this id."""
+def of_record(source: str | None, record_id: Any) -> Find:
+    """All answers and imported labels that mention the record of this id; without a source, any record that has it.
 
-    def find(connection: sqlite3.Connection) -> Found:
+    Answers are found by what `LabelStore.mention` noted; `LabelStore.unmentioned` counts those that cannot be found
+    this way. Raises LabelError where the id is NULL.
+    """
+    text = id_text(record_id)
+    if text is None:
+        raise LabelError("the id of the record to delete is NULL; give its id")
+
+    def find(connection: sqlite3.Connection) -> Mentions:
         mentioned = connection.execute(
-            "select distinct key from places where id = ?1 and (?2 is null or source = ?2)", [record_id, source]
+            "select distinct key from places where id = ?1 and (?2 is null or source = ?2)", [text, source]
         )
         imported = connection.execute(
             # An imported label that names no source may mean any.
             "select number from brought where (left_id = ?1 and (?2 is null or left_source in (?2, ''))) or "
             "exists (select 1 from json_each(options) where json_extract(value, '$[1]') = ?1 "
             "and (?2 is null or json_extract(value, '$[0]') in (?2, '')))",
-            [record_id, source],
+            [text, source],
         )
-        return Found(frozenset(key for (key,) in mentioned), tuple(row for (row,) in imported))
+        return Mentions(frozenset(key for (key,) in mentioned), tuple(row for (row,) in imported))
 
     return find
 
 
 def of_text(record_text: str) -> Find:
-    """All answers that show exactly this canonical text."""
+    """All answers whose query or candidates are this record (canonical text)."""
 
-    def find(connection: sqlite3.Connection) -> Found:
+    def find(connection: sqlite3.Connection) -> Mentions:
         rows = connection.execute(
             "select key from labels where query = ?1 or exists (select 1 from json_each(candidates) where value = ?1)",
             [record_text],
         )
-        return Found(frozenset(key for (key,) in rows))
+        return Mentions(frozenset(key for (key,) in rows))
 
     return find
 
 
 def containing(text: str) -> Find:
-    """All in which this text stands, in any case: records, ids, explanations, and messages that quote a reply.
+    """All in which this text stands, in any case, escaped or not: records, ids, explanations, messages with a reply.
 
     Raises LabelError for a text of white space, which stands everywhere.
     """
@@ -75,7 +84,7 @@ def containing(text: str) -> Find:
     def holds(*values: str | None) -> bool:
         return any(form in plain for value in values if value for plain in (_plain(value),) for form in forms)
 
-    def find(connection: sqlite3.Connection) -> Found:
+    def find(connection: sqlite3.Connection) -> Mentions:
         keys = {
             key
             for key, query, candidates, *said in connection.execute(
@@ -94,12 +103,12 @@ def containing(text: str) -> Find:
             )
             if holds(left_id, *(key for _, key in json.loads(options)), explanation, *json.loads(explanations or "[]"))
         )
-        return Found(frozenset(keys.union(key for (key,) in mentioned)), imported)
+        return Mentions(frozenset(keys.union(key for (key,) in mentioned)), imported)
 
     return find
 
 
-def count(connection: sqlite3.Connection, found: Found) -> Deleted:
+def count(connection: sqlite3.Connection, found: Mentions) -> Deleted:
     """What erasing would erase."""
     answers = connection.execute(
         "select count(*) from labels where key in (select value from json_each(?))", [_keys(found)]
@@ -107,7 +116,7 @@ def count(connection: sqlite3.Connection, found: Found) -> Deleted:
     return Deleted(answers, len(found.imported))
 
 
-def erase(connection: sqlite3.Connection, found: Found) -> Deleted:
+def erase(connection: sqlite3.Connection, found: Mentions) -> Deleted:
     """Erase what was found, and the places of all its keys, whether or not they were ever answered."""
     keys = _keys(found)
     answers = connection.execute("delete from labels where key in (select value from json_each(?))", [keys]).rowcount
@@ -118,7 +127,7 @@ def erase(connection: sqlite3.Connection, found: Found) -> Deleted:
     return Deleted(answers, imported)
 
 
-def _keys(found: Found) -> str:
+def _keys(found: Mentions) -> str:
     return json.dumps(sorted(found.keys))
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distiller_udf.errors import LabelError
-from distiller_udf.ids import id_text, id_texts, whole
+from distiller_udf.errors import LabelError, require_columns
 from distiller_udf.labels.judgements import Contradiction, Found
 from distiller_udf.labels.reading import good_labels
 from distiller_udf.labels.table import Key, Label, Provenance, label_table
 from distiller_udf.labels.tuples import Tuples
 from distiller_udf.labels.uniting import Row, united
 from distiller_udf.records import Records, content_hash, one_array
+from distiller_udf.records.ids import id_text, id_texts, whole
 
 _EXAMPLES = 5
 
@@ -210,9 +210,7 @@ class _Finder:
     """Finds records by source and id."""
 
     def __init__(self, records: pa.Table, sources: Sequence[str] | None) -> None:
-        missing = [name for name in ("source", "id", "record") if name not in records.column_names]
-        if missing:
-            raise LabelError(f"the records lack the columns {', '.join(missing)}")
+        require_columns("the records", records.column_names, ("source", "id", "record"), LabelError)
         self.sources, self.ids = one_array(records["source"]), one_array(records["id"])
         self._records = one_array(records["record"])
         self._by_key: dict[Key, int] = {}

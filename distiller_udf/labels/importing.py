@@ -18,7 +18,7 @@ from distiller_udf.prompts import label_key
 NO_IDS = "name no records (left_id, or the id of an option, is NULL) and are no whole answers of a store"
 REASONS = "are reasons for answers of another store, which are no labels"
 
-Question = tuple[str, Key, frozenset[Key]]
+QuestionName = tuple[str, Key, frozenset[Key]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Held:
     """What a store holds of what is to be imported: answers by their keys, brought labels by their questions."""
 
     answers: Mapping[str, Label]
-    brought: Mapping[Question, tuple[int, Label]]
+    brought: Mapping[QuestionName, tuple[int, Label]]
 
     @classmethod
     def read(cls, connection: sqlite3.Connection, keys: Iterable[str | None]) -> Held:
@@ -78,7 +78,7 @@ class Changes:
     brought: list[tuple[int | None, Label]] = field(default_factory=list)
 
     def write(self, connection: sqlite3.Connection) -> None:
-        rows.put_answers(connection, self.answers)
+        rows.insert_answers(connection, map(rows.label_row, self.answers))
         rows.correct_answers(connection, self.corrected)
         rows.put_places(connection, (rows.shown_by(label) for label in self.shown))
         rows.put_brought(connection, self.brought)
@@ -171,7 +171,7 @@ def _answers(labels: Sequence[Label], held: Held, now: str, changes: Changes, co
 def _brought(labels: Sequence[Found], held: Held, now: str, changes: Changes, counts: Counter[str]) -> Iterator[str]:
     """Take in labels by ids. Yields contradictions."""
     kept, contradictions = undisputed(labels, _pair)
-    unique: dict[Question, Label] = {}
+    unique: dict[QuestionName, Label] = {}
     for label in sorted(kept, key=_weight):
         counts["repeated"] += label.question in unique
         unique[label.question] = label
@@ -230,7 +230,7 @@ def _said(label: Label) -> tuple[Any, ...]:
     each = zip(label.options, values, reasons, strict=True)
     shape = label.ask if len(label.options) > 1 else ""
     where = (label.choice,) if label.asked else (shape, _chosen(label), tuple(sorted(each, key=str)))
-    own = (label.probabilities, label.asked.error) if label.asked else ()
+    own = (label.probabilities, label.error) if label.asked else ()
     return *where, label.confidence, label.explanation, *own
 
 
@@ -241,7 +241,6 @@ def _corrected(label: Label, former: Label) -> Label:
     names = ("confidence", "probabilities", "explanation", "explanations")
     stale: dict[str, Any] = {name: None for name in names if getattr(label, name) == getattr(former, name)}
     corrected = replace(label, **stale)
-    if label.asked and former.asked and label.asked.error == former.asked.error:
-        error = "abstained: corrected by hand" if label.choice is None else None
-        corrected = replace(corrected, asked=replace(label.asked, error=error))
+    if label.asked and label.error == former.error:
+        corrected = replace(corrected, error="abstained: corrected by hand" if label.choice is None else None)
     return corrected

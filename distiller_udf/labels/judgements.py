@@ -12,8 +12,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from distiller_udf.labels.table import EVEN, Label
-from distiller_udf.prompts import Answer, Asking, Posed, Question
+from distiller_udf.labels.table import EVEN, SAID, Label
+from distiller_udf.prompts import Asking, Posed, Question
 
 Record: TypeAlias = Any
 """A record, named in any way that is the same for the same record."""
@@ -131,10 +131,8 @@ def _combined(group: Sequence[Found]) -> Found:
         Posed(Question("", tuple(map(str, each.options))), tuple(places[option] for option in each.options))
         for each in group
     ]
-    labels = [each.label for each in group]
-    answers = [Answer(label.choice, label.confidence, label.probabilities, label.explanation) for label in labels]
-    one = Asking().combine(len(first.options), posed, answers)
-    told = {name: getattr(one, name) for name in ("choice", "confidence", "probabilities", "explanation")}
+    one = Asking().combine(len(first.options), posed, [each.label.answer for each in group])
+    told = {name: getattr(one, name) for name in SAID if name != "explanations"}
     return replace(first, label=replace(first.label, **told))
 
 

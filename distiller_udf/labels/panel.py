@@ -12,8 +12,7 @@ from operator import itemgetter
 import pyarrow as pa
 
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.labels.answering import answer_questions, known_answers
-from distiller_udf.labels.progress import OnProgress, Progress, unseen
+from distiller_udf.labels.answering import OnProgress, Progress, answer_questions, known_answers, unseen
 from distiller_udf.labels.store import LabelStore
 from distiller_udf.labels.table import Key
 from distiller_udf.privacy import Privacy
@@ -37,7 +36,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What asking a teacher will take: `questions` distinct ones about so many tuples, of which `asked` are still open.
 
     `cost` is about what these cost; its `usd` is None where the price is unknown.
@@ -51,11 +50,10 @@ class Estimate:
     cost: Cost
 
     def __str__(self) -> str:
-        price = "an unknown price" if self.cost.usd is None else f"${self.cost.usd:.4f}"
         given, made = self.cost.input_tokens, self.cost.output_tokens
         return (
             f"{self.teacher}: {self.tuples:,} tuples, {self.questions:,} questions, {self.cached:,} answered "
-            f"before, {self.asked:,} to ask: about {given:,} tokens in, {made:,} out, {price}"
+            f"before, {self.asked:,} to ask: about {given:,} tokens in, {made:,} out, {self.cost.price}"
         )
 
 
@@ -98,12 +96,12 @@ class Panel:
         said = dict(zip([*taught, *others], [*base, *own], strict=True))
         return [said[i] for i in range(len(self.texts))]
 
-    def estimate(self, teacher: Teacher) -> Iterator[Estimate]:
+    def estimate(self, teacher: Teacher) -> Iterator[CostEstimate]:
         """What asking this teacher will take, and first what its base will where it learns from one."""
         if isinstance(teacher, Learner):
             taught, others = self._split(teacher.share)
             yield from self._part(taught).estimate(teacher.base)
-            yield Estimate(teacher.name, len(others), len(others), 0, len(others), Cost())
+            yield CostEstimate(teacher.name, len(others), len(others), 0, len(others), Cost())
             return
         self._prepare(teacher)
         texts = self._seen(teacher)
@@ -114,7 +112,7 @@ class Panel:
             questions |= reasons
             known |= self.store.get(questions)
         cost = sum((teacher.expect(q) for key, q in questions.items() if key not in known), Cost())
-        yield Estimate(teacher.name, len(texts), len(questions), len(known), len(questions) - len(known), cost)
+        yield CostEstimate(teacher.name, len(texts), len(questions), len(known), len(questions) - len(known), cost)
 
     def _ask(self, teacher: Teacher) -> list[Labelled]:
         """What this very teacher says of every tuple."""

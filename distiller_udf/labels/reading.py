@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
-from distiller_udf.ids import id_text, id_texts
+from distiller_udf.files.tables import read_json
 from distiller_udf.labels.table import EXPORT_SCHEMA, Key, Label, Provenance
 from distiller_udf.prompts import ASKS
 from distiller_udf.records import Records, one_array
-from distiller_udf.tables import read_json
+from distiller_udf.records.ids import id_text, id_texts
 
 PEOPLE = "people"
 """Whose labels they are where a file does not say."""
@@ -186,6 +186,7 @@ def _label(row: Row, number: int, teacher: str, former: Former) -> Label:
     ask = row.get("ask") or ("match" if len(options) == 1 else "select")
     if ask not in ASKS:
         raise ValueError(f"ask is {ask!r}; it must be one of {', '.join(ASKS)}")
+    asked = _provenance(row)
     label = Label(
         teacher=who,
         left=(row.get("left_source") or "", row.get("left_id")),
@@ -199,8 +200,9 @@ def _label(row: Row, number: int, teacher: str, former: Former) -> Label:
         query=row.get("query"),
         records=records,
         stored_at=row.get("stored_at"),
-        asked=_provenance(row),
+        asked=asked,
         row=number,
+        **(_costs(row) if asked else {}),
     )
     return replace(label, choice=_choice(row, label, former))
 
@@ -337,12 +339,13 @@ def _provenance(row: Row) -> Provenance | None:
         prompt_version=row["prompt_version"],
         parameters=row["parameters"],
         chosen=_whole(row.get("chosen")),
-        input_tokens=_whole(row.get("input_tokens")),
-        output_tokens=_whole(row.get("output_tokens")),
-        cost_usd=_number(row.get("cost_usd")),
-        seconds=_number(row.get("seconds")),
-        error=row.get("error"),
     )
+
+
+def _costs(row: Row) -> dict[str, Any]:
+    """What an exported answer took."""
+    counts = {name: _whole(row.get(name)) for name in ("input_tokens", "output_tokens")}
+    return {**counts, **{name: _number(row.get(name)) for name in ("cost_usd", "seconds")}, "error": row.get("error")}
 
 
 def _whole(value: Any) -> int | None:

@@ -12,19 +12,17 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from distiller_udf.database import Database
 from distiller_udf.errors import LabelError
-from distiller_udf.ids import id_text
+from distiller_udf.files.database import Database
 from distiller_udf.labels import erasure, rows
 from distiller_udf.labels.claims import Claims
 from distiller_udf.labels.erasure import Deleted
 from distiller_udf.labels.importing import Held, ImportResult, changes_of, later_than
 from distiller_udf.labels.reading import PEOPLE, listed, read_labels
-from distiller_udf.labels.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
+from distiller_udf.labels.rows import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from distiller_udf.labels.table import Key, Label, table_of
 from distiller_udf.prompts import Answer, Answerer, Question
 
@@ -195,38 +193,11 @@ class LabelStore:
                 for row in self._database.connection().execute(_SUMMARY)
             ]
 
-    def delete(self, record_text: str, *, dry_run: bool = False) -> Deleted:
-        """Erase every answer whose query or candidates are this record (canonical text)."""
-        return self._erase(erasure.of_text(record_text), dry_run)
+    def delete(self, find: erasure.Find, *, dry_run: bool = False) -> Deleted:
+        """Erase all that `find` (`of_record`, `of_text` or `containing`) finds, or only count it.
 
-    def delete_record(self, source: str | None, record_id: Any, *, dry_run: bool = False) -> Deleted:
-        """Erase every answer and imported label that mentions the record of this id, of any source where it is None.
-
-        Answers are found by what `mention` noted; `unmentioned` counts those that cannot be found this way.
+        Once it returns, no byte of it is left in the store's files.
         """
-        text = id_text(record_id)
-        if text is None:
-            raise LabelError("the id of the record to delete is NULL; give its id")
-        return self._erase(erasure.of_record(source, text), dry_run)
-
-    def delete_containing(self, text: str, *, dry_run: bool = False) -> Deleted:
-        """Erase every answer and imported label in which this text stands, in any case, escaped or not.
-
-        It is looked for in each record's text, in ids, explanations and error messages. Raises LabelError when
-        it is blank.
-        """
-        return self._erase(erasure.containing(text), dry_run)
-
-    def unmentioned(self) -> int:
-        """How many answers have no mention: those of an older version, and of questions without ids."""
-        with self._database.using():
-            found = self._database.connection().execute(
-                "select count(*) from labels where not exists (select 1 from places where places.key = labels.key)"
-            )
-            return int(found.fetchone()[0])
-
-    def _erase(self, find: erasure.Find, dry_run: bool) -> Deleted:
-        """Erase what `find` finds, or only count it; once it returns, no byte of it is left in the store's files."""
         with self._database.using():
             if dry_run:
                 connection = self._database.connection()
@@ -235,6 +206,14 @@ class LabelStore:
                 deleted = erasure.erase(connection, find(connection))
             self._database.forget()
         return deleted
+
+    def unmentioned(self) -> int:
+        """How many answers have no mention: those of an older version, and of questions without ids."""
+        with self._database.using():
+            found = self._database.connection().execute(
+                "select count(*) from labels where not exists (select 1 from places where places.key = labels.key)"
+            )
+            return int(found.fetchone()[0])
 
 
 _SUMMARY = """

@@ -11,10 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distiller_udf.ids import id_columns, id_texts, without_columns
 from distiller_udf.labels.tuples import Tuples
 from distiller_udf.prompts import Answer
 from distiller_udf.records import Records, content_hash, one_array
+from distiller_udf.records.ids import id_columns, id_texts, without_columns
+
+SAID = ("choice", "confidence", "probabilities", "explanation", "explanations")
+TOOK = ("input_tokens", "output_tokens", "cost_usd", "seconds", "error")
+"""What an answer says, and what it took."""
 
 Key = tuple[str, str | None]
 """A record's source and its id as text: the id is None where it is unknown, the source empty where none is named."""
@@ -69,37 +73,28 @@ EXPORT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a teacher was asked for an answer: the key under which it is stored, what went into it, and what it took."""
+    """How a teacher was asked for an answer: the key under which it is stored, and what went into it."""
 
     key: str
     prompt_version: str
     parameters: str
     chosen: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: float | None = None
-    seconds: float | None = None
-    error: str | None = None
 
 
-@dataclass(frozen=True)
-class Label:
-    """One row of a table of labels, checked.
+@dataclass(frozen=True, kw_only=True)
+class Label(Answer):
+    """One row of a table of labels, checked: what somebody has answered about records that have names.
 
     `ask` is `select` (one of the options, or none), `match` (each option by itself) or `justify` (a reason that was
     asked for afterwards). `probabilities`, `explanations` and `records` (canonical texts) have one value an option,
-    None where it is unknown. `asked` is None where somebody brought the label; `row` is its number in a file, from 1.
+    None where it is unknown. `asked` is None where somebody brought the label, which then took no tokens and has no
+    error; `row` is its number in a file, from 1.
     """
 
     teacher: str
     left: Key
     options: tuple[Key, ...]
-    choice: int | None
     ask: str = "select"
-    confidence: float | None = None
-    probabilities: tuple[float | None, ...] | None = None
-    explanation: str | None = None
-    explanations: tuple[str | None, ...] | None = None
     query: str | None = None
     records: tuple[str | None, ...] | None = None
     stored_at: str | None = None
@@ -110,6 +105,11 @@ class Label:
     def question(self) -> tuple[str, Key, frozenset[Key]]:
         """Who was asked about what: another answer to the same question takes the place of the one before."""
         return self.teacher, self.left, frozenset(self.options)
+
+    @property
+    def answer(self) -> Answer:
+        """What is answered, without what it took."""
+        return Answer(**{name: getattr(self, name) for name in SAID})
 
     @property
     def said(self) -> list[float | None]:
@@ -284,18 +284,14 @@ def _row(label: Label) -> dict[str, object]:
         "teacher": label.teacher,
         "ask": label.ask,
         "orders": 1,
-        "choice": label.choice,
         "right_source": source or None,
         "right_id": record_id,
-        "confidence": label.confidence,
-        "probabilities": label.probabilities,
-        "explanation": label.explanation,
-        "explanations": label.explanations,
         "query": label.query,
         "options": [
             {"source": of or None, "id": key, "record": record}
             for (of, key), record in zip(label.options, records, strict=True)
         ],
         "stored_at": label.stored_at,
+        **{name: getattr(label, name) for name in (*SAID, *TOOK)},
         **({name: value for name, value in vars(asked).items() if name != "key"} if asked else {}),
     }

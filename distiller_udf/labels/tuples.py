@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
-from distiller_udf.ids import id_text
+from distiller_udf.files.tables import read_json
 from distiller_udf.prompts import Question
 from distiller_udf.records import Records, common_columns, one_array
-from distiller_udf.tables import read_json
+from distiller_udf.records.ids import id_text
 
 _COLUMNS = ("left_source", "left_id", "query", "candidates")
 

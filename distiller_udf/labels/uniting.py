@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -143,9 +143,7 @@ class _Union:
             is_implied = own is None and (p is None or (p < EVEN and self._rivals(each, option)))
             if not is_implied and (own is None or p is None or (own > EVEN) != (p > EVEN)):
                 return None
-        label = each.label
-        answer = Answer(label.choice, label.confidence, label.probabilities, label.explanation)
-        return Row(who, left, each.options, replace(answer, explanations=label.explanations), "select")
+        return Row(who, left, each.options, each.label.answer, "select")
 
     def _options(self, who: str, left: Record) -> frozenset[Record]:
         """The options of which something is known, and those that were shown beside a match."""

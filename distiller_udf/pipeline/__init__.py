@@ -1,11 +1,9 @@
 """What the Python models do: DuckDB relations in, relations out. The models themselves are a few lines each."""
 
-from distiller_udf.pipeline.choices import choices
 from distiller_udf.pipeline.embeddings import embed, nearest
-from distiller_udf.pipeline.labels import label
-from distiller_udf.pipeline.scores import current_student, score
+from distiller_udf.pipeline.labels import label, reliability, vote
+from distiller_udf.pipeline.scores import choices, current_student, score
 from distiller_udf.pipeline.selection import select_tuples
-from distiller_udf.pipeline.votes import reliability, vote
 
 __all__ = [
     "choices",

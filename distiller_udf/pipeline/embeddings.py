@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from distiller_udf.encoding.record_vectors import RecordEncoder, shortlists
-from distiller_udf.pipeline.relations import staged
+from distiller_udf.pipeline.relations import ARROW_ROWS, staged
 from distiller_udf.records import Records
 from distiller_udf.settings import Settings
 from distiller_udf.sql import quoted
@@ -56,7 +56,8 @@ def embed(
         encoder = RecordEncoder(model, local_only=settings.local_only)
     rows = _encoded(encoder, reader, schema, columns, made_with, total)
     kind = records.types[records.columns.index("id")]
-    return staged(session, pa.RecordBatchReader.from_batches(schema, rows), f"* replace (cast(id as {kind}) as id)")
+    query = f"select * replace (cast(id as {kind}) as id) from {ARROW_ROWS}"  # noqa: S608
+    return staged(session, pa.RecordBatchReader.from_batches(schema, rows), query)
 
 
 def nearest(

@@ -1,8 +1,11 @@
-"""What the Python model er_labels does: tuples → the teachers' answers, and imported labels on the records."""
+"""What the Python models er_labels, er_votes and er_teacher_reliability do: tuples → answers → one label each."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -39,7 +42,7 @@ def label(
     ends the asking, not the run. Raises SettingsError, LabelError, TeacherError.
     """
     from distiller_udf.budget import ledger_of
-    from distiller_udf.labels import Lines, estimate, label_tuples, make_run
+    from distiller_udf.labels import Lines, make_run
 
     def all_pairs() -> pa.Table:
         return pairs.select(", ".join((*TUPLE_KEYS, "right_source", "left_record", "right_record"))).to_arrow_table()
@@ -49,18 +52,53 @@ def label(
         asking = run.teachers and not settings.student_path
         questions = (tuples if asking else tuples.limit(0)).to_arrow_table()
         paid = [teacher for teacher in run.teachers if not teacher.free or isinstance(teacher, Learner)]
-        for expected in estimate(questions, teachers=paid, store=store, privacy=run.privacy, pairs=all_pairs):
+        for expected in replace(run, teachers=paid).estimate(questions, pairs=all_pairs):
             logger.info("%s", expected)
-        asked = label_tuples(
-            questions,
-            teachers=run.teachers,
-            store=store,
-            budget=run.budget,
-            privacy=run.privacy,
-            pairs=all_pairs,
-            progress=Lines(logger.info),
-        )
+        asked = run.label(questions, pairs=all_pairs, progress=Lines(logger.info))
         return with_id_type(session, _with_imported(asked, store, records, settings), pairs)
+
+
+def vote(
+    session: duckdb.DuckDBPyConnection, labels: duckdb.DuckDBPyRelation, settings: Settings
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_votes`: one label a left record from the answers of the teachers that are set."""
+    from distiller_udf.votes import vote
+
+    answers = _answers(labels, settings)
+    return with_id_type(session, vote(answers, settings.vote, asked=_asked(settings, answers)), labels)
+
+
+def reliability(
+    session: duckdb.DuckDBPyConnection, labels: duckdb.DuckDBPyRelation, settings: Settings
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_teacher_reliability`: how right each teacher that is set is, by the others' answers."""
+    from distiller_udf.votes import reliabilities
+
+    return with_id_type(session, reliabilities(_answers(labels, settings)), labels)
+
+
+def teacher_names(settings: Settings) -> list[str]:
+    """The names under which the teachers that are set answer; of imported ones all that labels were imported of."""
+    names = sorted(named_teachers(settings))
+    everyone = None in imported_models(settings)
+    return names + imported_teachers(Path(settings.label_store)) if everyone else names
+
+
+def imported_teachers(path: Path) -> list[str]:
+    """The teachers of whom the label store at `path` has imported labels."""
+    from distiller_udf.labels import LabelStore
+
+    with LabelStore(path) as store:
+        return list(dict.fromkeys(summary.teacher for summary in store.summary() if summary.imported))
+
+
+def by_teachers(labels: duckdb.DuckDBPyRelation, names: Sequence[str]) -> duckdb.DuckDBPyRelation:
+    """The labels of these teachers."""
+    import duckdb
+
+    if not names:
+        return labels.limit(0)
+    return labels.filter(duckdb.ColumnExpression("teacher").isin(*(duckdb.ConstantExpression(name) for name in names)))
 
 
 def named_teachers(settings: Settings) -> set[str]:
@@ -100,3 +138,30 @@ def _with_imported(
     if report.options_dropped:
         logger.warning("%d options of imported labels are no records of the input", report.options_dropped)
     return table
+
+
+def _answers(labels: duckdb.DuckDBPyRelation, settings: Settings) -> pa.Table:
+    """The labels of the teachers that are set, one voice a teacher."""
+    answers = by_teachers(labels, teacher_names(settings)).to_arrow_table()
+    for teacher in make_teachers(settings):
+        if isinstance(teacher, Learner):
+            answers = _without_answers_of(answers, teacher.name, where=teacher.base.name)
+    return answers
+
+
+def _without_answers_of(labels: pa.Table, learner: str, where: str) -> pa.Table:
+    """The labels without a learner's where its base has answered, now or before: they would be a second vote."""
+    keys = list(zip(labels["left_source"].to_pylist(), labels["left_id"].to_pylist(), strict=True))
+    names = labels["teacher"].to_pylist()
+    answered = {key for key, name in zip(keys, names, strict=True) if name == where}
+    kept = [name != learner or key not in answered for key, name in zip(keys, names, strict=True)]
+    return labels.filter(pa.array(kept, pa.bool_()))
+
+
+def _asked(settings: Settings, answers: pa.Table) -> int:
+    """How many teachers each record is asked of: one an entry, and everyone whose labels were imported."""
+    given = (entry.settings for entry in entries(settings))
+    listed = [entry for entry in given if entry.teacher != IMPORTED or entry.teacher_model]
+    if None not in imported_models(settings):
+        return len(listed)
+    return len(listed) + len(set(answers["teacher"].to_pylist()) - named_teachers(settings))

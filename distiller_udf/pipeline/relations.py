@@ -32,16 +32,22 @@ def with_id_type(
     options = f"STRUCT(source VARCHAR, id {kind}, record VARCHAR)[]"
     casts = {"left_id": kind, "right_id": kind, "options": options}
     columns = (f"cast({c} as {casts[c]}) as {c}" if c in casts else c for c in rows.schema.names)
-    return staged(session, rows, ", ".join(columns))
+    return staged(session, rows, f"select {', '.join(columns)} from {ARROW_ROWS}")  # noqa: S608
 
 
 def staged(
-    session: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader, columns: str = "*"
+    session: duckdb.DuckDBPyConnection,
+    rows: pa.Table | pa.RecordBatchReader,
+    query: str = f"from {ARROW_ROWS}",
+    name: str = STAGED_ROWS,
 ) -> duckdb.DuckDBPyRelation:
-    """Arrow rows in a temporary table, so that the stream they come from ends here; `columns` is a SELECT list."""
+    """Arrow rows in the temporary table `name`, so that the stream they come from ends here.
+
+    `query` is what becomes of them, which it knows as ARROW_ROWS.
+    """
     session.register(ARROW_ROWS, rows)
     try:
-        session.execute(f"create or replace temp table {STAGED_ROWS} as select {columns} from {ARROW_ROWS}")  # noqa: S608
+        session.execute(f"create or replace temp table {name} as {query}")
     finally:
         session.unregister(ARROW_ROWS)
-    return session.table(STAGED_ROWS)
+    return session.table(name)

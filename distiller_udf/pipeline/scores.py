@@ -1,4 +1,4 @@
-"""What the Python model er_scores does: pairs of new or changed tuples → probabilities of the current student."""
+"""What the Python models er_scores and er_choices do: pairs → probabilities of the current student."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import StudentNotFound
-from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty, with_id_type
+from distiller_udf.pipeline.relations import (
+    ARROW_ROWS,
+    PAIR_KEYS,
+    RIVAL_KEYS,
+    TUPLE_KEYS,
+    is_empty,
+    staged,
+    with_id_type,
+)
 from distiller_udf.scoring import BATCH_ROWS, score_pairs
 from distiller_udf.students import Student, load_student
+from distiller_udf.students.base import StudentInfo
+from distiller_udf.students.choice import choose_linked
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,6 +38,21 @@ NO_STUDENT = "er_student has no current student; run `dbt build --select er_stud
 _CONTENT = (
     f"{', '.join(TUPLE_KEYS)}, count(*) as pairs, bit_xor(hash(right_source, right_id, pair_fingerprint)) as content"
 )
+
+
+_NUMBERED, _CHOSEN = "er_numbered_scores", "er_chosen_scores"
+
+# Records of one source with the same content are one end: which of them was meant, nothing can tell.
+_CONTENTS = "source, id, dense_rank() over (order by source, fingerprint) as content"
+
+_ENDS = {
+    # A record has one match in each source, so it is as many ends as there are sources.
+    Constraint.ONE_TO_ONE: """
+        dense_rank() over (order by left_content, right_source) as left_end,
+        dense_rank() over (order by right_content, left_source) as right_end
+    """,
+    Constraint.NONE: "left_content as left_end, right_content as right_end",
+}
 
 
 def score(
@@ -57,6 +83,45 @@ def score(
     schema = _score_schema(reader.schema)
     rows = pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema, advance))
     return with_id_type(session, rows, pairs)
+
+
+def choices(
+    session: duckdb.DuckDBPyConnection,
+    scores: duckdb.DuckDBPyRelation,
+    records: duckdb.DuckDBPyRelation,
+    students: duckdb.DuckDBPyRelation,
+    constraint: Constraint,
+) -> duckdb.DuckDBPyRelation:
+    """The rows of `er_choices`: those of `er_scores`, `choice_probability` having seen what all other pairs say.
+
+    Under many_to_one no record on the right competes, so that `er_scores` has seen all; there, and where the scores are
+    not the current student's, they stay as they are. `records` has the `fingerprint` of each record. Raises
+    StudentNotFound, StudentDamaged, ConstraintMismatch.
+    """
+    columns = f"{', '.join(PAIR_KEYS)}, probability, choice_probability, student"
+    if constraint not in _ENDS or is_empty(scores):
+        return scores.select(columns)
+    info = StudentInfo.read(current_student_path(students))
+    info.check_constraint(constraint)
+    if info.version not in {name for (name,) in scores.select("student").distinct().fetchall()}:
+        return scores.select(columns)
+    ends, contents = scores.select(columns), records.select(_CONTENTS)
+    for side in ("left", "right"):
+        known = contents.select(f"source as {side}_source, id as {side}_id, content as {side}_content")
+        ends = ends.set_alias("pairs").join(known.set_alias("records"), f"{side}_source, {side}_id", how="left")
+    number = f"row_number() over (order by {', '.join(PAIR_KEYS)}) as pair_number"
+    numbered = ends.select(f"{columns}, {number}, {_ENDS[constraint]}").sql_query()
+    session.execute(f"create or replace temp table {_NUMBERED} as {numbered}")
+    pairs = session.table(_NUMBERED).select("pair_number, left_end, right_end, probability").fetchnumpy()
+    probabilities = np.ma.filled(pairs["probability"].astype(np.float64), np.nan)
+    chosen = choose_linked(info, probabilities, np.asarray(pairs["left_end"]), np.asarray(pairs["right_end"]))
+    values = pa.array(chosen, pa.float64(), from_pandas=True)
+    rows = pa.table({"pair_number": np.asarray(pairs["pair_number"]), "chosen": values})
+    result = f"{', '.join(PAIR_KEYS)}, probability, chosen as choice_probability, student"
+    query = f"select {result} from {_NUMBERED} inner join {ARROW_ROWS} using (pair_number)"  # noqa: S608
+    found = staged(session, rows, query, _CHOSEN)
+    session.execute(f"drop table {_NUMBERED}")
+    return found
 
 
 def current_student(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from distiller_udf.pipeline.relations import ARROW_ROWS, PAIR_KEYS, staged
 from distiller_udf.selection import select
 from distiller_udf.settings import Settings
 from distiller_udf.sql import quoted
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROFILES, SELECTED_ROWS, SELECTED = "er_profiles", "er_selected_rows", "er_selected"
+PROFILES, SELECTED = "er_profiles", "er_selected"
 NEEDED = {
     "er_selection": ("left_source", "left_id", "round"),
     "er_labels": ("left_source", "left_id"),
@@ -116,8 +117,7 @@ def _with_earlier(query: str, candidates: duckdb.DuckDBPyRelation, earlier: Mapp
     ]
     if "er_scores" not in earlier:
         return f"select {', '.join(shown)} from ({query}) as profiles"  # noqa: S608
-    pair = ("left_source", "left_id", "right_source", "right_id")
-    keys = ", ".join(f"cast({name} as varchar) as {name}" for name in pair)
+    keys = ", ".join(f"cast({name} as varchar) as {name}" for name in PAIR_KEYS)
     return f"""
         with candidates as (select {keys} from ({candidates.sql_query()})),
 
@@ -125,7 +125,7 @@ def _with_earlier(query: str, candidates: duckdb.DuckDBPyRelation, earlier: Mapp
 
         scored as (
             select left_source, left_id, list(choice_probability) as probabilities
-            from candidates inner join scores using ({", ".join(pair)})
+            from candidates inner join scores using ({", ".join(PAIR_KEYS)})
             group by left_source, left_id
         )
 
@@ -137,15 +137,13 @@ def _with_earlier(query: str, candidates: duckdb.DuckDBPyRelation, earlier: Mapp
 
 def _with_ids(session: duckdb.DuckDBPyConnection, chosen: pa.Table) -> duckdb.DuckDBPyRelation:
     """The selection with the ids of the profiles, whose numbers it was made on."""
-    session.register(SELECTED_ROWS, chosen)
-    try:
-        session.execute(
-            f"create or replace temp table {SELECTED} as "  # noqa: S608
-            "select profiles.left_source, profiles.left_id, chosen.strategy, chosen.rank, chosen.score, chosen.round "
-            f"from {SELECTED_ROWS} as chosen inner join {PROFILES} as profiles on chosen.left_id = profiles.n "
-            "order by chosen.rank"
-        )
-    finally:
-        session.unregister(SELECTED_ROWS)
-        session.execute(f"drop table {PROFILES}")
-    return session.table(SELECTED)
+    selected = staged(
+        session,
+        chosen,
+        "select profiles.left_source, profiles.left_id, chosen.strategy, chosen.rank, chosen.score, chosen.round "  # noqa: S608
+        f"from {ARROW_ROWS} as chosen inner join {PROFILES} as profiles on chosen.left_id = profiles.n "
+        "order by chosen.rank",
+        SELECTED,
+    )
+    session.execute(f"drop table {PROFILES}")
+    return selected

@@ -19,7 +19,7 @@ import pytest
 from real_servers import Server, free_port, serving, tuples_table
 from tiny_model import save_tiny_model
 
-from distiller_udf.labels import LabelStore, Tuples, label_tuples
+from distiller_udf.labels import LabelStore, Run, Tuples
 from distiller_udf.prompts import Asking, messages
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 
@@ -58,7 +58,7 @@ def label(server: Server, model: str | Path, folder: Path, tuples: pa.Table, **o
         str(model), name="tiny", base_url=server.base_url, timeout=300, concurrency=2, first_wait=0.05, **options
     )
     with LabelStore(folder / "labels.sqlite") as store:
-        return list(label_tuples(tuples, teachers=[asked], store=store).to_pylist())
+        return list(Run([asked], store).label(tuples).to_pylist())
 
 
 def test_json_is_read_without_a_schema(server: Server, model: Path, tmp_path: Path) -> None:

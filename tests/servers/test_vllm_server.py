@@ -21,7 +21,7 @@ from real_servers import Server, free_port, serving, tuples_table
 from tiny_model import CONTEXT, save_tiny_model
 
 from distiller_udf.errors import TeacherRefused
-from distiller_udf.labels import LabelStore, Tuples, answer_questions, label_tuples
+from distiller_udf.labels import LabelStore, Run, Tuples, answer_questions
 from distiller_udf.prompts import Asking, Question, messages, token_labels
 from distiller_udf.records import record_text
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
@@ -68,7 +68,7 @@ def teacher(server: Server, model: str = "tiny", **options: Any) -> OpenAICompat
 
 def label(folder: Path, *teachers: Any, tuples: pa.Table | None = None) -> list[dict[str, Any]]:
     with LabelStore(folder / "labels.sqlite") as store:
-        labels = label_tuples(tuples_table() if tuples is None else tuples, teachers=teachers, store=store)
+        labels = Run(teachers, store).label(tuples_table() if tuples is None else tuples)
     return list(labels.to_pylist())
 
 
@@ -181,7 +181,7 @@ import json, sys
 from pathlib import Path
 
 from real_servers import tuples_table
-from distiller_udf.labels import label_tuples
+from distiller_udf.labels import Run
 from distiller_udf.labels import LabelStore
 from distiller_udf.prompts import Asking
 from distiller_udf.teachers.vllm import VLLMTeacher
@@ -194,9 +194,9 @@ def main(folder: Path, engine: dict) -> None:
         teacher = VLLMTeacher(str(folder), asking=Asking(reply=reply), engine=engine, max_model_len=4096)
         teacher._llm = llm  # loaded once
         with LabelStore(folder.parent / "in_process.sqlite") as store:
-            table = label_tuples(tuples_table(), teachers=[teacher], store=store)
+            table = Run([teacher], store).label(tuples_table())
             unloaded = VLLMTeacher(str(folder), asking=Asking(reply=reply))
-            again = label_tuples(tuples_table(), teachers=[unloaded], store=store)
+            again = Run([unloaded], store).label(tuples_table())
         llm = teacher._llm
         result[reply] = table.to_pylist()
         assert again.to_pylist() == result[reply]

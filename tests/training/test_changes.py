@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distiller_udf.comparison.figures import Estimate
-from distiller_udf.dbt import Graph
+from distiller_udf.metrics.figures import Estimate
+from distiller_udf.project.dbt import Graph
 from distiller_udf.training.schedule.changes import against_gold, changes, fingerprint
 from distiller_udf.training.schedule.comparison import AgainstGold, Changes
 from distiller_udf.training.schedule.snapshot import Decided, Snapshot

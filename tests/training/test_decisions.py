@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distiller_udf.comparison.figures import Judged, counts, expected_calibration_error, measures
 from distiller_udf.errors import SettingsError
+from distiller_udf.metrics.figures import Judged, counts, expected_calibration_error, measures
 from distiller_udf.students import load_student
 from distiller_udf.students.base import StudentInfo
 from distiller_udf.students.odds import logit, sigmoid

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distiller_udf.comparison.figures import expected_calibration_error, measures
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import SettingsError, TrainingError
+from distiller_udf.metrics.figures import expected_calibration_error, measures
 from distiller_udf.records import Records
 from distiller_udf.students import load_student
 from distiller_udf.students.choice import choose_alone

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from distiller_udf import pipeline
 from distiller_udf.cli import ask_view
-from distiller_udf.labels import Deleted, LabelStore, Progress
+from distiller_udf.labels import Deleted, LabelStore, Progress, erasure
 from distiller_udf.project import Project
 
 TUPLES = 6
@@ -136,9 +136,9 @@ def test_dbt_finds_the_answers(server: FakeLLM, project: Path, database: list[ob
 def test_what_was_asked_can_be_deleted_by_id(server: FakeLLM, project: Path, database: list[object]) -> None:
     run("ask", *database)
     with LabelStore(project / "kept" / "labels.sqlite") as store:
-        assert store.delete_record("crm", 3) == Deleted(1, 0)
-        assert store.delete_record("shop", 41) == Deleted(1, 0)
-        assert store.delete_record("crm", 41) == Deleted(0, 0)
+        assert store.delete(erasure.of_record("crm", 3)) == Deleted(1, 0)
+        assert store.delete(erasure.of_record("shop", 41)) == Deleted(1, 0)
+        assert store.delete(erasure.of_record("crm", 41)) == Deleted(0, 0)
 
 
 def test_options_override_the_project(server: FakeLLM, project: Path, database: list[object], tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from commands import run, run_json
 from conftest import People, label_table
 
 from distiller_udf.cli import COMMANDS
+from distiller_udf.files.tables import open_table, read_table, write_table
 from distiller_udf.labels import good_labels
 from distiller_udf.records import record_text
 from distiller_udf.registry import Registry
-from distiller_udf.tables import open_table, read_table, write_table
 from tests.pages import page
 
 COUNT = 60

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from distiller_udf.comparison.figures import (
+from distiller_udf.metrics.figures import (
     Judged,
     calibration_error,
     counts,
@@ -18,7 +18,7 @@ from distiller_udf.comparison.figures import (
     measures,
     resampled,
 )
-from distiller_udf.comparison.label_errors import chance_of_error
+from distiller_udf.metrics.label_errors import chance_of_error
 
 
 def judged(rows: list[tuple[int, float, bool, float]], weights: list[float] | None = None) -> Judged:

@@ -16,7 +16,7 @@ import distiller_udf
 from distiller_udf.budget import Budget
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import TeacherError
-from distiller_udf.labels import LabelStore, answer_questions, label_tuples
+from distiller_udf.labels import LabelStore, Run, answer_questions
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers import embedded, make_teacher
 from distiller_udf.teachers.embedded import EmbeddedMixture
@@ -276,7 +276,7 @@ def test_it_labels_through_the_store(tmp_path: Path) -> None:
         }
     )
     with LabelStore(tmp_path / "labels.sqlite") as store:
-        labels = label_tuples(table, teachers=[make_teacher({"teacher": "embedded"})], store=store)
+        labels = Run([make_teacher({"teacher": "embedded"})], store).label(table)
         assert store.summary()[0].labels == len(tuples)
     assert np.mean([a == b for a, b in zip(labels["choice"].to_pylist(), right, strict=True)]) > 0.95
 

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 
 from distiller_udf.budget import Budget, Cost
-from distiller_udf.encoding import DEFAULT_MODEL
 from distiller_udf.encoding.pair_encoder import FineTuning, Lesson, PairEncoder
 from distiller_udf.encoding.texts import readable_text
 from distiller_udf.errors import SettingsError, TeacherError
-from distiller_udf.labels import LabelStore, label_tuples
+from distiller_udf.labels import LabelStore, Run
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import record_text
+from distiller_udf.settings import DEFAULT_ENCODER
 from distiller_udf.teachers.base import Learner
 from distiller_udf.teachers.encoder import MINIMUM_ANSWERS, EncoderTeacher
 from distiller_udf.teachers.weights import model_identity
@@ -244,13 +244,13 @@ def test_the_base_answers_a_share_and_the_encoder_the_rest(model: str, tmp_path:
     teacher = EncoderTeacher(base, model, share=0.5, **LEARNING)
     assert isinstance(teacher, Learner)
     with LabelStore(tmp_path / "labels.sqlite") as store:
-        labels = label_tuples(tuples, teachers=[teacher], store=store)
+        labels = Run([teacher], store).label(tuples)
         assert sorted(labels["teacher"].to_pylist()) == ["base"] * 30 + ["encoder of base"] * 30
         assert len(base.asked) == 30
         # A second run asks nobody and trains nothing: the model is not even there any more.
         again = EncoderTeacher(base, model, share=0.5, **LEARNING)
         again._trained = lambda: pytest.fail("nothing is to be trained")  # type: ignore[method-assign]
-        assert label_tuples(tuples, teachers=[again], store=store).equals(labels)
+        assert Run([again], store).label(tuples).equals(labels)
         assert len(base.asked) == 30
 
 
@@ -324,7 +324,7 @@ def test_pretrained_weights_learn_from_few_answers() -> None:
         lessons.append(
             (Question(record_text(person), tuple(record_text(people.right[j]) for j in options)), Answer(right))
         )
-    teacher = EncoderTeacher(Base(), DEFAULT_MODEL, epochs=3, max_length=32, local_only=True)
+    teacher = EncoderTeacher(Base(), DEFAULT_ENCODER, epochs=3, max_length=32, local_only=True)
     teacher.learn(lessons[:12])
     unseen = lessons[12:48]
     said = choices(teacher, [question for question, _ in unseen])

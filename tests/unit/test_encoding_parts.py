@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from distiller_udf.encoding import DEFAULT_MODEL, EncoderFeatures
+from distiller_udf.encoding import EncoderFeatures
 from distiller_udf.encoding.features import EncodedRecord, RecordCache
 from distiller_udf.encoding.loading import located
 from distiller_udf.encoding.maxsim import (
@@ -27,6 +27,7 @@ from distiller_udf.encoding.texts import layouts, record_texts, tokens_by_column
 from distiller_udf.encoding.token_encoder import TokenEncoder
 from distiller_udf.errors import SettingsError
 from distiller_udf.records import Records
+from distiller_udf.settings import DEFAULT_ENCODER
 from distiller_udf.similarity import Comparison, PairFeatures
 from tests.tiny_encoder import needs_encoder
 
@@ -195,11 +196,11 @@ def test_the_cache_drops_what_was_not_used_for_longest() -> None:
 
 
 def test_the_default_encoder_is_read_from_its_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(located(DEFAULT_MODEL))
+    folder = Path(located(DEFAULT_ENCODER))
     assert (folder / "model.safetensors").is_file()
     assert located("elsewhere/all-MiniLM-L6-v2") == "elsewhere/all-MiniLM-L6-v2"
     monkeypatch.setattr("distiller_udf.encoding.loading.find_spec", lambda name: None)
-    assert located(DEFAULT_MODEL) == DEFAULT_MODEL
+    assert located(DEFAULT_ENCODER) == DEFAULT_ENCODER
 
 
 def test_code_that_comes_with_an_encoder_is_never_run(

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distiller_udf.errors import LabelError
-from distiller_udf.labels import ImportResult, LabelStore, label_tuples
+from distiller_udf.files.tables import read_table, write_table
+from distiller_udf.labels import ImportResult, LabelStore, Run, erasure
 from distiller_udf.prompts import Answer, Asking, Question
-from distiller_udf.tables import read_table, write_table
 
 SUFFIXES = [".parquet", ".csv", ".json", ".jsonl"]
 
@@ -141,7 +141,7 @@ def asked_store(path: Path) -> LabelStore:
     teachers = [Exact(), Exact()]
     teachers[0].asking = Asking(orders=2, justify=True)
     teachers[1].name, teachers[1].asking = "pairs", Asking(ask="match", orders=2)
-    label_tuples(tuples, teachers=teachers, store=store)
+    Run(teachers, store).label(tuples)
     return store
 
 
@@ -192,12 +192,12 @@ def test_what_is_changed_in_an_export_is_corrected_and_nothing_else(tmp_path: Pa
 def test_a_corrected_answer_is_what_the_next_run_finds(tmp_path: Path) -> None:
     tuples = tuples_of([(1, "a", [(10, "x"), (11, "a")]), (2, "b", [(12, "b")])])
     with LabelStore(tmp_path / "labels.sqlite") as store:
-        label_tuples(tuples, teachers=[Exact()], store=store)
+        Run([Exact()], store).label(tuples)
         rows = store.export().to_pylist()
         rows[0] |= {"choice": 1, "right_id": "10"}
         store.import_labels(pa.Table.from_pylist(rows, store.export().schema))
         again = Exact()
-        assert label_tuples(tuples, teachers=[again], store=store)["choice"].to_pylist() == [1, 1]
+        assert Run([again], store).label(tuples)["choice"].to_pylist() == [1, 1]
         assert again.asked == []
 
 
@@ -365,9 +365,9 @@ def test_no_byte_of_a_brought_label_is_left_when_it_is_erased(tmp_path: Path) ->
     row = {"left_id": "hidden-left", "options": ["hidden-option", "b"], "answer": 1, "explanation": "hidden-reason"}
     row |= {"explanations": ["hidden-each", None]}
     for erase in (
-        lambda store: store.delete_record(None, "hidden-option"),
-        lambda store: store.delete_containing("HIDDEN-EACH"),
-        lambda store: store.delete_record("crm", "hidden-left"),
+        lambda store: store.delete(erasure.of_record(None, "hidden-option")),
+        lambda store: store.delete(erasure.containing("HIDDEN-EACH")),
+        lambda store: store.delete(erasure.of_record("crm", "hidden-left")),
     ):
         with LabelStore(path) as store:
             bring(store, row, {"left_id": 2, "options": ["b"], "answer": 1})
@@ -382,6 +382,9 @@ def test_no_byte_of_a_restored_answer_is_left_when_it_is_erased(tmp_path: Path) 
     with asked_store(tmp_path / "labels.sqlite") as source, LabelStore(path) as store:
         store.import_labels(through_a_file(source.export(), tmp_path / "labels.csv"))
         assert store.unmentioned() == 0
-        assert store.delete_record("left", 3).answers == source.delete_record("left", 3, dry_run=True).answers
+        assert (
+            store.delete(erasure.of_record("left", 3)).answers
+            == source.delete(erasure.of_record("left", 3), dry_run=True).answers
+        )
         assert b'"n3"' not in b"".join(file.read_bytes() for file in path.parent.iterdir())
         assert json.dumps("n2").encode() in b"".join(file.read_bytes() for file in path.parent.iterdir())

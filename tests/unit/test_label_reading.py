@@ -14,9 +14,9 @@ import pytest
 from pyarrow import csv
 
 from distiller_udf.errors import LabelError
+from distiller_udf.files.tables import read_table
 from distiller_udf.labels import Label, good_labels, read_labels
 from distiller_udf.records import record_text
-from distiller_udf.tables import read_table
 
 ROWS = {"left_id": [1, 2], "options": [[10, 11], [12]], "teacher": ["qwen"] * 2}
 

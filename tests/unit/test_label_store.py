@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from distiller_udf.errors import LabelError
-from distiller_udf.labels import EXPORT_SCHEMA, SCHEMA_VERSION, Deleted, LabelStore
+from distiller_udf.labels import EXPORT_SCHEMA, SCHEMA_VERSION, Deleted, LabelStore, erasure
 from distiller_udf.prompts import Answer, Question
 
 
@@ -258,7 +258,7 @@ def test_an_older_store_keeps_all_its_labels(path: Path) -> None:
         assert store.put(question(), TEACHER, FULL) == Answer(0, 0.5, (0.1, 0.8))
         assert store.unmentioned() == 3
         store.mention([(keys[1], [("crm", "7"), ("shop", "8"), ("shop", "9")])])
-        assert store.delete_record("crm", 7) == Deleted(1, 0)
+        assert store.delete(erasure.of_record("crm", 7)) == Deleted(1, 0)
         assert len(store.secret()) == 32
     assert tables(path) == tables_of_a_new_store(path)
 
@@ -302,7 +302,7 @@ def test_a_store_of_the_second_format_keeps_whom_it_mentions_and_what_was_import
         store.mention([(keys[1], [("crm", "7"), ("shop", "8"), ("shop", '"é"')])])
         (row,) = [row for row in store.newest(9).to_pylist() if row["left_id"]]
         assert (row["label_key"], row["left_id"], row["right_id"]) == (keys[1], "7", "8")
-        assert store.delete_record("shop", '"é"') == Deleted(3, 0)
+        assert store.delete(erasure.of_record("shop", '"é"')) == Deleted(3, 0)
     assert tables(path) == tables_of_a_new_store(path)
 
 
@@ -370,7 +370,7 @@ def test_the_secret_is_made_once_by_whichever_process_is_first(path: Path, tmp_p
     assert len(secret) == 32
     with LabelStore(path) as store, LabelStore(tmp_path / "other.sqlite") as other:
         assert store.secret() == secret != other.secret()
-        store.delete_containing("x")
+        store.delete(erasure.containing("x"))
         assert store.secret() == secret
         assert secret.hex() not in repr(store) + str(vars(store))
 
@@ -397,17 +397,17 @@ def test_a_record_is_erased_wherever_it_was_shown(path: Path) -> None:
                 answer=[1, 0], left_source=["crm"] * 2, right_source=["shop"] * 2, options=[["anna@example.org"], ["1"]]
             )
         )
-        assert store.delete_record("crm", "anna@example.org", dry_run=True) == Deleted(1, 0)
-        assert store.delete_record(None, "anna@example.org", dry_run=True) == Deleted(2, 1)
+        assert store.delete(erasure.of_record("crm", "anna@example.org"), dry_run=True) == Deleted(1, 0)
+        assert store.delete(erasure.of_record(None, "anna@example.org"), dry_run=True) == Deleted(2, 1)
         assert store.newest(9).num_rows == 3
-        assert store.delete_record("crm", "anna@example.org") == Deleted(1, 0)
+        assert store.delete(erasure.of_record("crm", "anna@example.org")) == Deleted(1, 0)
         assert b"query 1" not in bytes_of(path)
-        assert store.delete_record("shop", "anna@example.org") == Deleted(1, 1)
+        assert store.delete(erasure.of_record("shop", "anna@example.org")) == Deleted(1, 1)
         assert b"anna@example.org" not in bytes_of(path)
         assert store.newest(9)["query"].to_pylist() == [question(3).query]
         assert [label.left[1] for label in store.imported()] == ["2"]
         # The mentions of the answer that is left still find it.
-        assert store.delete_record(None, 8) == Deleted(1, 0)
+        assert store.delete(erasure.of_record(None, 8)) == Deleted(1, 0)
 
 
 def test_mentions_may_come_again_and_after_the_answer(path: Path) -> None:
@@ -419,8 +419,8 @@ def test_mentions_may_come_again_and_after_the_answer(path: Path) -> None:
         store.mention(rows[:10])
         store.mention([])
         assert store.unmentioned() == 0
-        assert store.delete_record("crm", 11_999) == Deleted(1, 0)
-        assert store.delete_record("crm", 5) == Deleted(0, 0)
+        assert store.delete(erasure.of_record("crm", 11_999)) == Deleted(1, 0)
+        assert store.delete(erasure.of_record("crm", 5)) == Deleted(0, 0)
 
 
 def _mention_and_put(path: Path, start: int) -> None:
@@ -433,16 +433,16 @@ def test_processes_label_at_the_same_time_and_every_answer_can_be_found(path: Pa
     in_processes("fork", _mention_and_put, [(path, 25 * p) for p in range(3)])
     with LabelStore(path) as store:
         assert store.unmentioned() == 0
-        assert store.delete_record("crm", "all", dry_run=True).answers == store.export().num_rows == 100
+        assert store.delete(erasure.of_record("crm", "all"), dry_run=True).answers == store.export().num_rows == 100
 
 
 def test_delete_leaves_no_trace_of_a_record(path: Path) -> None:
     with LabelStore(path) as store:
         store.put_many([(question(i), FULL) for i in range(2_000)], TEACHER)  # several levels of pages
         store.put(Question('{"name":"c"}', ('{"name":"query 1000"}',)), TEACHER, Answer(1))
-        assert store.delete('{"name":"query 1000"}', dry_run=True) == Deleted(2, 0)
-        assert store.delete('{"name":"query 1000"}') == Deleted(2, 0)
-        assert store.delete('{"name":"query 1000"}') == Deleted(0, 0)
+        assert store.delete(erasure.of_text('{"name":"query 1000"}'), dry_run=True) == Deleted(2, 0)
+        assert store.delete(erasure.of_text('{"name":"query 1000"}')) == Deleted(2, 0)
+        assert store.delete(erasure.of_text('{"name":"query 1000"}')) == Deleted(0, 0)
         assert store.export().num_rows == 1_999
         assert b"query 1000" not in bytes_of(path)
         assert b"query 1001" in bytes_of(path)
@@ -479,8 +479,8 @@ def test_a_text_is_erased_wherever_it_stands(path: Path, place: str, stored: str
         store.put(asked, TEACHER, answer)
         store.put(question(2), TEACHER, FULL)
         store.mention([(asked.key(TEACHER), [("crm", "1")])])
-        assert store.delete_containing(text, dry_run=True) == Deleted(1, 0)
-        assert store.delete_containing(text) == Deleted(1, 0)
+        assert store.delete(erasure.containing(text), dry_run=True) == Deleted(1, 0)
+        assert store.delete(erasure.containing(text)) == Deleted(1, 0)
         assert store.export()["query"].to_pylist() == [question(2).query]
     assert json.dumps(stored, ensure_ascii=False)[1:-1].encode() not in bytes_of(path)
     with sqlite3.connect(path) as connection:
@@ -494,7 +494,7 @@ def test_a_text_is_erased_in_ids_and_imported_labels_too(path: Path) -> None:
         store.mention([("never asked", [("crm", "anna@example.org")])])
         options = [["anna@example.org"], ["b"]]
         store.import_labels(labels_table(options=options, answer=[1, 1], explanation=["x", "Anna@Example.org, surely"]))
-        assert store.delete_containing("anna@example.org") == Deleted(1, 2)
+        assert store.delete(erasure.containing("anna@example.org")) == Deleted(1, 2)
     assert b"anna@example.org" not in bytes_of(path).lower()
 
 
@@ -503,23 +503,23 @@ def test_a_blank_text_erases_nothing(path: Path, text: str) -> None:
     with LabelStore(path) as store:
         store.put(question(), TEACHER, FULL)
         with pytest.raises(LabelError, match="at least one letter"):
-            store.delete_containing(text)
+            store.delete(erasure.containing(text))
         with pytest.raises(LabelError, match="id of the record"):
-            store.delete_record(None, None)
+            store.delete(erasure.of_record(None, None))
         assert store.export().num_rows == 1
 
 
 def test_erasing_says_where_a_reader_keeps_the_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distiller_udf.database.BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("distiller_udf.files.database.BUSY_SECONDS", 0.2)
     with LabelStore(path) as store:
         mentioned(store, 1, ("crm", "1"))
         reader = sqlite3.connect(path)
         reader.execute("begin")
         reader.execute("select count(*) from labels").fetchone()
         with pytest.raises(LabelError, match="end that process and delete once more"):
-            store.delete_record("crm", 1)
+            store.delete(erasure.of_record("crm", 1))
         reader.close()
-        assert store.delete_record("crm", 1) == Deleted(0, 0)
+        assert store.delete(erasure.of_record("crm", 1)) == Deleted(0, 0)
         assert b"query 1" not in bytes_of(path)
 
 
@@ -606,12 +606,12 @@ def test_an_imported_label_that_names_no_source_may_mean_the_record(path: Path) 
     with LabelStore(path) as store:
         for record_id in ("7", "8"):
             store.import_labels(pa.Table.from_pylist(rows))
-            assert store.delete_record("crm", record_id).imported == 1
+            assert store.delete(erasure.of_record("crm", record_id)).imported == 1
 
 
 def test_imported_labels_are_erased_by_either_side(path: Path) -> None:
     with LabelStore(path) as store:
         store.import_labels(labels_table(left_source=["l", "l"], right_source=["r", "r"]))
-        assert store.delete_record("l", 11) == Deleted(0, 0)
-        assert store.delete_record("r", 11) == Deleted(0, 1)
-        assert store.delete_record(None, 2) == Deleted(0, 1)
+        assert store.delete(erasure.of_record("l", 11)) == Deleted(0, 0)
+        assert store.delete(erasure.of_record("r", 11)) == Deleted(0, 1)
+        assert store.delete(erasure.of_record(None, 2)) == Deleted(0, 1)

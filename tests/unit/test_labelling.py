@@ -19,7 +19,7 @@ from exact_teacher import Exact, Looking, tuples_of
 
 from distiller_udf.budget import Budget
 from distiller_udf.errors import LabelError, TeacherUnreachable
-from distiller_udf.labels import LabelStore, Progress, answer_questions, label_tuples
+from distiller_udf.labels import LabelStore, Progress, Run, answer_questions
 from distiller_udf.prompts import Answer, Question
 
 TUPLES = tuples_of(
@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> Iterator[LabelStore]:
 
 def test_rows_have_the_shape_of_er_labels(store: LabelStore) -> None:
     teacher = Exact()
-    table = label_tuples(TUPLES, teachers=[teacher], store=store)
+    table = Run([teacher], store).label(TUPLES)
     assert table.column_names == [
         *("label_key", "left_source", "left_id", "teacher", "ask", "orders", "seed", "choice", "right_source"),
         *("right_id", "confidence", "probabilities", "explanation", "explanations", "input_tokens", "output_tokens"),
@@ -64,7 +64,7 @@ def test_rows_have_the_shape_of_er_labels(store: LabelStore) -> None:
 
 
 def test_duckdb_can_read_the_rows(store: LabelStore) -> None:
-    table = label_tuples(TUPLES, teachers=[Exact()], store=store)
+    table = Run([Exact()], store).label(TUPLES)
     with duckdb.connect() as connection:
         connection.register("labels", table)
         chosen = connection.sql("select left_id, options[choice].id from labels where choice > 0 order by 1").fetchall()
@@ -72,14 +72,14 @@ def test_duckdb_can_read_the_rows(store: LabelStore) -> None:
 
 
 def test_a_second_run_asks_nothing_and_gives_the_same(store: LabelStore) -> None:
-    first = label_tuples(TUPLES, teachers=[Exact()], store=store)
+    first = Run([Exact()], store).label(TUPLES)
     again = Exact()
     seen: list[Progress] = []
-    assert label_tuples(TUPLES, teachers=[again], store=store, progress=seen.append).equals(first)
+    assert Run([again], store).label(TUPLES, progress=seen.append).equals(first)
     assert again.asked == []
     assert seen == [Progress("exact", total=4, cached=4)]
     changed = tuples_of([(1, "a", [(10, "x"), (11, "a")]), (2, "b", [(12, "y")])])
-    label_tuples(changed, teachers=[again], store=store)
+    Run([again], store).label(changed)
     assert [question.query for question in again.asked] == ['{"name":"b"}']
 
 
@@ -92,33 +92,33 @@ def test_a_teacher_sees_the_pairs_before_its_keys_are_made(store: LabelStore) ->
         return lambda: pa.table({"left_record": ["{}"] * rows, "right_record": ["{}"] * rows})
 
     first, second, third = Fitted(), Fitted(), Fitted()
-    one = label_tuples(TUPLES, teachers=[first], store=store, pairs=pairs(1))
-    assert label_tuples(TUPLES, teachers=[second], store=store, pairs=pairs(1)).equals(one)
-    other = label_tuples(TUPLES, teachers=[third], store=store, pairs=pairs(2))
+    one = Run([first], store).label(TUPLES, pairs=pairs(1))
+    assert Run([second], store).label(TUPLES, pairs=pairs(1)).equals(one)
+    other = Run([third], store).label(TUPLES, pairs=pairs(2))
     assert [len(teacher.asked) for teacher in (first, second, third)] == [3, 0, 3]
     assert not set(one["label_key"].to_pylist()) & set(other["label_key"].to_pylist())
-    label_tuples(TUPLES.slice(0, 0), teachers=[Fitted()], store=store, pairs=lambda: pytest.fail("nothing is asked"))
+    Run([Fitted()], store).label(TUPLES.slice(0, 0), pairs=lambda: pytest.fail("nothing is asked"))
 
 
 def test_without_pairs_the_tuples_are_the_pairs(store: LabelStore) -> None:
     teacher = Looking()
-    label_tuples(TUPLES, teachers=[teacher], store=store)
+    Run([teacher], store).label(TUPLES)
     (pairs,) = teacher.prepared
     assert pairs["left_id"].to_pylist() == [1, 1, 2, 3, 3, 4, 4]
     assert pairs["left_record"].to_pylist()[2:4] == ['{"name":"b"}', '{"name":"odd"}']
 
 
 def test_progress_counts_questions_tokens_and_dollars(store: LabelStore) -> None:
-    label_tuples(TUPLES.slice(0, 1), teachers=[Exact()], store=store)
+    Run([Exact()], store).label(TUPLES.slice(0, 1))
     seen: list[Progress] = []
     rows = tuples_of(
         [(1, "a", [(10, "x"), (11, "a")]), (2, "b", [(1, "x")]), (3, "odd", [(1, "x")]), (6, "break", [(1, "x")])]
     )
-    label_tuples(rows, teachers=[Exact()], store=store, progress=seen.append)
+    Run([Exact()], store).label(rows, progress=seen.append)
     assert [progress.answered + progress.failed for progress in seen] == [0, 1, 2, 3]
     assert seen[-1] == Progress("exact", total=4, cached=1, answered=2, abstained=1, failed=1, cost_usd=0.75)
     seen.clear()
-    label_tuples(tuples_of([(1, "z", [(1, "z")])]), teachers=[Exact()], store=store, progress=seen.append)
+    Run([Exact()], store).label(tuples_of([(1, "z", [(1, "z")])]), progress=seen.append)
     assert (seen[-1].tokens, seen[-1].cost_usd, seen[-1].cost_unknown) == (15, 0.0, 1)
 
 
@@ -127,16 +127,16 @@ def test_a_failed_question_gives_no_row_is_reported_and_asked_again(
 ) -> None:
     caplog.set_level(logging.INFO)
     rows = tuples_of([(1, "break", [(1, "x")]), (2, "b", [(1, "x")])])
-    table = label_tuples(rows, teachers=[Exact()], store=store)
+    table = Run([Exact()], store).label(rows)
     assert table["left_id"].to_pylist() == [2]
-    assert table.schema == label_tuples(TUPLES, teachers=[Exact()], store=store).schema
+    assert table.schema == Run([Exact()], store).label(TUPLES).schema
     ours = [record for record in caplog.records if record.name.startswith("distiller_udf")]
     said = {record.levelname: record.getMessage() for record in ours[:2]}
     assert said["INFO"] == "exact: 2 of 2 (0 answered before, 0 abstained, 1 failed), 0 tokens, $0.2500"
     assert said["WARNING"].startswith("1 of 2 questions to exact failed")
     assert said["WARNING"].endswith("the first: no answer: the server said 500")
     again = Exact()
-    label_tuples(rows, teachers=[again], store=store)
+    Run([again], store).label(rows)
     assert [question.query for question in again.asked] == ['{"name":"break"}']
 
 
@@ -144,11 +144,11 @@ def test_a_failed_question_gives_no_row_is_reported_and_asked_again(
 def test_a_teacher_failing_midway_keeps_what_arrived(store: LabelStore, free: bool) -> None:
     rows = tuples_of([(i, f"n{i}", [(1, "x")]) for i in range(1_200)])
     with pytest.raises(TeacherUnreachable, match=r"start the server \(\d[\d,]* of 1,200 answers arrived and are kept"):
-        label_tuples(rows, teachers=[Exact(fails_at=700, free=free)], store=store)
+        Run([Exact(fails_at=700, free=free)], store).label(rows)
     kept = store.export().num_rows
     assert kept == (500 if free else 700), "a free teacher may lose up to one transaction"
     again = Exact()
-    label_tuples(rows, teachers=[again], store=store)
+    Run([again], store).label(rows)
     assert len(again.asked) == 1_200 - kept
 
 
@@ -165,36 +165,36 @@ def test_a_teacher_that_passes_over_a_question(store: LabelStore) -> None:
 
 @pytest.mark.parametrize("left_id", [7, 'O\'Neil "x"', uuid.UUID(int=5).bytes, 1.5])
 def test_ids_keep_their_type(store: LabelStore, left_id: object) -> None:
-    table = label_tuples(tuples_of([(left_id, "a", [(left_id, "a")])]), teachers=[Exact()], store=store)
+    table = Run([Exact()], store).label(tuples_of([(left_id, "a", [(left_id, "a")])]))
     assert table["left_id"].to_pylist() == table["right_id"].to_pylist() == [left_id]
 
 
 def test_slices_chunks_nulls_and_no_rows(store: LabelStore) -> None:
-    whole = label_tuples(TUPLES, teachers=[Exact()], store=store)
-    assert label_tuples(TUPLES.slice(1, 3), teachers=[Exact()], store=store).equals(whole.slice(1, 3))
+    whole = Run([Exact()], store).label(TUPLES)
+    assert Run([Exact()], store).label(TUPLES.slice(1, 3)).equals(whole.slice(1, 3))
     chunked = pa.concat_tables([TUPLES.slice(0, 2), TUPLES.slice(2)])
-    assert label_tuples(chunked, teachers=[Exact()], store=store).equals(whole)
+    assert Run([Exact()], store).label(chunked).equals(whole)
     reader = TUPLES.to_reader(max_chunksize=2)
-    assert label_tuples(reader, teachers=[Exact()], store=store).equals(whole)
-    nothing = label_tuples(TUPLES.slice(0, 0), teachers=[Exact()], store=store)
+    assert Run([Exact()], store).label(reader).equals(whole)
+    nothing = Run([Exact()], store).label(TUPLES.slice(0, 0))
     assert nothing.num_rows == 0
     assert nothing.schema == whole.schema
     empty = TUPLES.slice(0, 1).set_column(2, "query", pa.nulls(1, TUPLES["query"].type))
     empty = empty.set_column(3, "candidates", pa.nulls(1, TUPLES["candidates"].type))
-    row = label_tuples(empty, teachers=[Exact()], store=store).to_pylist()[0]
+    row = Run([Exact()], store).label(empty).to_pylist()[0]
     assert (row["choice"], row["error"], row["options"]) == (None, "abstained: the record is empty", [])
 
 
 @pytest.mark.parametrize("column", ["left_id", "query", "candidates"])
 def test_a_missing_column_is_named(store: LabelStore, column: str) -> None:
     with pytest.raises(LabelError, match=column):
-        label_tuples(TUPLES.drop_columns([column]), teachers=[Exact()], store=store)
+        Run([Exact()], store).label(TUPLES.drop_columns([column]))
 
 
 def _label(path: Path, log: Path, seconds: float) -> None:
     rows = tuples_of([(i, f"n{i}", [(1, "x"), (2, f"n{i}" if i % 2 else "y")]) for i in range(120)])
     with LabelStore(path) as store:
-        label_tuples(rows, teachers=[Exact(seconds=seconds, log=log)], store=store)
+        Run([Exact(seconds=seconds, log=log)], store).label(rows)
 
 
 def test_killed_and_resumed_asks_only_what_is_missing(tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ def test_killed_and_resumed_asks_only_what_is_missing(tmp_path: Path) -> None:
     assert len(set(asked)) == 120
     with LabelStore(path) as store, LabelStore(tmp_path / "other.sqlite") as other:
         rows = tuples_of([(i, f"n{i}", [(1, "x"), (2, f"n{i}" if i % 2 else "y")]) for i in range(120)])
-        resumed = label_tuples(rows, teachers=[Exact(fails_at=0)], store=store)
-        assert resumed.equals(label_tuples(rows, teachers=[Exact()], store=other))
+        resumed = Run([Exact(fails_at=0)], store).label(rows)
+        assert resumed.equals(Run([Exact()], other).label(rows))
 
 
 def test_two_processes_label_at_the_same_time_and_pay_once(tmp_path: Path) -> None:

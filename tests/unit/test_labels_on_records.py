@@ -14,14 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distiller_udf.errors import LabelError
-from distiller_udf.labels import (
-    FoundReport,
-    LabelStore,
-    good_labels,
-    label_tuples,
-    labels_on_records,
-    labels_with_records,
-)
+from distiller_udf.labels import FoundReport, LabelStore, Run, good_labels, labels_on_records, labels_with_records
 from distiller_udf.votes import vote
 
 Rows = Sequence[dict[str, Any]]
@@ -380,7 +373,7 @@ BOTH = records_of([("left", 1, "a"), ("left", 2, "b"), ("right", 10, "x"), ("rig
 
 def test_a_label_corrects_what_its_teacher_was_asked_and_leaves_the_rest_alone(tmp_path: Any) -> None:
     with LabelStore(tmp_path / "labels.sqlite") as store:
-        asked = label_tuples(ASKED, teachers=[Exact()], store=store)
+        asked = Run([Exact()], store).label(ASKED)
     label = good_labels(labels_of([{"left_id": 1, "right_id": 11, "answer": 0, "teacher": "exact"}]))
     table, _ = labels_on_records(label, BOTH, asked=asked)
     assert table.schema == asked.schema
@@ -392,7 +385,7 @@ def test_a_label_corrects_what_its_teacher_was_asked_and_leaves_the_rest_alone(t
 
 def test_another_s_pair_is_a_vote_beside_what_a_teacher_was_asked(tmp_path: Any) -> None:
     with LabelStore(tmp_path / "labels.sqlite") as store:
-        asked = label_tuples(ASKED, teachers=[Exact()], store=store)
+        asked = Run([Exact()], store).label(ASKED)
     label = good_labels(
         labels_of([{"left_id": 1, "right_id": 12, "answer": 1}, {"left_id": 2, "right_id": 11, "answer": 0}])
     )
@@ -422,7 +415,7 @@ def test_labels_that_carry_their_records_need_no_others(tmp_path: Any) -> None:
     teachers = [Exact(), Exact("pairs")]
     teachers[0].asking, teachers[1].asking = Asking(orders=3, justify=True), Asking(ask="match", orders=2)
     with LabelStore(tmp_path / "labels.sqlite") as store:
-        asked = label_tuples(ASKED, teachers=teachers, store=store)
+        asked = Run(teachers, store).label(ASKED)
         table, report = labels_with_records(good_labels(store.export()))
     assert report.contradictions == ()
 

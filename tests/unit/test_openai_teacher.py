@@ -19,7 +19,7 @@ from chat_server import MODEL, Reply, Server, completion, error, said, serving
 
 from distiller_udf.budget import Budget, Limits
 from distiller_udf.errors import SettingsError, TeacherError, TeacherRefused, TeacherUnreachable
-from distiller_udf.labels import LabelStore, answer_questions, label_tuples
+from distiller_udf.labels import LabelStore, Run, answer_questions
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers import make_teacher
 from distiller_udf.teachers.bodies import read_body
@@ -299,10 +299,10 @@ def test_a_question_that_can_never_be_answered_breaks_no_run(server: Server, why
     server.behave = lambda body, n: fault if '"q1"' in body["messages"][1]["content"] else said(1)
     with LabelStore(tmp_path / "labels.sqlite") as store:
         teacher = teacher_of(server, **settings)
-        assert label_tuples(tuples(3), teachers=[teacher], store=store).num_rows == 2
+        assert Run([teacher], store).label(tuples(3)).num_rows == 2
         asked = len(server.requests)
         for _ in range(2):  # these ask that one alone
-            assert label_tuples(tuples(3), teachers=[teacher], store=store).num_rows == 2
+            assert Run([teacher], store).label(tuples(3)).num_rows == 2
         assert all('"q1"' in body["messages"][1]["content"] for body in server.requests[asked:])
 
 

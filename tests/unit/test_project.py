@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from distiller_udf import project_files
 from distiller_udf.errors import SettingsError
 from distiller_udf.project import Project
-from distiller_udf.project_files import ProjectFiles, installed_package, read_variables
+from distiller_udf.project import files as project_files
+from distiller_udf.project.files import ProjectFiles, installed_package, read_variables
 from distiller_udf.settings import Settings
 
 PROFILES = "mine:\n  outputs:\n    dev: {type: duckdb, path: w.duckdb}\n"

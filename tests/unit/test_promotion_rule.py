@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from distiller_udf.comparison.figures import Difference, Estimate, Figures
+from distiller_udf.metrics.figures import Difference, Estimate, Figures
 from distiller_udf.training.schedule.comparison import AgainstGold, Changes, Comparison, HeldOut
 from distiller_udf.training.schedule.rule import Margins, verdict
 

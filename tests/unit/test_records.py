@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from distiller_udf.errors import RecordError
 from distiller_udf.records import Column, Records, common_columns, content_hash, record_text
-from distiller_udf.values import MAX_VALUE_CHARACTERS, normalise_value
+from distiller_udf.records.values import MAX_VALUE_CHARACTERS, normalise_value
 
 
 def test_struct_rows_become_json_of_their_non_empty_columns() -> None:

@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 
 from distiller_udf import load_student
-from distiller_udf.current import CurrentStudent
 from distiller_udf.errors import Busy, DistillerError, SettingsError, StudentDamaged, StudentError, StudentNotFound
 from distiller_udf.registry import Registry
+from distiller_udf.registry.current import CurrentStudent
 from distiller_udf.students.base import StudentInfo
 
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distiller_udf.errors import TableError
-from distiller_udf.ids import id_texts
-from distiller_udf.tables import check_suffix, open_table, read_json, read_table, write_table
+from distiller_udf.files.tables import check_suffix, open_table, read_json, read_table, write_table
+from distiller_udf.records.ids import id_texts
 
 SUFFIXES = [".parquet", ".csv", ".json", ".jsonl"]
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(

@@ -18,11 +18,12 @@ from exact_teacher import Exact
 
 import distiller_udf
 from distiller_udf.budget import Budget, Limits
-from distiller_udf.current import CurrentStudent, CurrentTeacher
 from distiller_udf.errors import SettingsError
 from distiller_udf.labels import LabelStore, Run
+from distiller_udf.labels.run import CurrentTeacher
 from distiller_udf.privacy import Privacy
 from distiller_udf.registry import Registry
+from distiller_udf.registry.current import CurrentStudent
 from distiller_udf.teachers.openai_compatible import OpenAICompatible
 from distiller_udf.udf import Functions, register_functions
 

@@ -21,9 +21,7 @@ from distiller_udf import register
 from distiller_udf.errors import RecordError
 from distiller_udf.pairs import pairs_from_file, write_scores
 from distiller_udf.records import Column, Records, content_hash, one_array
-from distiller_udf.scoring import score_batch
-from distiller_udf.students import Student, load_student
-from distiller_udf.values import (
+from distiller_udf.records.values import (
     MAX_VALUE_CHARACTERS,
     interval_text,
     leaf_text,
@@ -32,6 +30,8 @@ from distiller_udf.values import (
     python_tree,
     tree_text,
 )
+from distiller_udf.scoring import score_batch
+from distiller_udf.students import Student, load_student
 
 # --- Rows of any types -----------------------------------------------------------------------------------------------
 

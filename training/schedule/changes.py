@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.comparison.figures import estimate, measures, resampled
 from distiller_udf.metrics import comparable_pairs
+from distiller_udf.metrics.figures import estimate, measures, resampled
 from distiller_udf.pipeline.relations import PAIR_KEYS
 
 from .comparison import AgainstGold, Changes

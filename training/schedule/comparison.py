@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from distiller_udf.comparison.figures import Difference, Estimate, Figures
 from distiller_udf.errors import StudentError
 from distiller_udf.files import write_text
+from distiller_udf.metrics.figures import Difference, Estimate, Figures
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distiller_udf.comparison.figures import wilson
 from distiller_udf.files import write_text
+from distiller_udf.metrics.figures import wilson
 from distiller_udf.pipeline.relations import TUPLE_KEYS
 from distiller_udf.settings import Settings
 from distiller_udf.students import Student

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distiller_udf.comparison.figures import Judged
 from distiller_udf.constraint import Constraint
+from distiller_udf.metrics.figures import Judged
 from distiller_udf.records import content_hash
 from distiller_udf.scoring import score_records
 from distiller_udf.students import Student

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from distiller_udf.comparison.figures import Estimate
+from distiller_udf.metrics.figures import Estimate
 
 from .comparison import Comparison
 

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distiller_udf.constraint import Constraint
-from distiller_udf.dbt import Graph, Node
 from distiller_udf.errors import RecordError, SettingsError
+from distiller_udf.files.tables import open_table
 from distiller_udf.metrics import Sides, comparable_pairs
 from distiller_udf.pipeline import choices, score
 from distiller_udf.pipeline.relations import PAIR_KEYS
-from distiller_udf.project_files import PACKAGE
+from distiller_udf.project.dbt import Graph, Node
+from distiller_udf.project.files import PACKAGE
+from distiller_udf.project.warehouse import Warehouse
 from distiller_udf.sql import literal, make_table, quoted
 from distiller_udf.students import Student
-from distiller_udf.tables import open_table
-from distiller_udf.warehouse import Warehouse
 
 from ..er_student import student_rows
 

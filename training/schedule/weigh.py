@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from distiller_udf.comparison.figures import Judged, difference, figures
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import ColumnsMismatch, ConstraintMismatch, StudentDamaged, StudentNotFound
+from distiller_udf.metrics.figures import Judged, difference, figures
 from distiller_udf.records import content_hash
 from distiller_udf.students import Student, load_student
 

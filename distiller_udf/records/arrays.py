@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distiller_udf.errors import RecordError
-from distiller_udf.values import (
+from distiller_udf.records.values import (
     MAX_VALUE_CHARACTERS,
     NANOSECONDS,
     SPECIAL_STARTS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distiller_udf.comparison.label_errors import chance_of_error
+from distiller_udf.metrics.label_errors import chance_of_error
 
 RESAMPLES = 2_000
 CONFIDENCE = 0.95

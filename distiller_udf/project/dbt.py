@@ -17,9 +17,9 @@ from typing import Any
 
 from distiller_udf.errors import RecordError, SettingsError
 from distiller_udf.project import Project
-from distiller_udf.project_files import PACKAGE, installed_package
+from distiller_udf.project.files import PACKAGE, installed_package
+from distiller_udf.project.warehouse import Relation, Warehouse
 from distiller_udf.settings import PREFIX, Settings
-from distiller_udf.warehouse import Relation, Warehouse
 
 TARGET = Path("target") / "distiller"
 QUIETLY = ("--quiet", "--log-level", "none", "--no-write-json", "--no-send-anonymous-usage-stats")

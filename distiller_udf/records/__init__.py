@@ -21,9 +21,9 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from distiller_udf.arrays import check_readable, encode
 from distiller_udf.errors import RecordError
-from distiller_udf.values import Tree, json_object, leaf_text, python_tree, tree_text
+from distiller_udf.records.arrays import check_readable, encode
+from distiller_udf.records.values import Tree, json_object, leaf_text, python_tree, tree_text
 
 TEXT_COLUMN = "text"
 """The column of a record that was given as plain text instead of a row."""

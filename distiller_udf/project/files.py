@@ -144,7 +144,7 @@ def installed_package() -> Path:
 
     Raises SettingsError when neither is there.
     """
-    beside = Path(__file__).resolve().parents[1]  # the checkout; its share/ after `pip install --target`
+    beside = Path(__file__).resolve().parents[2]  # the checkout; its share/ after `pip install --target`
     for folder in (beside, *_carried(), beside / "share" / PACKAGE):
         if _is_package(folder):
             return folder

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from distiller_udf.errors import TableError
 from distiller_udf.files import replaced
-from distiller_udf.ids import id_text
+from distiller_udf.records.ids import id_text
 from distiller_udf.sql import quoted
 
 if TYPE_CHECKING:

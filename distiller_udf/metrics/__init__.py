@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 
-from distiller_udf.comparison.figures import measures
-from distiller_udf.errors import RecordError
-from distiller_udf.ids import id_sql
+from distiller_udf.errors import RecordError, require_columns
+from distiller_udf.metrics.figures import measures
+from distiller_udf.records.ids import id_sql
 from distiller_udf.sql import literal
 
 IDS = ("left_id", "right_id")
@@ -37,7 +37,7 @@ def pair_metrics(
     if candidates is not None:
         given["the candidates"] = candidates
     for what, relation in given.items():
-        _require_ids(what, relation)
+        require_columns(what, relation.columns, IDS)
     sides = _common_sides(given)
     known, found, *rest = (set(comparable_pairs(pairs, sides).fetchall()) for pairs in given.values())
     if not known:
@@ -52,12 +52,6 @@ def pair_metrics(
     for proposed in rest:
         figures |= {"candidate_pairs": len(proposed), "blocking_recall": len(known & proposed) / len(known)}
     return figures
-
-
-def _require_ids(what: str, relation: duckdb.DuckDBPyRelation) -> None:
-    missing = [name for name in IDS if name not in relation.columns]
-    if missing:
-        raise RecordError(f"{what} lack the column {', '.join(missing)}; they have {', '.join(relation.columns)}")
 
 
 def _names_sources(relation: duckdb.DuckDBPyRelation) -> bool:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from distiller_udf.errors import DistillerError, SettingsError, StudentDamaged, StudentError, StudentNotFound
 from distiller_udf.files import private_folder, sync
-from distiller_udf.locks import FOREVER, locked
-from distiller_udf.pointer import VERSION, Pointer, Promotion, promoted
+from distiller_udf.files.locks import FOREVER, locked
+from distiller_udf.registry.pointer import VERSION, Pointer, Promotion, promoted
 from distiller_udf.settings import Settings
 from distiller_udf.students import KINDS
 from distiller_udf.students.base import StudentInfo

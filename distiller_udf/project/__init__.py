@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distiller_udf.project_files import ProjectFiles, er_variables
+from distiller_udf.project.files import ProjectFiles, er_variables
 from distiller_udf.settings import PREFIX, TEACHER, Settings
 
 PROJECT_FILE = "dbt_project.yml"

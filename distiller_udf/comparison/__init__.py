@@ -1,1 +1,0 @@
-"""What decisions on labelled pairs are worth."""
