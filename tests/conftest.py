@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+# Threads of OpenMP that wait sleep, here and in child processes: where several tests run at once, those that turn in a
+# loop meanwhile make a training cost ten times the CPU. It counts only before the first library with OpenMP is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import hypothesis
 import pyarrow as pa

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import duckdb
 import yaml
 from dbt.cli.main import dbtRunner
+from dbt_common.tests import enable_test_caching
 
 ROOT = Path(__file__).parents[2]
 FROM_TEACHERS = (
@@ -35,12 +38,18 @@ STUBS = {
     "er_choices": "select * exclude (pair_fingerprint) from {{ ref('er_scores') }}",
 }
 
+# dbt's own cache for tests: what a macro's text parses to is kept from one project of this process to the next.
+enable_test_caching()
+
 # Every warning is an error, but the one that dbt gives where a project replaces a package's model by its own.
 SILENT = ("PackageNodeDependsOnRootProjectNode",)
 
 
 class Project:
-    """A dbt project in a folder of its own: `build` and others run dbt in this process, `query` reads the database."""
+    """A dbt project in a folder of its own: `run` and `error` run dbt in this process, `query` reads the database.
+
+    dbt writes its log and the JSON files of its results, which take a fifth of a run, where `written` is set.
+    """
 
     def __init__(
         self,
@@ -52,8 +61,10 @@ class Project:
         variables: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
         output: Mapping[str, Any] | None = None,
+        written: bool = False,
     ) -> None:
         self.folder = folder
+        self.unwritten = () if written else ("--no-write-json", "--log-level-file", "none")
         self.database = folder / "warehouse.duckdb"
         self._write("packages.yml", {"packages": [{"local": str(ROOT)}]})
         self._write(
@@ -97,6 +108,18 @@ class Project:
         assert not success, f"dbt {' '.join(arguments)} was expected to fail"
         return messages
 
+    def copied(self, folder: Path) -> Project:
+        """The project as it stands, with its warehouse and whatever lies beside it, in another folder."""
+        self.query("checkpoint")
+        unneeded = shutil.ignore_patterns("target", "logs")
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=unneeded, dirs_exist_ok=True)
+        for name in ("profiles.yml", "dbt_project.yml"):
+            text = (folder / name).read_text(encoding="utf-8")
+            (folder / name).write_text(text.replace(str(self.folder), str(folder)), encoding="utf-8")
+        made = copy.copy(self)
+        made.folder, made.database = folder, folder / self.database.relative_to(self.folder)
+        return made
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a query on the project's database."""
         with duckdb.connect(str(self.database)) as connection:
@@ -118,6 +141,7 @@ class Project:
                 "--warn-error-options",
                 json.dumps({"error": "all", "silence": [*SILENT, *silent]}),
                 "--quiet",
+                *self.unwritten,
                 *arguments,
                 *given,
                 "--project-dir",

@@ -57,8 +57,8 @@ def test_the_estimate_of_equality_is_exact_and_the_others_are_bounds(compiled: C
                 "create table records (source varchar, id integer, fingerprint varchar, name varchar, town varchar, "
                 "born integer)"
             )
-            for source, number, *values in records:
-                connection.execute("insert into records values (?, ?, 'f', ?, ?, ?)", [source, number, *values])
+            if records:
+                connection.executemany("insert into records values (?, ?, 'f', ?, ?, ?)", records)
             compiled.run(connection, "numbered")
             compiled.run(connection, f"of_{task}")
             rows = connection.execute(

@@ -158,6 +158,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         tmp_path_factory.mktemp("private"),
         models={"people": people},
         variables={"er_sources": [{"name": "people", "model": "people", "id": "id"}], "er_blocking_rules": ["code"]},
+        written=True,
     )
 
 

@@ -41,13 +41,13 @@ def test_other_weights_in_the_same_folder_make_another_student(tmp_path: Path, t
     project = linked(tmp_path, er_student="encoder", er_student_encoder=tiny_encoder)
     project.run("seed")
     project.run("run", "--select", "+er_student")
-    project.run("run", "--select", "+er_student", variables={"er_local_only": True})
+    project.run("run", "--select", "er_student", variables={"er_local_only": True})
     registry = Registry(tmp_path / "distiller" / "students")
     assert len(registry.versions()) == 1
     other = tmp_path / "other"
     save_tiny_encoder(other)
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
-    project.run("run", "--select", "+er_student", variables={"er_student_encoder": str(other)})
+    project.run("run", "--select", "er_student", variables={"er_student_encoder": str(other)})
     assert len(registry.versions()) == 2
 
 

@@ -81,6 +81,7 @@ def linked(folder: Path, **variables: Any) -> Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Built once; who changes something takes a copy."""
     built = linked(tmp_path_factory.mktemp("python_models"))
     built.run("build", "--full-refresh", "--exclude", "by_function")
     built.run("build", "--select", "by_function")
@@ -164,9 +165,10 @@ def test_a_second_build_asks_trains_and_scores_nothing(project: Project, monkeyp
     assert after == before
 
 
-def test_only_changed_tuples_are_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    changing = linked(tmp_path)
-    changing.run("build", "--exclude", "by_function")
+def test_only_changed_tuples_are_scored_again(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing = project.copied(tmp_path)
     keys = "left_source, left_id, right_source, right_id"
     before = dict(
         changing.query("select left_id, list(pair_fingerprint order by pair_fingerprint) from er_pairs group by 1")
@@ -187,9 +189,8 @@ def test_only_changed_tuples_are_scored_again(tmp_path: Path, monkeypatch: pytes
     )
 
 
-def test_a_copy_of_a_record_is_no_rival_and_only_one_of_them_matches(tmp_path: Path) -> None:
-    project = linked(tmp_path)
-    project.run("build", "--exclude", "by_function")
+def test_a_copy_of_a_record_is_no_rival_and_only_one_of_them_matches(project: Project, tmp_path: Path) -> None:
+    project = project.copied(tmp_path)
     chosen = dict(project.query("select left_id, choice_probability from er_choices where left_id = right_id"))
     copied = min(left for left, choice in chosen.items() if choice > 0.9)
     project._write("seeds/people_left.csv", seed([*PEOPLE.left, PEOPLE.left[copied]]))
@@ -201,10 +202,9 @@ def test_a_copy_of_a_record_is_no_rival_and_only_one_of_them_matches(tmp_path: P
 
 
 def test_a_new_record_changes_its_rivals_choices_though_they_are_not_scored_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = linked(tmp_path)
-    project.run("build", "--exclude", "by_function")
+    project = project.copied(tmp_path)
     kept = project.query("select * from er_scores order by all")
     chosen = dict(project.query("select left_id, choice_probability from er_choices where left_id = right_id"))
     # A second record that is all but the same as one that is sure of its match: both claim it now.
@@ -227,9 +227,10 @@ def test_a_new_record_changes_its_rivals_choices_though_they_are_not_scored_agai
     assert project.query(f"select count(*) from er_matches where right_id = {rival}")[0][0] <= 1
 
 
-def test_a_new_student_scores_everything_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = linked(tmp_path)
-    project.run("build", "--exclude", "by_function")
+def test_a_new_student_scores_everything_again(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project.copied(tmp_path)
     with counted(monkeypatch) as counts:
         project.run(
             "build",
@@ -251,9 +252,8 @@ def test_with_a_given_student_nothing_is_asked_or_trained(project: Project, tmp_
     assert not (tmp_path / "distiller" / "students").exists()
 
 
-def test_only_the_teacher_that_is_set_teaches(tmp_path: Path) -> None:
-    project = linked(tmp_path)
-    project.run("build", "--exclude", "by_function")
+def test_only_the_teacher_that_is_set_teaches(project: Project, tmp_path: Path) -> None:
+    project = project.copied(tmp_path)
     rows = project.query("select left_id, list(right_id order by right_id) from er_candidates group by 1 order by 1")
     answers = [
         {"left_id": left, "options": options, "right_id": left if left in options else None, "teacher": "people"}
@@ -265,9 +265,8 @@ def test_only_the_teacher_that_is_set_teaches(tmp_path: Path) -> None:
     assert project.query("select teachers, labels from er_student where is_current") == [(["people"], 50)]
 
 
-def test_labels_of_vanished_records_do_not_teach(tmp_path: Path) -> None:
-    project = linked(tmp_path)
-    project.run("build", "--exclude", "by_function")
+def test_labels_of_vanished_records_do_not_teach(project: Project, tmp_path: Path) -> None:
+    project = project.copied(tmp_path)
     project._write("seeds/people_left.csv", seed(PEOPLE.left[:100]))
     project.run("build", "--exclude", "by_function")
     assert project.query("select count(*) from er_labels where left_id >= 100") == [(0,)]

@@ -32,7 +32,7 @@ def csv(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def project(folder: Path, llm: FakeLLM, **variables: Any) -> Project:
+def project(folder: Path, llm: FakeLLM, written: bool = False, **variables: Any) -> Project:
     """60 × 60 people, of whom 40 left ones are asked about; er_label goes by the same variables as the models."""
     (folder / "prices.json").write_text('{"good": {"input": 10, "output": 100}}')
     teacher = {"teacher": "openai", "teacher_model": "good", "teacher_base_url": llm.base_url}
@@ -48,6 +48,7 @@ def project(folder: Path, llm: FakeLLM, **variables: Any) -> Project:
             **variables,
         },
         output={"plugins": [{"module": "distiller_udf.plugin"}]},
+        written=written,
     )
 
 
@@ -96,7 +97,7 @@ def test_three_teachers_are_kept_voted_on_and_compared(tmp_path: Path, llm: Fake
     assert built.query("select teachers from er_student where is_current") == [(["also good", "good", "odd"],)]
     before = asked(llm)
     assert before == 120
-    built.run("build", "--exclude", "labelled")
+    built.run("run", "--exclude", "labelled")
     assert asked(llm) == before
     variables = {"er_teachers": teachers[1:]}
     built.run("run", "--select", "er_votes", "er_teacher_agreement", "er_teacher_reliability", variables=variables)
@@ -112,7 +113,7 @@ def test_the_run_says_what_it_will_ask_before_it_does(tmp_path: Path, llm: FakeL
         return same_born(body)
 
     llm.reply = reply
-    built = project(tmp_path, llm)
+    built = project(tmp_path, llm, written=True)
     label(built)
     assert "good: 40 tuples, 40 questions, 0 answered before, 40 to ask: about" in said[0]
     assert "good: 40 of 40 (0 answered before, 0 abstained, 0 failed), 4,400 tokens, $0.0800" in log_of(built)
@@ -120,7 +121,7 @@ def test_the_run_says_what_it_will_ask_before_it_does(tmp_path: Path, llm: FakeL
 
 
 def test_a_budget_ends_the_asking_not_the_run_and_the_next_run_goes_on(tmp_path: Path, llm: FakeLLM) -> None:
-    built = project(tmp_path, llm, er_budget_calls=25)
+    built = project(tmp_path, llm, written=True, er_budget_calls=25)
     label(built)
     assert asked(llm) == 25
     assert built.query("select count(*) from er_labels") == [(25,)]
@@ -176,8 +177,8 @@ def test_a_failing_teacher_fails_the_model_and_its_answers_stay(tmp_path: Path, 
 
 def test_nothing_is_left_beside_the_tables(tmp_path: Path, llm: FakeLLM) -> None:
     built = project(tmp_path, llm)
-    for _ in range(3):
-        built.run("build", "--exclude", "labelled")
+    for command in ("build", "run", "run"):
+        built.run(command, "--exclude", "labelled")
     tables = {name for (name,) in built.query("select table_name from information_schema.tables")}
     assert {"er_labels", "er_scores"} <= tables
     assert not [name for name in tables if "__dbt" in name]
@@ -245,7 +246,7 @@ def test_a_key_appears_in_no_table_log_or_store(tmp_path: Path, llm: FakeLLM, mo
         return json.dumps({"explanation": f"you sent {llm.keys[-1]}", "choice": 0, "confidence": 1})
 
     llm.reply = reply
-    built = project(tmp_path, llm, er_teacher_api_key_env="OUR_KEY")
+    built = project(tmp_path, llm, written=True, er_teacher_api_key_env="OUR_KEY")
     label(built)
     assert llm.keys[0] == "Bearer sk-very-secret-key-0123456789"
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
@@ -258,7 +259,7 @@ def test_what_is_no_key_is_refused_without_a_word_of_it(
     tmp_path: Path, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     monkeypatch.setenv("OUR_KEY", key)
-    built = project(tmp_path, llm, er_teacher_api_key_env="OUR_KEY")
+    built = project(tmp_path, llm, written=True, er_teacher_api_key_env="OUR_KEY")
     assert "the environment variable OUR_KEY holds something that is no key" in built.error(*LABEL)
     assert asked(llm) == 0
     files = [file for file in tmp_path.rglob("*") if file.is_file()]

@@ -47,6 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
             "er_gold": "known",
             "er_evaluation_share": 0.3,
         },
+        written=True,
     )
     made.run("build", variables=FEW)
     return made

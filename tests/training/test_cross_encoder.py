@@ -427,6 +427,7 @@ def test_the_folder_holds_the_whole_encoder_and_no_pickle(folder: Path, school: 
     assert info.settings["held_out"] == 0.2
 
 
+@pytest.mark.slow
 def test_the_same_labels_in_any_order_and_process_give_the_same_files(
     school: School, folder: Path, tmp_path: Path
 ) -> None:

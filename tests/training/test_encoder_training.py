@@ -188,6 +188,7 @@ def test_the_same_labels_and_seed_give_the_same_files(
         assert file.read_bytes() == (tmp_path / "again" / file.relative_to(folders[kind])).read_bytes(), file.name
 
 
+@pytest.mark.slow
 def test_another_process_trains_the_same_student(school: School, folders: dict[str, Path], tmp_path: Path) -> None:
     program = """
 import sys

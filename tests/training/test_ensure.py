@@ -122,6 +122,7 @@ def test_an_unknown_kind_lists_the_known_ones(few: pa.Table, tmp_path: Path) -> 
         ensure_student(few, Registry(tmp_path), Recipe("oracle"))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_leaves_the_current_student(few: pa.Table, tmp_path: Path) -> None:
     """A limit on the size of a file makes the real writes fail in the middle of a student."""
     registry = Registry(tmp_path / "students")
@@ -166,6 +167,7 @@ def test_the_constraint_of_training_is_the_projects(
     assert training_settings(settings)["constraint"] is expected
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_student_once(few: pa.Table, tmp_path: Path) -> None:
     pq.write_table(few, tmp_path / "labels.parquet")
     script = f"""

@@ -123,6 +123,7 @@ def some_features(count: int = 257) -> np.ndarray:
     return features
 
 
+@pytest.mark.slow
 def test_a_row_has_the_same_log_odds_in_any_batch(model: PairModel) -> None:
     features = some_features()
     whole = model.log_odds(features)

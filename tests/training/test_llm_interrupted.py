@@ -59,6 +59,7 @@ def killed(labels: pa.Table, registry: Registry, settings: dict[str, Any]) -> Pa
     return found[0].parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", OWN)
 def test_a_killed_training_goes_on_to_the_same_weights(
     method: str, base: str, taught: pa.Table, tmp_path: Path
@@ -76,6 +77,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     assert resumed.info == whole.info  # the manifest holds a digest of every file
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_being_written_is_not_gone_on_from(base: str, taught: pa.Table, tmp_path: Path) -> None:
     settings = {**QUICK, "model": base, "rank": 4, "checkpoint_steps": 2, "epochs": 4}
     registry = Registry(tmp_path / "killed")
@@ -100,6 +102,7 @@ def test_a_training_that_diverges_is_no_student(base: str, taught: pa.Table, tmp
     assert not list(registry.folder.glob(".work-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [

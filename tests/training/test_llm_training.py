@@ -62,6 +62,7 @@ def moved(seen: dict[str, Any]) -> set[str]:
     return {name for name, before in seen["before"].items() if not before.equal(seen["after"][name])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [4, 0])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_trainable_parameter_moves_and_no_frozen_one(
@@ -180,6 +181,7 @@ def test_dpo_sees_our_tokens(base: str, taught: pa.Table, tmp_path: Path, watche
         assert right[0] != wrong[0]
 
 
+@pytest.mark.slow
 def test_training_is_deterministic(base: str, taught: pa.Table, tmp_path: Path) -> None:
     settings = {**QUICK, "model": base, "rank": 4}
     one, two = (publish_student(taught, Registry(tmp_path / n), Recipe("llm", settings)) for n in "ab")
@@ -226,6 +228,7 @@ def test_two_adapters_joined_are_one_after_the_other(supervised: Outcome, base: 
     assert json.loads((tmp_path / "second" / "adapter_config.json").read_text())["r"] == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dpo", "grpo"])
 def test_going_on_from_a_student_starts_where_it_is(
     method: str, supervised: Outcome, taught: pa.Table, tmp_path: Path, watched: dict[str, Any], base: str
@@ -327,6 +330,7 @@ def test_an_adapter_is_not_merged_into_weights_that_cannot_hold_it(supervised: O
     assert not any("lora" in name for name, _ in adapted(load_causal(base), adapter).named_parameters())
 
 
+@pytest.mark.slow
 def test_a_student_of_whole_weights_stays_whole(base: str, taught: pa.Table, tmp_path: Path) -> None:
     first = publish_student(taught, Registry(tmp_path), Recipe("llm", {**QUICK, "model": base, "rank": 0}))
     settings = {**QUICK, "method": "dpo", "start": str(first.path), "steps": 2, "learning_rate": 1e-2}

@@ -156,12 +156,14 @@ def drawn_values() -> st.SearchStrategy[list[object]]:
 relaxed = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=relaxed, derandomize=True)
 @given(drawn_values(), st.integers(0, 2**31))
 def test_ten_thousand_odd_pairs_have_a_probability_or_none(lexical: Student, drawn: list[object], seed: int) -> None:
     check(lexical, drawn, seed, PAIRS)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=relaxed, derandomize=True)
 @given(drawn_values(), st.integers(0, 2**31))
 def test_odd_pairs_have_a_probability_by_the_blend_too(blend: Student, drawn: list[object], seed: int) -> None:

@@ -194,6 +194,7 @@ def test_a_current_student_that_cannot_be_asked_just_now_keeps_its_place(
     assert run(many, registry).outcome == PROMOTED
 
 
+@pytest.mark.slow
 def test_one_student_is_gone_before_the_other_is_asked(many: pa.Table, tmp_path: Path) -> None:
     """Two language models may not fit beside each other."""
     registry = Registry(tmp_path)

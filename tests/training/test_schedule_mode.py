@@ -62,6 +62,7 @@ def test_building_trains_on_all_labels_at_once(labels: pa.Table, tmp_path: Path)
     assert rows[1]["labels"] == labels.num_rows
 
 
+@pytest.mark.slow
 def test_a_student_that_cannot_be_used_is_replaced(labels: pa.Table, tmp_path: Path) -> None:
     (first,) = built(labels.slice(0, 80), tmp_path)
     (Path(first["path"]) / "student.json").write_text("{}")

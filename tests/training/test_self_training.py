@@ -63,6 +63,7 @@ class World:
         return float((scores.argmax(axis=1) == 0).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_helps_where_labels_cover_the_extremes_alone(seed: int) -> None:
     world = World(seed)

@@ -320,6 +320,7 @@ def test_train_takes_a_precision_between_0_and_1(labels: pa.Table, tmp_path: Pat
     assert trained["version"] != run_json(*arguments)["version"]
 
 
+@pytest.mark.slow
 @needs_encoder
 @pytest.mark.parametrize("kind", ["blend", "encoder"])
 def test_train_a_student_with_an_encoder(labels: pa.Table, tmp_path: Path, kind: str) -> None:

@@ -240,6 +240,7 @@ def test_where_ids_are_not_known_the_column_id_or_the_named_one_is_no_feature(pe
     assert "the column ref of the right records is their id" in said
 
 
+@pytest.mark.slow
 def test_the_page_without_dbt_works_as_written(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the very order in which it is read; what it costs is nothing, and nothing is asked of a server."""
     monkeypatch.chdir(tmp_path)

@@ -86,6 +86,7 @@ def nights(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         }
 
 
+@pytest.mark.slow
 def test_the_outcome_is_the_exit_code(nights: dict[str, Any]) -> None:
     first, refused, done = nights["first"], nights["refused"], nights["all"]
     assert (first["outcome"], first["trained"]) == ("promoted", True)
@@ -133,6 +134,7 @@ def test_wrong_options_say_what_to_do(
     assert message in run("retrain", *given, code=code).output
 
 
+@pytest.mark.slow
 def test_versions_are_compared_anew_or_as_they_were(
     files: dict[str, Path], nights: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

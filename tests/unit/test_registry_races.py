@@ -174,6 +174,7 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
         yield made(Path(folder))
 
 
+@pytest.mark.slow
 def test_a_thousand_interleavings_are_each_like_one_call_after_the_other(
     in_memory: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +222,7 @@ def test_a_version_that_two_publish_at_once_is_never_seen_by_halves(
     assert {p.name for p in in_memory.folder.iterdir()} == {"CURRENT", *VERSIONS}
 
 
+@pytest.mark.slow
 def test_processes_that_promote_at_once_lose_nothing(students: Registry) -> None:
     """Three processes promote two versions each in turn; all of it is in the history, in each one's own order."""
     pairs = [(f"{name}-1", f"{name}-2") for name in ("ann", "bob", "cas")]

@@ -243,14 +243,17 @@ def test_label_answers_an_empty_list_and_refuses_null(tmp_path: Path) -> None:
 
 
 def test_one_question_in_many_rows_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small groups of rows in a file are read by all four threads, while the teacher still thinks."""
     connection, teacher, opened = duckdb.connect(), Exact(name="counting", seconds=0.2), []
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(1) or connect(*a, **k))
     connection.execute("set threads = 4")
-    connection.execute("create table many as select 'a' as q, ['b', 'a'] as c from range(500_000)")
+    many = tmp_path / "many.parquet"
+    rows = "select 'a' as q, ['b', 'a'] as c from range(50_000)"
+    connection.execute(f"copy ({rows}) to '{many}' (row_group_size 2048)")
     distiller_udf.register(connection, teacher=teacher, store=tmp_path / "labels.sqlite")
-    counted = "select count(*) filter (er_label(q, c)['choice'] = 2) from many"
-    assert one(connection, counted) == 500_000
+    counted = f"select count(*) filter (er_label(q, c)['choice'] = 2) from '{many}'"
+    assert one(connection, counted) == 50_000
     assert len(teacher.asked) == 1
     assert len(opened) == 1
 
