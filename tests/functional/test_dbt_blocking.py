@@ -137,7 +137,10 @@ def test_tasks_choose_who_may_meet(blocked: Project) -> None:
     within = _pairs(blocked, "dedupe")
     assert within
     assert all(left == right and one < two for left, one, right, two in within)
-    assert within | _pairs(blocked, "link") == _pairs(blocked, "link_and_dedupe")
+    both = _pairs(blocked, "link_and_dedupe")
+    assert {pair for pair in both if pair[0] == pair[2]} == within
+    # One to one, both records have to be near to each other; without a constraint one of them is enough.
+    assert _pairs(blocked, "link") < both
 
 
 def test_similarity_is_between_0_and_1_and_1_for_the_same_words(blocked: Project) -> None:
@@ -247,8 +250,9 @@ def test_what_is_far_below_the_best_candidate_is_none(blocked: Project) -> None:
     assert _pairs(blocked, "twins_and_others") == {twin, first, second}
     assert _pairs(blocked, "twins_alone") == {twin, first}, "the second best of both says what is no match"
     assert _pairs(blocked, "twins_and_rules") == {twin, first, by_rule}
-    # Candidates of different sources do not compete: within b, others are the best that there are.
-    assert {pair for pair in _pairs(blocked, "twins_of_one_table") if pair[0] == "a"} == {twin, first}
+    # Candidates of different sources do not compete: within b, others are the best that there are. Without a constraint
+    # the two best of either record stay, and a record of a is the best of each of b.
+    assert {pair for pair in _pairs(blocked, "twins_of_one_table") if pair[0] == "a"} == {twin, first, second}
     assert ("b", 2, "b", 4) in _pairs(blocked, "twins_of_one_table")
 
 
@@ -288,7 +292,7 @@ def test_common_words_find_a_record_by_two(blocked: Project) -> None:
 def test_identical_records_hang_together(blocked: Project) -> None:
     ((chained, pairs),) = blocked.query("select count(*) filter (right_id = left_id + 1), count(*) from twin_pairs")
     assert chained == 1999
-    assert pairs < 2100
+    assert pairs < 2200
 
 
 @pytest.mark.parametrize("table", ["nothing_pairs", "single_pairs", "all_null_pairs", "strangers_pairs"])
