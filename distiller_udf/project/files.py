@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
@@ -74,7 +75,7 @@ class ProjectFiles:
 
     def variables(self) -> dict[str, Any]:
         """The er_* variables that the project sets: those of all packages, and over them its section for this one."""
-        variables = _plain(self.settings_file).get("vars") or {}
+        variables = _read(self.settings_file, _as_dbt).get("vars") or {}
         return er_variables({**variables, **(variables.get(PACKAGE) or {})})
 
     def outputs(self) -> dict[str, bool]:
@@ -136,7 +137,7 @@ def er_variables(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_variables(text: str) -> dict[str, Any]:
     """Variables as `dbt --vars` takes them: a YAML mapping. Raises SettingsError for any other text."""
-    return _mapping(text, "--vars", _as_dbt())
+    return _mapping(text, "--vars", _as_dbt)
 
 
 def installed_package() -> Path:
@@ -172,36 +173,35 @@ def _has_plugin(output: dict[str, Any]) -> bool:
 
 
 def _yaml() -> YAML:
-    yaml = YAML()  # round trip: comments, order and quotes stay as they are
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
+    round_trip = YAML()  # comments, order and quotes stay as they are
+    round_trip.preserve_quotes = True
+    round_trip.width = 4096
+    round_trip.indent(mapping=2, sequence=4, offset=2)
+    return round_trip
 
 
-def _as_dbt() -> YAML:
-    """Plain values, read as dbt reads them: by YAML 1.1, where `on` is true and 010 is eight."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.version = (1, 1)
-    return yaml
+def _as_it_stands(text: str) -> Any:
+    """Content that can be written back."""
+    return _yaml().load(text)
 
 
-def _read(path: Path, yaml: YAML | None = None) -> dict[str, Any]:
+def _as_dbt(text: str) -> Any:
+    """Plain values, as the parser that dbt has reads them: `on` is true, `N` a text, 010 eight."""
+    return yaml.safe_load(text)
+
+
+def _read(path: Path, load: Callable[[str], Any] = _as_it_stands) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {error}") from error
-    return _mapping(text, str(path), yaml or _yaml())
+    return _mapping(text, str(path), load)
 
 
-def _plain(path: Path) -> dict[str, Any]:
-    return _read(path, _as_dbt())
-
-
-def _mapping(text: str, where: str, yaml: YAML) -> dict[str, Any]:
+def _mapping(text: str, where: str, load: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        content = yaml.load(text)
-    except YAMLError as error:
+        content = load(text)
+    except (YAMLError, yaml.YAMLError) as error:
         raise SettingsError(f"{where} cannot be read as YAML: {error}") from error
     if not isinstance(content, (dict, type(None))):
         raise SettingsError(f"{where} is not a mapping; correct it first")

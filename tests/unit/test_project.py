@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-import yaml
+from dbt.clients.yaml_helper import load_yaml_text
 
 from distiller_udf.errors import SettingsError
 from distiller_udf.project import Project
@@ -115,8 +115,9 @@ def test_a_project_is_found_above(folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_values_are_read_as_dbt_reads_them() -> None:
-    text = "{er_a: on, er_b: 0x1f, er_c: 1.0e-3, er_d: 010, er_e: '1', er_f: 12:30, er_g: ~, er_h: [a, {b: off}]}"
-    assert read_variables(text) == yaml.safe_load(text)
+    values = "on, N, y, No, 0x1f, 1.0e-3, 1e3, 010, 0o17, 1_0, '1', 12:30, ~, .inf, 2024-01-31, [a, {b: off}]"
+    assert read_variables(f"er_a: [{values}]") == load_yaml_text(f"er_a: [{values}]")
+    assert read_variables("er_a: [N]") == {"er_a": ["N"]}
     assert read_variables("") == {}
 
 
