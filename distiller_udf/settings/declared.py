@@ -23,7 +23,7 @@ Environment = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 """The name of an environment variable."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Precision = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Columns = list[str]
 Teacher = Literal["embedded", "openai", "vllm", "encoder", "imported"]
@@ -214,9 +214,7 @@ class Teachers(Group):
     teacher_base: Literal["openai", "vllm"] = setting(
         "openai", "encoder: who answers the questions that it learns from."
     )
-    teacher_base_share: Annotated[float, Field(ge=0.01, le=1)] = setting(
-        0.2, "encoder: the share of the questions that it learns from."
-    )
+    teacher_base_share: Fraction = setting(0.2, "encoder: the share of the questions that it learns from.")
     teachers: Annotated[list[dict[str, Any]], Field(min_length=1)] | None = setting(
         None,
         "Several teachers: a list of mappings with the settings above without er_teacher_, and teacher and name, such "
@@ -281,7 +279,7 @@ class Students(Group):
     llm_api_key_env: Environment | None = setting(
         None, "server: the environment variable that holds the key; null: none is sent.", private=True
     )
-    target_precision: Precision | None = setting(
+    target_precision: Fraction | None = setting(
         None,
         "The precision that the student's thresholds keep on held-out labels, such as 0.99; null: they serve the best "
         "F1.",

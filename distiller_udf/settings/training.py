@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from distiller_udf.constraint import Constraint
-from distiller_udf.settings.declared import DEFAULT_ENCODER, Declared, Group, Precision, Seed, setting
+from distiller_udf.settings.declared import DEFAULT_ENCODER, Declared, Fraction, Group, Seed, setting
 from distiller_udf.settings.ways import Text
 
 Natural = Annotated[int, Field(ge=0)]
@@ -39,7 +39,7 @@ class CommonSettings(Group):
         Constraint.ONE_TO_ONE, "What a match excludes: how many records of another source a record may match."
     )
     max_candidates: Count = setting(200_000, "So many unlabelled pairs are read at most.")
-    target_precision: Precision | None = _as_declared("target_precision", None)
+    target_precision: Fraction | None = _as_declared("target_precision", None)
 
 
 class PairSettings(CommonSettings):
