@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -33,7 +34,7 @@ ALL_TEACHERS = "blocking_max"
 LEARNER, LEARNER_SELECTION = "qwen2.5:14b", "random"
 """Whose labels teach the student that `uncertain` asks: of the two teachers with random labels the better one."""
 
-AGREEMENT = Path(__file__).parents[1] / "macros" / "selection" / "er_teacher_agreement.sql"
+MACROS = Path(__file__).parents[1] / "macros"
 SHARE, SEEDS = 0.1, (0, 1, 2)
 Figures = dict[str, Any]
 
@@ -70,7 +71,13 @@ def accuracy(task: Task, labels: pa.Table) -> Figures:
 
 def kappas(labels: pa.Table) -> dict[tuple[str, str], float | None]:
     """Cohen's kappa of every two teachers: what the model er_teacher_agreement makes of their labels."""
-    macro = Environment(extensions=["jinja2.ext.do"]).from_string(AGREEMENT.read_text(encoding="utf-8")).module
+    environment = Environment(extensions=["jinja2.ext.do"])
+    pair = (MACROS / "utils" / "_er_pair.sql").read_text(encoding="utf-8")
+    # Jinja hides what begins with an underscore; dbt does not.
+    keys = environment.from_string(pair.replace("macro _er_pair(", "macro er_pair(")).module.er_pair  # type: ignore[attr-defined]
+    environment.globals["distiller_udf"] = SimpleNamespace(_er_pair=keys)
+    agreement = (MACROS / "selection" / "er_teacher_agreement.sql").read_text(encoding="utf-8")
+    macro = environment.from_string(agreement).module
     recorded = "(select *, 'select' as ask, null::double[] as probabilities from recorded)"
     sql = macro.duckdb__er_teacher_agreement(recorded, None)  # type: ignore[attr-defined]
     with duckdb.connect() as session:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NEIGHBOURS = {"tokens": "words", "qgrams": "q-grams", "embeddings": "embeddings"}
 """What records may be near each other by, in words."""
 
+_SOURCES = "select source from {er_blocking_records} group by source order by min(source_rank)"
+
 NO_CANDIDATE = "Not matched: blocking does not propose this pair, so nobody has judged it."
 DROPPED = "; what both lists have is dropped again where it is far below the best of either, or over er_max_candidates"
 
@@ -116,19 +118,21 @@ def inquire(tables: Tables, student: Student, settings: Settings, left: str, rig
     if decision is not None:
         return Inquiry(one, other, decision, same, (), said.text, evidence)
     together = " Its records are in one entity all the same, through others." if same else ""
-    text = f"{NO_CANDIDATE}{together} Judged now: {said.text}"
-    return Inquiry(one, other, None, same, tuple(_why_no_candidate(tables, settings, one, other)), text, evidence)
+    judged = f" Judged now: {said.text}" if said.text else ""
+    is_said = judged or not (one.values and other.values)  # of one source, records may have no column to compare
+    why = tuple(_why_no_candidate(tables, settings, one, other))
+    return Inquiry(one, other, None, same, why, f"{NO_CANDIDATE}{together}{judged}", evidence if is_said else "")
 
 
 def _record(tables: Tables, settings: Settings, given: str, place: int) -> Record:
     source, colon, own = given.partition(":")
-    names = settings.source_names
+    names = settings.source_names or [row["source"] for row in tables.rows(_SOURCES)]
     wanted = (own, [source]) if colon and source in names else (given, names)
     query = f"select source, id::varchar as id, {PACKED} as record from {{er_records}} where id::varchar = ? "  # noqa: S608
     found = tables.table(query + "and list_contains(?, source) order by list_position(?, source)", *wanted, names)
     if not found.num_rows:
         raise RecordError(
-            f"er_records has no record {given}; give an id, or source:id, as in {(names or ['crm'])[0]}:7"
+            f"er_records has no record {given}; give an id, or source:id, as in {(names or ['shop'])[0]}:7"
         )
     row = found.slice(range(found.num_rows)[place], 1)
     (values,) = Records.from_arrow(row["record"]).to_dicts()

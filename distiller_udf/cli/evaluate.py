@@ -24,8 +24,8 @@ def evaluate(project: Project, gold: Path | None, matches: Path | None, candidat
     """Measure matches against known pairs: precision, recall, F1, and what blocking missed.
 
     Ids are compared as text. Where left_source and right_source are named, by the known pairs or the matches, they are
-    compared too, and a pair counts in either order; where none names sources, (1, 2) is not (2, 1). Of matches with a
-    column is_match those count of which it is true.
+    compared too, and a pair counts in either order; where none names sources, (1, 2) is not (2, 1). Of known pairs and
+    matches with a column is_match those count of which it is true.
     """
     named = project.settings.gold
     if gold is None and named is None:

@@ -37,5 +37,5 @@ def explain(project: Project, left: str, right: str, as_json: bool) -> None:
     names = list(dict.fromkeys([*found.left.values, *found.right.values]))
     rows = [[name, found.left.values.get(name, ""), found.right.values.get(name, "")] for name in names]
     print_table("", ["", found.left.name, found.right.name], rows)
-    for sentence in (found.verdict, *found.blocking, found.evidence):
+    for sentence in filter(None, (found.verdict, *found.blocking, found.evidence)):
         click.echo(sentence)

@@ -59,6 +59,8 @@ def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool,
     say_some("left out", result.rejected)
     say_some("neither is used", result.contradictions)
     say_some("passed over", result.passed_over)
+    if project.exists and result.added + result.updated:
+        say("`dbt build` learns from them: until then, er_labels and the student are as they were")
 
 
 @labels.command()

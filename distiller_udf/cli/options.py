@@ -31,10 +31,13 @@ BUDGET = {f"--budget-{what}": f"budget_{what}" for what in ("calls", "tokens", "
 
 _PROJECT = (
     click.option(
-        "--project-dir", type=FOLDER, help="The dbt project.  [default: that of --database, or this folder's]"
+        "--project-dir",
+        type=FOLDER,
+        envvar="DBT_PROJECT_DIR",
+        help="The dbt project.  [default: that of --database, or this folder's]",
     ),
     click.option("--profiles-dir", type=FOLDER, help="Where profiles.yml is.  [default: where dbt looks]"),
-    click.option("--target", help="The target of the profile.  [default: the profile's]"),
+    click.option("--target", envvar="DBT_TARGET", help="The target of the profile.  [default: the profile's]"),
     click.option("--vars", "variables", metavar="YAML", default="", help="More er_* variables, as dbt takes them."),
 )
 _WAREHOUSE = (

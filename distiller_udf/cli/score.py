@@ -56,8 +56,8 @@ def score(
     if source.unknown:
         given = source.rows + source.unknown
         err.print(f"{source.unknown:,} of {given:,} candidates name unknown records; they are left out")
-    named = {} if student is None else {"student_path": str(student)}
-    scorer = CurrentStudent.of(project.settings.but(named)).get()
+    settings = project.settings if files.right else files.settings(project)
+    scorer = CurrentStudent.of(settings if student is None else settings.but({"student_path": str(student)})).get()
     with progress("scoring pairs", source.rows) as advance:
         rows, matches = write_scores(scorer, source, output, advance)
     if as_json:

@@ -186,7 +186,7 @@ def with_constraint(settings: Settings, questions: pa.Table, options: str = "opt
 
     `questions` are in the shape of er_labels, or with `candidates` as `options` in that of er_tuples.
     """
-    if settings.sources or settings.task != "auto" or settings.constraint != "auto":
+    if settings.known_constraint is not None:
         return settings
     return settings.but({"constraint": str(Constraint.of_sides(sides(questions, options)))})
 

@@ -135,6 +135,9 @@ def promote(project: Project, version: str, pin: bool, as_json: bool) -> None:
     """
     registry = Registry.of(project.settings)
     version = registry.find(version)
+    wanted = project.settings.known_constraint
+    if wanted is not None:
+        registry.read(version).check_constraint(wanted)
     before = registry.current_version()
     registry.promote(version, pin=pin)
     report(version, before, pin, as_json)

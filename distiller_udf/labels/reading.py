@@ -309,7 +309,7 @@ def _list(name: str, value: Any) -> list[Any]:
 
 
 def _record_text(value: Any) -> str | None:
-    return Records.from_dicts([value]).texts()[0] if isinstance(value, dict) else value
+    return Records.from_dicts([value]).texts()[0] if isinstance(value, dict) else id_text(value)
 
 
 def _probability(name: str, value: Any) -> float | None:
@@ -350,4 +350,4 @@ def _costs(row: Row) -> dict[str, Any]:
 
 def _whole(value: Any) -> int | None:
     number = _number(value)
-    return None if number is None or math.isnan(number) else int(number)
+    return None if number is None or not math.isfinite(number) else int(number)

@@ -27,13 +27,11 @@ def pair_metrics(
     Ids are compared as text. Where all name `left_source` and `right_source`, a pair is two records (source, id) in
     either order. Sources that one of them does not name are those of the others: all of one table, where a pair
     counts in either order, or from one table to another. Where none names sources, the order counts. Pairs of a record
-    with itself and repeated pairs are left out.
+    with itself and repeated pairs are left out, and so are those whose `is_match`, where there is one, is not true.
 
     Raises RecordError when an id column is missing, there are no known pairs, or sources are not named that differ.
     """
-    if "is_match" in matches.columns:
-        matches = matches.filter("cast(is_match as boolean)")
-    given = {"the known pairs": gold, "the matches": matches}
+    given = {"the known pairs": _matching(gold), "the matches": _matching(matches)}
     if candidates is not None:
         given["the candidates"] = candidates
     for what, relation in given.items():
@@ -52,6 +50,10 @@ def pair_metrics(
     for proposed in rest:
         figures |= {"candidate_pairs": len(proposed), "blocking_recall": len(known & proposed) / len(known)}
     return figures
+
+
+def _matching(pairs: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    return pairs.filter("cast(is_match as boolean)") if "is_match" in pairs.columns else pairs
 
 
 def _names_sources(relation: duckdb.DuckDBPyRelation) -> bool:

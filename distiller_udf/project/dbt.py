@@ -82,13 +82,15 @@ def warehouse_of(project: Project, graph: Graph | None = None) -> Warehouse:
     """The warehouse that the project's profile and target name, with all models where dbt puts them.
 
     `graph` are the project's nodes, where they are known. With `project.database` it is that file, with its tables in
-    `project.schema` (main by default). Raises SettingsError when there is neither, or dbt cannot read the project.
+    main; `project.schema` is where all tables are instead. Raises SettingsError when there is neither, or dbt cannot
+    read the project.
     """
     if project.database is not None:
         return Warehouse(str(project.database), {}, project.schema or "main")
     if not project.exists:
         raise SettingsError("there is no dbt project here; give --project-dir, or --database with the warehouse")
-    return _warehouse(project, (graph or parsed(project)).relations)
+    found = _warehouse(project, (graph or parsed(project)).relations)
+    return found if project.schema is None else Warehouse(found.path, {}, project.schema)
 
 
 def parsed(project: Project) -> Graph:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import StudentNotFound
 from distiller_udf.registry import Registry
 from distiller_udf.settings import Settings
@@ -21,24 +22,26 @@ if TYPE_CHECKING:
 class CurrentStudent:
     """The student that answers: loaded on first use, one call at a time (DuckDB calls from several threads).
 
-    `serving` says where a language model runs.
+    `serving` says where a language model runs, `constraint` which one it is to decide under, where that is known.
     """
 
     source: str | Path | Student | None
     name: str = "default"
     serving: Serving | None = None
+    constraint: Constraint | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     _loaded: Student | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> CurrentStudent:
-        """The student that the settings name: the one that is given, or else the registry's current one."""
+        """The student that the settings name, under their constraint: the one given, or else the current one."""
         from distiller_udf.students.llm import serving_of
 
-        return cls(settings.student_path or settings.students_path, settings.student_name, serving_of(settings))
+        source = settings.student_path or settings.students_path
+        return cls(source, settings.student_name, serving_of(settings), settings.known_constraint)
 
     def get(self) -> Student:
-        """Load the student if that has not happened yet. Raises StudentNotFound, StudentDamaged."""
+        """Load the student if that has not happened yet. Raises StudentNotFound, StudentDamaged, ConstraintMismatch."""
         with self.lock:
             if self._loaded is None:
                 self._loaded = self._load()
@@ -53,7 +56,8 @@ class CurrentStudent:
         if not isinstance(self.source, (str, Path)):
             return self.source
         folder = Path(self.source)
-        return load_student(folder if (folder / MANIFEST).exists() else self._registered(folder), self.serving)
+        version = folder if (folder / MANIFEST).exists() else self._registered(folder)
+        return load_student(version, self.serving, self.constraint)
 
     def _registered(self, folder: Path) -> Path:
         """The current version, where `folder` is a registry's root (`students`) or one of its names."""

@@ -60,6 +60,12 @@ class Settings(Declared):
             return Constraint(self.constraint)
         return Constraint.ONE_TO_ONE if self.resolved_task == "link" else Constraint.NONE
 
+    @property
+    def known_constraint(self) -> Constraint | None:
+        """The constraint, where there are sources or a setting that says it; None where nothing does."""
+        is_said = self.sources or self.task != "auto" or self.constraint != "auto"
+        return self.resolved_constraint if is_said else None
+
     def placed(self, folder: Path) -> Settings:
         """These settings with their files and folders as seen from anywhere: relative ones are in `folder`.
 

@@ -97,6 +97,8 @@ def _of_list(name: str, value: Sequence[Any], rule: Rule) -> str | None:
 
 
 def _of_mapping(name: str, value: Mapping[str, Any], rule: Rule) -> str | None:
+    if "entries" in rule:
+        return _of_entries(name, value, rule["entries"])
     if "keys" not in rule:
         return None
     for key in value:
@@ -110,6 +112,15 @@ def _of_mapping(name: str, value: Mapping[str, Any], rule: Rule) -> str | None:
     given = [key for key in rule.get("one_of", []) if value.get(key) is not None]
     if "one_of" in rule and len(given) != 1:
         return f"{name} needs exactly one of {', '.join(rule['one_of'])}; it has {' and '.join(given) or 'none'}."
+    return None
+
+
+def _of_entries(name: str, value: Mapping[Any, Any], rule: Rule) -> str | None:
+    for key, entry in value.items():
+        if not isinstance(key, str):
+            return f"{name} has the key {_written(key)}. Allowed: a text."
+        if said := refusal(f"{key} of {name}", entry, rule):
+            return said
     return None
 
 

@@ -327,8 +327,8 @@ class Decisions(Group):
     cannot_links: Text | None = setting(None, "A model with pairs that are not, columns likewise.")
     gold: Text | None = setting(
         None,
-        "A model with the known matches (left_id, right_id, and left_source, right_source where there are several): "
-        "er_metrics compares with it, nothing learns from it.",
+        "A model with the known matches (left_id, right_id, and left_source, right_source where there are several; "
+        "with is_match, the rows of which it is true): er_metrics compares with it, nothing learns from it.",
         common=True,
     )
     strict: bool = setting(False, "true: raise where a value would otherwise be NULL or be passed over.")

@@ -4,7 +4,8 @@ A rule is a mapping: `type` (choice, integer, number, boolean, text, list, mappi
 end of the sentence that refuses a value), and what the type needs: `values`, `from`, `to` (not where any larger number
 is allowed), `between` (neither end), `pattern` (a regular expression of the whole text), `least` and `most` (how many),
 `of` (the rule of the entries, or those of which one must hold), `distinct` (what no two entries share), `keys`,
-`required`, `one_of` (the keys of which exactly one is there).
+`required`, `one_of` (the keys of which exactly one is there), `entries` (the rule of the values
+of a mapping whose keys may be any text).
 `check.py` and `macros/utils/_er_settings.sql` read them alike.
 """
 
@@ -139,7 +140,7 @@ def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str) -> Rul
         return _text(schema)
     if kind == "array":
         return _list(schema, defs, name)
-    return _mapping(schema, defs)
+    return _mapping(schema, defs, name)
 
 
 def _number(kind: str, schema: Mapping[str, Any]) -> Rule:
@@ -174,12 +175,14 @@ def _list(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str) -> Rule
     return rule
 
 
-def _mapping(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Rule:
+def _mapping(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str) -> Rule:
     rule: Rule = {"type": "mapping", "allowed": _WORDS.get(schema.get("title", ""), "a mapping")}
     if "properties" in schema:
         rule["keys"] = _keys(schema, defs)
     elif "minProperties" in schema:
         rule["least"] = schema["minProperties"]
+    if isinstance(schema.get("additionalProperties"), dict):
+        rule["entries"] = _rule(schema["additionalProperties"], defs, name)
     if "one_of" in schema:
         rule["one_of"] = schema["one_of"]
     return rule

@@ -35,6 +35,9 @@ with given as (
         {{ 'cast(right_source as varchar)' if 'right_source' in there else distiller_udf._er_literal(names | last) }} as right_source,
         cast(right_id as varchar) as right_id
     from {{ links }}
+    {% if variable == 'er_gold' and 'is_match' in there -%}
+    where cast(is_match as boolean)
+    {%- endif %}
 ),
 
 ranked as (

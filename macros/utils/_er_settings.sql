@@ -101,6 +101,12 @@
         {% for each in names if names.count(each) > 1 %}
             {% do return('two entries of ' ~ name ~ ' have the ' ~ rule['distinct'] ~ ' ' ~ each ~ '.') %}
         {% endfor %}
+    {% elif rule['type'] == 'mapping' and rule.get('entries') %}
+        {% for key, entry in value.items() %}
+            {% do return(name ~ ' has the key ' ~ tojson(key) ~ '. Allowed: a text.') if key is not string %}
+            {% set said = distiller_udf._er_refusal(key ~ ' of ' ~ name, entry, rule['entries']) %}
+            {% do return(said) if said is not none %}
+        {% endfor %}
     {% elif rule['type'] == 'mapping' and rule.get('keys') %}
         {% do return(distiller_udf._er_refusal_of_keys(name, value, rule)) %}
     {% endif %}

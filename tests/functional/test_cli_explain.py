@@ -98,6 +98,17 @@ def test_a_pair_that_is_no_candidate_is_explained_by_blocking(project: Project) 
     assert "nearest to" in by["By words"]
     same = run_json("explain", "l:1", "l:2", *place(project))
     assert same["blocking"] == ["er_task is link, so records of one source are never compared."]
+    assert "empty" not in same["verdict"] + same["evidence"]
+
+
+def test_a_database_without_its_project_is_explained(project: Project, tmp_path: Path) -> None:
+    copy = tmp_path / "alone.duckdb"
+    copy.write_bytes(project.database.read_bytes())
+    students = project.folder / "distiller" / "students"
+    said = run_json("explain", "90", "90", "--database", copy, "--students", students)
+    assert (said["left"]["source"], said["right"]["source"], said["decision"]["is_match"]) == ("l", "r", True)
+    wrong = run("explain", "90", "none", "--database", copy, "--students", students, code=1).output
+    assert "er_records has no record none; give an id, or source:id, as in l:7" in wrong
 
 
 @pytest.mark.parametrize(

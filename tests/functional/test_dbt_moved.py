@@ -120,6 +120,32 @@ def test_score_takes_the_student_of_the_build(project: Project, place: tuple[str
     assert scored["student"] == version(project)
 
 
+def test_a_student_of_another_constraint_is_refused(project: Project, place: tuple[str, ...], tmp_path: Path) -> None:
+    other = (*place, "--vars", "er_constraint: many_to_one")
+    for name, query in {"l": "from night.l", "r": "from night.r", "c": "select 1 as left_id, 1 as right_id"}.items():
+        project.query(f"copy ({query}) to '{tmp_path / name}.parquet'")
+    files = ("--left", "l.parquet", "--right", "r.parquet", "--candidates", "c.parquet", "--id", "key", "-o", "s.csv")
+    for command in (("score", *files), ("explain", "l:1", "r:1"), ("students", "promote", version(project))):
+        assert (
+            "was made for the constraint one_to_one, and many_to_one is wanted" in run(*command, *other, code=1).stderr
+        )
+    assert not (tmp_path / "s.csv").exists()
+    run("students", "promote", version(project), *place)
+
+
+def test_the_environment_names_the_target_as_for_dbt(
+    project: Project, place: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = place[: place.index("--target")]
+    assert "day.duckdb" in run("explain", "l:1", "r:1", *without, code=1).stderr
+    monkeypatch.setenv("DBT_TARGET", "night")
+    assert "l:1" in run("explain", "l:1", "r:1", *without).stdout
+
+
+def test_a_schema_is_where_all_tables_are(place: tuple[str, ...]) -> None:
+    assert "has no table elsewhere.er_votes" in run("train", *place, "--schema", "elsewhere", code=1).stderr
+
+
 def test_retrain_and_drift_find_nothing_new(project: Project, place: tuple[str, ...]) -> None:
     assert run_json("retrain", *place, code=10)["current"] == version(project)
     assert run_json("drift", *place)["student"] == version(project)

@@ -128,6 +128,10 @@ def test_one_table_is_deduplicated(people: People, tmp_path: Path) -> None:
     labels = write(tmp_path, "labels", pairs, ".jsonl")
     options = ["--left", file, "--candidates", labels, "--students", tmp_path / "students"]
     assert run_json("train", "--labels", labels, *options)["constraint"] == "none"
+    scored = ["--left", file, "--candidates", labels, "--student", tmp_path / "students", "-o", tmp_path / "scores.csv"]
+    run("score", *scored)
+    run("train", "--labels", labels, *options, "--constraint", "one_to_one")
+    assert "one_to_one, and none is wanted" in run("score", *scored, code=1).stderr
 
 
 def test_asking_teachers_about_two_files(

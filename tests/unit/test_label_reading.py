@@ -182,6 +182,18 @@ def test_a_bad_row_is_named_and_the_others_are_read(columns: dict[str, object], 
     assert [each[: len(problem)] for each in problems] == [problem]
 
 
+def test_a_record_that_is_no_row_is_a_text_and_a_count_that_is_no_number_is_none() -> None:
+    options = [[{"id": "1", "record": "B"}, {"id": "2", "record": "3"}]]
+    spoilt = {"label_key": ["k"], "prompt_version": ["1"], "parameters": ["{}"], "chosen": ["inf"]}
+    labels, problems = read_labels(pa.table({"left_id": ["a"], "options": options, "choice": [1], **spoilt}))
+    assert problems == []
+    assert labels[0].asked is not None
+    assert labels[0].asked.chosen is None
+    numbers = [json.dumps([{"id": "1", "record": {"n": "B"}}, {"id": "2", "record": 3}])]
+    (label,), _ = read_labels(pa.table({"left_id": ["a"], "options": numbers, "choice": [1]}))
+    assert label.records == ('{"n":"B"}', "3")
+
+
 @pytest.mark.parametrize("answer", ["2", "maybe", "0.5", "1.5"])
 def test_a_pair_is_a_match_or_not(answer: str) -> None:
     labels, problems = read_labels(pa.table({"left_id": [1], "right_id": [2], "is_match": [answer]}))

@@ -81,6 +81,12 @@ def test_nothing_found_is_no_error_and_nothing_known_is_one() -> None:
         pair_metrics(pairs(IDS, [(1, 2)]), pairs(["left_id"], [(1,)]))
 
 
+def test_rows_that_say_that_they_are_no_match_are_none() -> None:
+    said = duckdb.sql("from (values (1, 1, true), (2, 2, false), (3, 3, null)) as t(left_id, right_id, is_match)")
+    assert right(said, pairs(IDS, [(1, 1), (2, 2)])) == (1, 2, 1)
+    assert right(pairs(IDS, [(1, 1), (2, 2)]), said) == (2, 1, 1)
+
+
 def test_it_follows_the_rule_of_the_macro_er_metrics() -> None:
     """Its `_er_links` turns known pairs into the order (source, id), then they are joined on all four columns."""
     matches = [("a", 1, "a", 2), ("a", 3, "b", 1), ("b", 4, "b", 5)]

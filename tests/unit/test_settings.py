@@ -67,7 +67,10 @@ sources = st.lists(
     st.dictionaries(
         st.sampled_from([*SHOP, "source", "columns", "colums"]), st.one_of(texts, st.lists(texts)), max_size=5
     )
-    | st.just(SHOP),
+    | st.just(SHOP)
+    | st.dictionaries(texts | st.sampled_from([1, True, None]), plain, max_size=2).map(
+        lambda columns: {**SHOP, "columns": columns}
+    ),
     max_size=3,
 )
 teachers = st.lists(st.dictionaries(st.sampled_from(["model", "modell", "reply", "orders", "name"]), plain), max_size=2)
@@ -140,6 +143,16 @@ def test_types_of_training_refuse_what_their_rules_do(kind: type[CommonSettings]
         ),
         ("sources", [SHOP, SHOP], "two entries of er_sources have the name shop."),
         ("sources", [{**SHOP, "relation": "x"}], "exactly one of model, source, relation; it has model and relation."),
+        (
+            "sources",
+            [{**SHOP, "columns": {"x": 1}}],
+            "x of columns of entry 1 of er_sources is 1. Allowed: a text.",
+        ),
+        (
+            "sources",
+            [{**SHOP, "columns": {True: "x"}}],
+            "columns of entry 1 of er_sources has the key true. Allowed: a text.",
+        ),
         (
             "sources",
             [{**SHOP, "columns": "name"}],
