@@ -42,7 +42,7 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = stubbed_project(
         tmp_path_factory.mktemp("link"),
         models={"customers": CUSTOMERS, "accounts": ACCOUNTS},
-        seeds={"known": 'left_id,right_id\n"o\'neil ""1""",10\n2,11\n3,12\n4,13\n'},
+        seeds={"known": 'left_id,right_id,is_match\n"o\'neil ""1""",10,1\n2,11,1\n3,12,1\n4,13,1\n2,13,0\n'},
         variables={
             "er_sources": [
                 {"name": "customers", "model": "customers", "id": "the id"},
