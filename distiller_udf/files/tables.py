@@ -63,14 +63,17 @@ def read_table(path: str | Path) -> pa.Table:
 def open_table(path: str | Path, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:
     """The rows of a file as a relation, on a connection of its own where none is given; Parquet is not read at once.
 
-    Raises TableError as `read_table` does.
+    Raises TableError as `read_table` does, and for JSON without a row, which names no columns.
     """
     import duckdb
 
     connected = connection or duckdb.connect()
     file = Path(path)
     if file.suffix.lower() != ".parquet" or not file.is_file():
-        return connected.from_arrow(read_table(file))
+        table = read_table(file)
+        if not table.column_names:
+            raise TableError(f"{file} has no rows, so its columns are unknown; give one that has some")
+        return connected.from_arrow(table)
     try:
         return connected.read_parquet(str(file))
     except duckdb.Error as error:

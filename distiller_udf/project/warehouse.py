@@ -48,7 +48,10 @@ class Warehouse:
         import duckdb
 
         if "://" not in self.path and not self.path.startswith("md:") and not Path(self.path).exists():
-            raise RecordError(f"there is no database at {self.path}; run `dbt build` first, or give --database")
+            raise RecordError(
+                f"there is no database at {self.path}; run `dbt build` first, in the project's folder if the profile's "
+                "path is relative, or give --database"
+            )
         try:
             return duckdb.connect(self.path, read_only=read_only)
         except duckdb.Error as error:

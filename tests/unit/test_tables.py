@@ -133,6 +133,13 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path: Path, name: str, con
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("name", "text"), [("list.json", "[]"), ("none.json", ""), ("none.jsonl", "\n")])
+def test_json_without_a_row_names_no_columns(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(TableError, match=f"{name} has no rows"):
+        open_table(tmp_path / name)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_relation_is_of_the_same_rows(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"rows{suffix}"
