@@ -19,6 +19,12 @@ from distiller_udf.registry import Registry
 MODULE = "distiller_udf.plugin"
 
 
+@pytest.fixture(autouse=True)
+def no_dbt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No dbt command is running, whatever another test has run in this process."""
+    monkeypatch.setattr(f"{MODULE}.get_flags", SimpleNamespace)
+
+
 def create(config: dict[str, Any], **credentials: Any) -> BasePlugin:
     creds = DuckDBCredentials.from_dict({"path": ":memory:", "database": "memory", "schema": "main", **credentials})
     return BasePlugin.create(MODULE, config={**(creds.settings or {}), **config}, credentials=creds)
