@@ -37,7 +37,7 @@ from distiller_udf.training.versions import Recipe, ensure_student, publish_stud
 from tests.conftest import People, label_table
 from tests.tiny_encoder import needs_encoder, save_tiny_encoder
 
-pytestmark = [needs_encoder, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, needs_encoder, pytest.mark.usefixtures("one_thread")]
 
 ROOT = Path(__file__).parents[2]
 FAST = {"learning_rate": 3e-3, "head_learning_rate": 0.1, "epochs": 3, "max_length": 64, "local_only": True}

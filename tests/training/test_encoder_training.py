@@ -25,7 +25,7 @@ from distiller_udf.training.train import train
 from tests.conftest import People, label_table
 from tests.tiny_encoder import needs_encoder, save_tiny_encoder
 
-pytestmark = [needs_encoder, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, needs_encoder, pytest.mark.usefixtures("one_thread")]
 
 ROOT = Path(__file__).parents[2]
 KINDS = ["encoder", "blend"]

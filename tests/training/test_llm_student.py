@@ -30,7 +30,7 @@ from distiller_udf.students.odds import logit
 from distiller_udf.training.versions import Recipe, publish_student
 from tests.small_llm import QUICK, FakeEngine, needs_llm, weights_of
 
-pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, needs_llm, pytest.mark.usefixtures("one_thread")]
 
 NAMES = ["badofagu", "lilimemu", "rososeti", "zazuvive", "kokunupe"]
 

@@ -21,7 +21,7 @@ from distiller_udf.training.learned import Learned
 from distiller_udf.training.versions import Outcome, Recipe, publish_student
 from tests.small_llm import QUICK, needs_llm, small_prompter, weights_of
 
-pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, needs_llm, pytest.mark.usefixtures("one_thread")]
 
 METHODS = {"sft": sft, "dpo": dpo, "grpo": grpo}
 OWN: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.students.base import StudentInfo
 from tests.small_llm import needs_llm
 
-pytestmark = [needs_llm, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, needs_llm, pytest.mark.usefixtures("one_thread")]
 
 QUICK = ("--max-length", 512, "--epochs", 1, "--batch", 4, "--micro-batch", 4, "--rank", 2)
 

@@ -307,6 +307,7 @@ def test_febrl_4(record_property: pytest.RecordProperty) -> None:
     assert correct[hard].mean() >= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="needs the benchmark tasks: set DISTILLER_BENCHMARKS")
 @pytest.mark.parametrize(
     ("task", "accuracy"), [("abt_buy", 0.85), ("amazon_google", 0.57), ("dblp_acm", 0.975), ("imdb_tmdb", 0.89)]

@@ -25,7 +25,7 @@ from distiller_udf.teachers.encoder import MINIMUM_ANSWERS, EncoderTeacher
 from distiller_udf.teachers.weights import model_identity
 from tests.tiny_encoder import needs_encoder, save_bert
 
-pytestmark = [needs_encoder, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.slow, needs_encoder, pytest.mark.usefixtures("one_thread")]
 
 CODES = [f"code{i}" for i in range(30)]
 WORDS = "red blue green round large small new old".split()
