@@ -23,7 +23,7 @@ test: $(VENV)/.dev  ## Run every test, the linter and the type checker.
 
 test-fast: $(VENV)/.dev  ## Run the tests that need no dbt and are quick: under two minutes.
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m 'not slow' tests/unit tests/training
+	$(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) --dist loadscope -m 'not slow' tests/unit tests/training
 
 test-vllm: venv-vllm  ## Run the tests against a real vLLM and a real transformers serve.
 	$(VLLM)/bin/python -c 'import accelerate, fastapi, peft, uvicorn, vllm'
