@@ -94,7 +94,7 @@ def test_a_schema_holds_replies_to_their_form(server: Server, tmp_path: Path) ->
         assert row["right_id"] == (row["options"][row["choice"] - 1]["id"] if row["choice"] else None)
         assert row["input_tokens"] > 100
         assert 0 < row["output_tokens"] <= 20
-    assert asked.requests.shape == frozenset(), "vLLM takes every part of our requests"
+    assert asked._requests.shape == frozenset(), "vLLM takes every part of our requests"
 
 
 def test_explanations_are_read_or_were_cut_off(server: Server, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_question_that_is_too_long_fails_alone(server: Server, tmp_path: Path)
         answers = answer_questions(questions, teacher=asked, store=store)
     assert [answer.failed for answer in answers] == [True, False, False]
     assert "refused" in str(answers[0].error)
-    assert asked.requests.shape == frozenset(), "what is wrong with one question is not taken for the server's doing"
+    assert asked._requests.shape == frozenset(), "what is wrong with one question is not taken for the server's doing"
 
 
 IN_PROCESS = """
