@@ -56,6 +56,7 @@ def score(
     if source.unknown:
         given = source.rows + source.unknown
         err.print(f"{source.unknown:,} of {given:,} candidates name unknown records; they are left out")
+    # Of one table a student without a constraint is needed; of two, how many may match is not said by the files.
     settings = project.settings if files.right else files.settings(project)
     scorer = CurrentStudent.of(settings if student is None else settings.but({"student_path": str(student)})).get()
     with progress("scoring pairs", source.rows) as advance:

@@ -20,7 +20,6 @@ Count = Annotated[int, Field(ge=1)]
 Several = Annotated[int, Field(ge=2)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-Inside = Annotated[float, Field(gt=0, lt=1)]
 Method = Literal["sft", "dpo", "grpo"]
 Schedule = Literal["linear", "cosine", "constant"]
 
@@ -77,14 +76,14 @@ class CrossEncoderSettings(CommonSettings):
     encoder: Text = _as_declared("student_encoder", DEFAULT_ENCODER)
     local_only: bool = setting(False, "Download nothing.")
     max_length: Annotated[int, Field(ge=16)] = setting(256, "The tokens of two records together that are read.")
-    held_out: Inside = setting(0.2, "The share of the tuples that are not trained on.")
+    held_out: Fraction = setting(0.2, "The share of the tuples that are not trained on.")
     epochs: Count = setting(5, "How often all labels are gone through at most.")
     patience: Count = setting(2, "It ends once the held-out loss has not fallen so many times in a row.")
     batch_size: Count = setting(16, "Pairs that make one step.")
     learning_rate: Positive = setting(3e-5, "The learning rate at its highest; then it falls to 0.")
     head_learning_rate: Positive = setting(1e-3, "That of the new layer, which starts from nothing.")
     weight_decay: NotNegative = setting(0.01, "Decay of the matrices.")
-    warm_up: Inside = setting(0.1, "The share of the steps until the learning rate is at its highest.")
+    warm_up: Fraction = setting(0.1, "The share of the steps until the learning rate is at its highest.")
     largest_gradient: Positive = setting(1.0, "Longer gradients are cut to this.")
 
 
@@ -111,7 +110,7 @@ class LLMSettings(CommonSettings):
     max_length: Annotated[int, Field(ge=64)] = setting(
         2048, "Tokens of a question with its answer; longer values are cut."
     )
-    held_out: Inside = setting(
+    held_out: Fraction = setting(
         0.2, "The share of the labelled records that calibrates the student and tells what to expect of it."
     )
     four_bit: bool | None = setting(
