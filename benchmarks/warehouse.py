@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,15 @@ class Warehouse:
         variables: Mapping[str, Any] | None = None,
         models: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
+        sources: Sequence[str] = SOURCES,
     ) -> Warehouse:
-        """A project whose sources are `left_table` and, where it is given, `right_table`, with the id column `id`.
+        """A project whose sources are those of the `sources` that are among the tables, with the id column `id`.
 
         `models` are settings of the package's models, `settings` those of DuckDB.
         """
         warehouse = cls(folder)
-        sources = [{"name": name[0], "relation": f"main.{name}", "id": "id"} for name in SOURCES if name in tables]
+        named = {name: name[0] if sources == SOURCES else name for name in sources if name in tables}
+        declared = [{"name": named[name], "relation": f"main.{name}", "id": "id"} for name in named]
         output = {"type": "duckdb", "path": DATABASE, "settings": dict(settings or {})}
         files = {
             "packages.yml": {"packages": [{"local": str(ROOT)}]},
@@ -59,7 +61,7 @@ class Warehouse:
                 "profile": "b",
                 "flags": {"send_anonymous_usage_stats": False},
                 "models": {"distiller_udf": dict(models or {})},
-                "vars": {"er_sources": sources, **(variables or {})},
+                "vars": {"er_sources": declared, **(variables or {})},
             },
         }
         (folder / "models").mkdir(parents=True)
