@@ -66,9 +66,7 @@ class Case:
     data: Path
     work: Path
 
-    def build(
-        self, *tables: str, said_by: Entities | None = None, share: float = 0.4, **variables: Any
-    ) -> Built:
+    def build(self, *tables: str, said_by: Entities | None = None, share: float = 0.4, **variables: Any) -> Built:
         """A project over these tables, built; with `said_by`, a person has answered a share of its questions."""
         folder = Path(tempfile.mkdtemp(dir=self.work))
         if said_by is not None:
@@ -145,16 +143,18 @@ def answers(warehouse: Warehouse, said_by: Entities) -> pa.Table:
             "select left_source, left_id, option.source, option.id"
             " from (select left_source, left_id, unnest(candidates) as option from er_tuples) order by all"
         ).fetchall()
-    return pa.Table.from_pylist([
-        {
-            "left_source": left_source,
-            "left_id": str(left),
-            "right_source": right_source,
-            "right_id": str(right),
-            "is_match": said_by[str(left)] == said_by[str(right)],
-        }
-        for left_source, left, right_source, right in rows
-    ])
+    return pa.Table.from_pylist(
+        [
+            {
+                "left_source": left_source,
+                "left_id": str(left),
+                "right_source": right_source,
+                "right_id": str(right),
+                "is_match": said_by[str(left)] == said_by[str(right)],
+            }
+            for left_source, left, right_source, right in rows
+        ]
+    )
 
 
 def import_labels(warehouse: Warehouse, labels: pa.Table) -> None:
@@ -273,10 +273,12 @@ def pairwise(case: Case) -> Iterator[Finding]:
     warehouse = Warehouse.create(folder, given, {"er_teacher": "imported"}, sources=("people",))
     warehouse.dbt("run", "--select", "+er_tuples")
     labels = answers(warehouse, truth)
-    labels = pa.Table.from_pylist([
-        {"left_id": row["left_id"], "options": [row["right_id"]], "answer": int(row["is_match"])}
-        for row in labels.to_pylist()
-    ])
+    labels = pa.Table.from_pylist(
+        [
+            {"left_id": row["left_id"], "options": [row["right_id"]], "answer": int(row["is_match"])}
+            for row in labels.to_pylist()
+        ]
+    )
     found = []
     for seed in (None, 1):
         order = list(range(labels.num_rows))

@@ -7,6 +7,8 @@ side is no evidence: it is in no comparison.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from distiller_udf.records import TEXT_COLUMN, Column, Records
-from distiller_udf.similarity.text import parse_date, parse_number
+from distiller_udf.similarity.quantities import POINT, decimal_sign, decimal_votes, parse_date, parse_quantity, told_by
 from distiller_udf.similarity.vectors import Rarity, ValueCache
 
 SAMPLED_VALUES = 1_000
@@ -27,6 +29,8 @@ MINIMUM_LIFT = 0.05
 LIKELY_LIFT, LIKELY_NAMES = 0.01, 0.6
 """From this lift, or likeness of their names, on two columns may belong together although the values do not tell."""
 
+_CODE = re.compile(r"0\d+|\d{10,}")
+
 COMPLEMENTARY = 0.05
 """Two columns stand in for each other when at most this share of either's values meets a value of the other."""
 
@@ -37,12 +41,14 @@ class Comparison:
 
     `kind` is `record` (all compared columns as one text), `name` (the first of these columns that is filled), or one
     column against one: `text`, `long`, `number`, `date`. An explanation also knows `plain` (a record that was given as
-    plain text, with all columns of the other), and columns that only one side has.
+    plain text, with all columns of the other), and columns that only one side has. `decimals` are the decimal signs of
+    both sides, for numbers such as `1.299`.
     """
 
     kind: str
     left_columns: tuple[str, ...]
     right_columns: tuple[str, ...]
+    decimals: tuple[str, str] = (POINT, POINT)
 
     @property
     def left(self) -> str:
@@ -64,13 +70,13 @@ class Comparison:
     @property
     def state(self) -> list[Any]:
         """The comparison as JSON holds it."""
-        return [self.kind, list(self.left_columns), list(self.right_columns)]
+        return [self.kind, list(self.left_columns), list(self.right_columns), "".join(self.decimals)]
 
     @classmethod
     def of(cls, state: Sequence[Any]) -> Comparison:
         """The comparison of a `state`. Raises ValueError or TypeError for anything else."""
-        kind, left, right = state
-        return cls(kind, tuple(left), tuple(right))
+        kind, left, right, (left_decimal, right_decimal) = state
+        return cls(kind, tuple(left), tuple(right), (left_decimal, right_decimal))
 
 
 class ComparedFeatures:
@@ -97,12 +103,16 @@ class ComparedFeatures:
 
 @dataclass(frozen=True)
 class ColumnShape:
-    """What a column looks like: its kind, the share of rows filled and the share of its values that are distinct."""
+    """What a column looks like: its kind, the share of rows filled and the share of its values that are distinct.
+
+    `words` is how many words a value has, `decimal` the decimal sign of numbers.
+    """
 
     kind: str
     filled: float
     distinct: float
     words: float
+    decimal: str = POINT
 
     @property
     def identifying(self) -> float:
@@ -121,7 +131,9 @@ def shape(column: Column) -> ColumnShape:
     values = [column.values[c] for c in present[:: max(len(present) // SAMPLED_VALUES, 1)]]
     filled = float((column.codes >= 0).sum()) / rows
     words = float(np.mean([len(v.split()) for v in values])) if values else 0.0
-    return ColumnShape(_kind(values), filled, len(present) / max(filled * rows, 1), words)
+    kind = _kind(values)
+    decimal = decimal_sign(values) if kind == "number" else POINT
+    return ColumnShape(kind, filled, len(present) / max(filled * rows, 1), words, decimal)
 
 
 def _kind(values: list[str]) -> str:
@@ -130,8 +142,9 @@ def _kind(values: list[str]) -> str:
     dates = np.mean([parse_date(v)[0] == parse_date(v)[0] for v in values])
     if dates >= 0.8:
         return "date"
-    numbers = [v for v in values if parse_number(v) == parse_number(v) and sum(map(str.isalpha, v)) <= 3]
-    if len(numbers) >= 0.8 * len(values):
+    # Telephone numbers and codes are no quantities: nobody writes those with a zero before, or with so many digits.
+    units = Counter(found.unit for v in values if (found := parse_quantity(v)).is_number and not _CODE.fullmatch(v))
+    if units and max(units.values()) >= 0.8 * len(values):
         return "number"
     return "long" if np.mean([len(v) for v in values]) > LONG_CHARACTERS else "text"
 
@@ -191,18 +204,21 @@ def match_columns(left: Records, right: Records, seed: int = 0) -> Matching:
         both = {n: shape(Column.from_values(values)) for n, values in stacked.items()}
         merged = tuple(dict.fromkeys((*_names(left, both), *_names(right, both))))
         name = Comparison("name", merged, merged) if merged else None
-        filled = sorted((n for n in both if both[n].filled > 0), key=lambda n: -both[n].filled)
-        singles = [Comparison(both[n].kind, (n,), (n,)) for n in filled]
+        alike = _Shapes(both, both)
+        namesakes = [(n, n) for n in both if both[n].filled > 0]
+        lifts = _lifts(left, right, alike, seed, namesakes)
+        namesakes.sort(key=lambda pair: (-round(lifts[pair], 2), -both[pair[0]].filled))
+        singles = [replace(alike.comparison(pair), decimals=_decimals(left, right, pair[0])) for pair in namesakes]
         return _chosen(Comparison("record", left.names, left.names), name, singles)
     shapes = _Shapes(*({n: shape(c) for n, c in side.columns.items()} for side in (left, right)))
-    lifts = _lifts(left, right, shapes, seed)
+    lifts = _lifts(left, right, shapes, seed, [(a, b) for a in shapes.left for b in shapes.right])
     belonging = {pair: lift for pair, lift in lifts.items() if lift > MINIMUM_LIFT or _same_name(*pair)}
     name = _name_view(left, right, shapes, belonging)
     pairs = [*belonging, *((a, b) for a in name.left_columns for b in name.right_columns)] if name else [*belonging]
     if not pairs:  # nothing tells what belongs together, so records can only be compared as a whole
         return _chosen(Comparison("record", left.names, right.names), None, [])
     sides = [tuple(n for n in side.names if n in {pair[i] for pair in pairs}) for i, side in enumerate((left, right))]
-    found = _chosen(Comparison("record", *sides), name, _by_values(belonging, shapes))
+    found = _chosen(Comparison("record", sides[0], sides[1]), name, _by_values(belonging, shapes))
     alone = [tuple(n for n in side.names if n not in known) for side, known in zip((left, right), sides, strict=True)]
     return replace(found, alone=(alone[0], alone[1]), likely=_likely(alone[0], alone[1], lifts))
 
@@ -227,6 +243,11 @@ class _Shapes:
         a, b = self.left[pair[0]].kind, self.right[pair[1]].kind
         return a if a == b else "long" if "long" in (a, b) else "text"
 
+    def comparison(self, pair: tuple[str, str]) -> Comparison:
+        """How a left column is compared with a right one."""
+        decimals = self.left[pair[0]].decimal, self.right[pair[1]].decimal
+        return Comparison(self.kind(pair), (pair[0],), (pair[1],), decimals)
+
 
 def _by_values(lifts: Mapping[tuple[str, str], float], shapes: _Shapes) -> list[Comparison]:
     """Columns that are for each other (nearly) the best of the other side, or share their name; the strongest first."""
@@ -238,24 +259,33 @@ def _by_values(lifts: Mapping[tuple[str, str], float], shapes: _Shapes) -> list[
         if _same_name(*pair) or lift >= 0.7 * max(best_left[pair[0]], best_right[pair[1]])
     ]
     kept.sort(key=lambda pair: -lifts[pair])
-    return [Comparison(shapes.kind(pair), (pair[0],), (pair[1],)) for pair in kept]
+    return list(map(shapes.comparison, kept))
 
 
 def _same_name(left: str, right: str) -> bool:
     return left.casefold() == right.casefold()
 
 
-def _lifts(left: Records, right: Records, shapes: _Shapes, seed: int) -> dict[tuple[str, str], float]:
-    """How much better candidates agree on each left and right column than pairs put together at random."""
+def _decimals(left: Records, right: Records, name: str) -> tuple[str, str]:
+    """The decimal signs of a column that both sides have: each its own where both leave no doubt, else one."""
+    votes = [decimal_votes(side.columns[name].values) for side in (left, right)]
+    own = [told_by(vote) for vote in votes]
+    one = told_by(votes[0] + votes[1]) or POINT
+    return (own[0], own[1]) if own[0] and own[1] else (one, one)
+
+
+def _lifts(
+    left: Records, right: Records, shapes: _Shapes, seed: int, pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], float]:
+    """How much better candidates agree on pairs of a left and a right column than records put together at random."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(left))[:SAMPLED_PAIRS]
     left, right, shuffled = left.take(rows), right.take(rows), right.take(rng.permutation(rows))
     distinct = (row for side in (left, right) for row in side.take(side.distinct[0]).to_dicts())
     cache = ValueCache(Rarity.fit([" ".join(filter(None, row.values())) for row in distinct]))
     return {
-        (a, b): _lift(shapes.kind((a, b)), left.columns[a], right.columns[b], shuffled.columns[b], cache)
-        for a in shapes.left
-        for b in shapes.right
+        (a, b): _lift(shapes.comparison((a, b)), left.columns[a], right.columns[b], shuffled.columns[b], cache)
+        for a, b in pairs
     }
 
 
@@ -278,10 +308,10 @@ def _likely(
     return tuple(pair for pair in likely if pair in best)
 
 
-def _lift(kind: str, left: Column, right: Column, shuffled: Column, cache: ValueCache) -> float:
+def _lift(comparison: Comparison, left: Column, right: Column, shuffled: Column, cache: ValueCache) -> float:
     """How much better the best fifth of candidates agree than the best fifth of random pairs, in [-1, 1]."""
-    agreement = _agreement(kind, left, right, cache)
-    chance = _agreement(kind, left, shuffled, cache)
+    agreement = _agreement(comparison, left, right, cache)
+    chance = _agreement(comparison, left, shuffled, cache)
     if len(agreement) < 3 or len(chance) < 3:
         return 0.0
     return _top_mean(agreement) - _top_mean(chance)
@@ -291,15 +321,18 @@ def _top_mean(values: np.ndarray) -> float:
     return float(np.sort(values)[-max(len(values) // 5, 1) :].mean())
 
 
-def _agreement(kind: str, left: Column, right: Column, cache: ValueCache) -> np.ndarray:
+def _agreement(comparison: Comparison, left: Column, right: Column, cache: ValueCache) -> np.ndarray:
+    kind = comparison.kind
     both = (left.codes >= 0) & (right.codes >= 0)
     a, b = left.codes[both], right.codes[both]
     if kind in ("text", "long"):
         left_rows, right_rows = cache.rows(left.values), cache.rows(right.values)
         return cache.gram_overlap(left_rows[a], right_rows[b])[0]
-    parse = (lambda v: parse_date(v)[0]) if kind == "date" else parse_number
-    x = np.asarray([parse(v) for v in left.values], dtype=float)[a]
-    y = np.asarray([parse(v) for v in right.values], dtype=float)[b]
+    x, y = (
+        np.asarray([parse_date(v)[0] if kind == "date" else parse_quantity(v, decimal).number for v in column.values])
+        for column, decimal in zip((left, right), comparison.decimals, strict=True)
+    )
+    x, y = x[a], y[b]
     return np.asarray(np.isclose(x, y, rtol=0.01 if kind == "number" else 0.0), dtype=float)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from distiller_udf.records import Column
-from distiller_udf.similarity.text import parse_date, parse_number
+from distiller_udf.similarity.quantities import parse_date, parse_quantity
 from distiller_udf.similarity.vectors import ValueCache
+
+if TYPE_CHECKING:
+    from distiller_udf.similarity.columns import Comparison
 
 MAX_EDIT_CHARACTERS = 120
 """Edit distances look at this much of a text: they cost length times length."""
@@ -49,11 +53,12 @@ FEATURES: dict[str, dict[str, int]] = {
 """The features of each kind of comparison and how the probability of a match may move with each."""
 
 
-def compare(kind: str, left: Column, right: Column, cache: ValueCache) -> dict[str, np.ndarray]:
-    """The FEATURES of this kind for each pair of values, float64 (pairs,); NaN where a side is NULL.
+def compare(comparison: Comparison, left: Column, right: Column, cache: ValueCache) -> dict[str, np.ndarray]:
+    """The FEATURES of a comparison's kind for each pair of values, float64 (pairs,); NaN where a side is NULL.
 
     Swapping the sides changes nothing.
     """
+    kind = comparison.kind
     both = (left.codes >= 0) & (right.codes >= 0)
     width = len(right.values) + 1
     keys, inverse = np.unique(left.codes[both].astype(np.int64) * width + right.codes[both], return_inverse=True)
@@ -62,7 +67,7 @@ def compare(kind: str, left: Column, right: Column, cache: ValueCache) -> dict[s
         return result
     a, b = keys // width, keys % width
     if kind == "number":
-        values = _numbers(left, right, a, b)
+        values = _numbers(comparison.decimals, left, right, a, b)
     elif kind == "date":
         values = _dates(left, right, a, b)
     else:
@@ -147,8 +152,21 @@ def _pairwise(first: list[str], second: list[str], scorer: Callable[..., float],
     return np.asarray(process.cpdist(first, second, scorer=scorer, workers=-1), dtype=np.float64) / scale
 
 
-def _numbers(left: Column, right: Column, a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
-    x, y = _parsed(left, a, parse_number), _parsed(right, b, parse_number)
+def _numbers(
+    decimals: tuple[str, str], left: Column, right: Column, a: np.ndarray, b: np.ndarray
+) -> dict[str, np.ndarray]:
+    quantities = [
+        [parse_quantity(value, decimal) for value in column.values]
+        for column, decimal in zip((left, right), decimals, strict=True)
+    ]
+    x, y = (np.asarray([q.number for q in side])[rows] for side, rows in zip(quantities, (a, b), strict=True))
+    # 1 TB is not 1: what is told in two units cannot be compared.
+    units: dict[str, int] = {}
+    u, v = (
+        np.asarray([units.setdefault(q.unit, len(units)) for q in side])[rows]
+        for side, rows in zip(quantities, (a, b), strict=True)
+    )
+    x = np.where(u == v, x, np.nan)
     difference = np.abs(x - y)
     relative = difference / np.maximum(np.maximum(np.abs(x), np.abs(y)), 1e-9)
     return {

@@ -55,7 +55,7 @@ class PairFeatures(ComparedFeatures):
             for comparison in self.comparisons:
                 a = _view(comparison.kind, left, comparison.left_columns)
                 b = _view(comparison.kind, right, comparison.right_columns)
-                features = compare(comparison.kind, a, b, self._cache)
+                features = compare(comparison, a, b, self._cache)
                 columns += [features[name] for name in FEATURES[comparison.kind]]
         columns += self._pair_features(left, right, columns)
         return np.column_stack(columns).astype(np.float32)

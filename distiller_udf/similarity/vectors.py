@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distiller_udf.similarity.text import DIGIT, GRAM_BITS, codes, fold, grams, tokens
+from distiller_udf.similarity.words import DIGIT, GRAM_BITS, codes, fold, grams, parts, tokens
 
 TOKENS_FILE = "tokens.parquet"
 GRAMS_FILE = "grams.parquet"
@@ -51,7 +51,7 @@ class Rarity:
             folded = [fold(document) for document in documents[start : start + _DOCUMENTS_AT_ONCE]]
             for text in folded:
                 counts.update(tokens(text))
-            buckets += np.bincount(grams(folded)[0], minlength=len(buckets))
+            buckets += np.bincount(grams([*map(parts, folded)])[0], minlength=len(buckets))
         known = rarity_of(np.fromiter(counts.values(), dtype=np.int64, count=len(counts)), len(documents))
         weighed = rarity_of(buckets, len(documents)).astype(np.float32)
         return cls(dict(zip(counts, known.tolist(), strict=True)), weighed)
@@ -201,7 +201,7 @@ class ValueCache:
         squared = weights**2
         self._norms.extend(np.bincount(owner, squared, minlength=len(ids)))
         self._digit_norms.extend(np.bincount(owner, squared * self._has_digit.view[flat], minlength=len(ids)))
-        buckets, offsets = grams(folded)
+        buckets, offsets = grams([*map(parts, folded)])
         weighed = self._rarity.grams[buckets]
         self._grams.extend(buckets, weighed, offsets[1:])
         owner = np.repeat(np.arange(len(folded)), np.diff(offsets))

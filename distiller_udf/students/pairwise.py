@@ -14,7 +14,7 @@ from distiller_udf.encoding.loading import torch_module
 from distiller_udf.errors import SettingsError, StudentDamaged
 from distiller_udf.records import Records
 from distiller_udf.similarity import Comparison, PairFeatures
-from distiller_udf.similarity.text import tokens
+from distiller_udf.similarity.words import tokens
 from distiller_udf.students import explain
 from distiller_udf.students.base import EMPTY, StudentInfo, check_columns
 from distiller_udf.students.explain import Explanation

@@ -50,7 +50,8 @@ constant_texts as (
 ),
 
 constant_words as (
-    select unnest(words) as word from ({{ distiller_udf._er_words('constant_texts') | indent }})
+    select unnest({{ distiller_udf._er_words('text') | indent }}) as word
+    from ({{ distiller_udf._er_folded_texts('constant_texts') | indent }})
 ),
 
 common_terms as (
@@ -71,7 +72,10 @@ common_texts as (
 {#- A column that holds one value in nearly all records is named; its words need not be. #}
 common_words as (
     select distinct words.word, common_terms.records
-    from (select n, unnest(words) as word from ({{ distiller_udf._er_words('common_texts') | indent }})) as words
+    from (
+        select n, unnest({{ distiller_udf._er_words('text') | indent(8) }}) as word
+        from ({{ distiller_udf._er_folded_texts('common_texts') | indent(8) }})
+    ) as words
     inner join common_terms on words.n = common_terms.n and {{ distiller_udf._er_term('words.word') }} = common_terms.term
     anti join constant_words on words.word = constant_words.word
 ),

@@ -18,10 +18,10 @@ select numbered.n, texts.texts
 from texts
 inner join {{ blocking_records }} as numbered using (source, id)
 
--- er_step: words
-{{ distiller_udf._er_words('numbered') }}
+-- er_step: folded
+{{ distiller_udf._er_folded_texts('numbered') }}
 
-{{ distiller_udf._er_tokens('words') if terms == 'tokens' else distiller_udf._er_qgrams('words', qgram_size) }}
+{{ distiller_udf._er_tokens('folded') if terms == 'tokens' else distiller_udf._er_qgrams('folded', qgram_size) }}
 
 {{ distiller_udf._er_weights('terms') }}
 {% endmacro %}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures, match_columns
 from distiller_udf.similarity.columns import MAX_COMPARISONS
-from distiller_udf.similarity.text import GRAM_BITS, fold, grams, parse_date, parse_number, tokens
+from distiller_udf.similarity.quantities import parse_date, parse_quantity
+from distiller_udf.similarity.words import GRAM_BITS, fold, grams, tokens
 from distiller_udf.similarity.vectors import UNSEEN, Rarity, ValueCache
 from tests.conftest import make_people
 
@@ -52,12 +53,12 @@ def test_folding_drops_case_and_accents() -> None:
     [("$1,299.00", 1299.0), ("12,5", 12.5), ("1.5e3", 1500.0), ("-3", -3.0), ("40 EUR", 40.0), ("0042", 42.0)],
 )
 def test_numbers_are_read_as_people_write_them(value: str, number: float) -> None:
-    assert parse_number(value) == number
+    assert parse_quantity(value).number == number
 
 
 @pytest.mark.parametrize("value", ["", "abc", "1-2", "1.2.3", "nan", "inf", "9" * 30])
 def test_what_is_no_number_is_nan(value: str) -> None:
-    assert np.isnan(parse_number(value))
+    assert np.isnan(parse_quantity(value).number)
 
 
 def test_dates_in_several_spellings_agree() -> None:

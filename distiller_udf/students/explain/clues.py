@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from distiller_udf.similarity import Comparison
-from distiller_udf.similarity.text import MAX_COMPARED_CHARACTERS, fold
+from distiller_udf.similarity.words import MAX_COMPARED_CHARACTERS, fold
 
 MAX_CLUES = 6
 """The rarest shared words, and the rarest that either side lacks, are looked at by themselves: six of each."""
@@ -59,10 +59,9 @@ def column_groups(left: Sequence[str], right: Sequence[str], comparisons: Sequen
             groups.append(group)
         elif (place := _split_place(group, groups, free_left, free_right)) is not None:
             known = groups[place]
-            sides = zip(
-                (known.left_columns, known.right_columns), (group.left_columns, group.right_columns), strict=True
-            )
-            group = groups[place] = Comparison(known.kind, *(tuple(dict.fromkeys((*a, *b))) for a, b in sides))
+            left_columns = tuple(dict.fromkeys((*known.left_columns, *group.left_columns)))
+            right_columns = tuple(dict.fromkeys((*known.right_columns, *group.right_columns)))
+            group = groups[place] = Comparison(known.kind, left_columns, right_columns)
         else:
             continue
         free[0].difference_update(group.left_columns)

@@ -11,7 +11,7 @@ import numpy as np
 
 from distiller_udf.records import Column, Records
 from distiller_udf.similarity import Comparison
-from distiller_udf.similarity.text import MAX_COMPARED_CHARACTERS
+from distiller_udf.similarity.words import MAX_COMPARED_CHARACTERS
 from distiller_udf.students.explain.clues import Clues, Row, WordRarity, find_clues
 from distiller_udf.students.explain.sentence import MINIMUM_CONTRIBUTION, ColumnShare, Explanation, WordShare
 

@@ -30,35 +30,23 @@ from (select source, id, fingerprint, {{ distiller_udf._er_text(columns) }} from
 {%- endmacro %}
 
 
-{#- SQL: the words of each column of each record: letters, marks and digits of any script, without case and accents. -#}
-{% macro _er_words(texts) -%}
-select
-    n,
-    field,
-    [
-        word
-        for word in string_split_regex(lower(strip_accents(text)), '[^\p{L}\p{M}\p{N}]+')
-        if word != ''
-    ] as words
-from (select n, unnest(texts) as text, cast(generate_subscripts(texts, 1) as usmallint) as field from {{ texts }})
-where text is not null
-{%- endmacro %}
-
-
 {#- A step, `terms`: the distinct words of each column, hashed. -#}
-{% macro _er_tokens(words) -%}
+{% macro _er_tokens(folded) -%}
 -- er_step: terms
-select n, field, {{ distiller_udf._er_term('unnest(list_distinct(words))') }} as term
-from {{ words }}
+select n, field, {{ distiller_udf._er_term('unnest(' ~ distiller_udf._er_words('text') ~ ')') }} as term
+from {{ folded }}
 {%- endmacro %}
 
 
 {#-
-    Steps that end in `terms`: the distinct q-grams of each column, hashed, over its words with one space between and
-    around them. A word is cut up together with the beginning of the next one, and once for all records that have it:
+    Steps that end in `terms`: the distinct q-grams of each column, hashed, over its parts with one space between and
+    around them. A part is cut up together with the beginning of the next one, and once for all records that have it:
     that is many times faster than cutting up whole texts.
 -#}
-{% macro _er_qgrams(words, size) -%}
+{% macro _er_qgrams(folded, size) -%}
+-- er_view: words
+select n, field, {{ distiller_udf._er_parts('text') }} as words from {{ folded }}
+
 -- er_step: chunks
 select distinct n, field, unnest(chunks) as chunk
 from (
@@ -69,7 +57,7 @@ from (
             ' ' || word || ' ' || left(coalesce(words[position + 1], ''), {{ size - 2 }})
             for word, position in words
         ] as chunks
-    from {{ words }}
+    from words
 )
 
 -- er_step: cut
