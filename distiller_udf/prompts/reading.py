@@ -23,7 +23,7 @@ MAX_EXPLANATION_CHARACTERS = 2_000
 _THINKING = re.compile(r"\A(?:\s*<think>.*?(?:</think>|\Z))+", re.DOTALL)
 _FENCE = re.compile(r"```[a-zA-Z]*")
 _QUOTES = str.maketrans("", "", "*`\"'“”")
-_LABEL = (
+_SAYS_SO = (
     r"(?:(?:so|therefore|thus|hence),? )?(?:(?:the|my) )?(?:(?:final|correct|corresponding) )?"
     r"(?:answer|choice|match|verdict|(?:record|candidate) number)(?: is)? ?[:=]? ?"
 )
@@ -37,7 +37,7 @@ class Form:
 
     `names` are the JSON fields that hold it; `words` is a pattern of its writings in words, none with a group, `read`
     the decision that such a writing is. `literal` is that of a JSON value that is no text. `called` names a decision,
-    and `nothing` says that a reply has none.
+    and `nothing` says that a reply has none. `label` is a pattern of what stands before an answer ("The answer is: ").
     """
 
     names: tuple[str, ...]
@@ -47,11 +47,12 @@ class Form:
     last: int
     called: Callable[[int], str]
     nothing: str
+    label: str = _SAYS_SO
 
     @cached_property
     def line(self) -> re.Pattern[str]:
         """The beginning of a line that may be an answer."""
-        return re.compile(rf"(?P<label>{_LABEL})?(?:\{{(?P<object>\d+)\}}|(?P<said>{self.words}))", re.IGNORECASE)
+        return re.compile(rf"(?P<label>{self.label})?(?:\{{(?P<object>\d+)\}}|(?P<said>{self.words}))", re.IGNORECASE)
 
     def whole(self, text: str) -> int | None:
         """The decision that a text is, with nothing else in it."""

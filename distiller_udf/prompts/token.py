@@ -85,6 +85,7 @@ def _form(labels: tuple[str, ...]) -> Form:
         last=len(labels) - 1,
         called=lambda label: labels[label],
         nothing="the reply is none of the labels",
+        label="(?!)",  # no words before it: "Answer" begins with a label
     )
 
 
