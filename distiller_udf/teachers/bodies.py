@@ -188,15 +188,15 @@ def top_logprobs(question: Question) -> int:
     return min(TOP_LOGPROBS, len(token_labels(question)) + _SPARE_LOGPROBS)
 
 
-def read_body(body: Mapping[str, Any], question: Question, clean: Callable[[str], str], room: int = 1) -> Answer:
-    """The answer in a response body; raises Passing when the body holds no reply. `clean`, `room`: see `read_text`."""
+def read_body(body: Mapping[str, Any], question: Question, clean: Callable[[str], str]) -> Answer:
+    """The answer in a response body, its texts cleaned by `clean`; raises Passing when the body holds no reply."""
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise Passing("the reply has no choices")
     message = choices[0].get("message")
     text = message.get("content") if isinstance(message, dict) else None
     finish = choices[0].get("finish_reason")
-    return read_text(text if isinstance(text, str) else None, _logprobs(choices[0]), question, finish, clean, room)
+    return read_text(text if isinstance(text, str) else None, _logprobs(choices[0]), question, finish, clean)
 
 
 def read_text(
@@ -205,13 +205,12 @@ def read_text(
     question: Question,
     finish: object,
     clean: Callable[[str], str] = str,
-    room: int = 1,
 ) -> Answer:
     """A reply's text as an answer; `finish` is why the reply ended, `clean` takes out what nobody may read.
 
-    A reply in words that ended at its limit of tokens, `room` times as many as usual, abstains, whatever can be read in
-    it; one token always ends there. `logprobs`: the log-probabilities of the first token, by its text. A
-    server that echoes the request would carry the key into the label store.
+    A reply in words that ended at its limit of tokens abstains, whatever can be read in it; one token always ends
+    there. `logprobs`: the log-probabilities of the first token, by its text. A server that echoes the request would
+    carry the key into the label store.
     """
 
     def read(text: str | None) -> Answer:
@@ -220,7 +219,7 @@ def read_text(
         return read_reply(text, question)
 
     if finish == "length" and question.reply != "token":
-        return Answer(None, error=CUT_OFF if room == 1 else CUT_OFF_AGAIN)
+        return Answer(None, error=CUT_OFF)
     answer = read(text)
     if text is not None and clean(text) != text:
         # What was chosen is read from the reply as it came; only its words come from the cleaned one.
@@ -230,6 +229,11 @@ def read_text(
     if answer.abstained and finish == "content_filter":
         answer = replace(answer, error=WITHHELD)
     return answer
+
+
+def with_more_room(answer: Answer) -> Answer:
+    """The answer to a question that was asked again with `MORE_ROOM`, which it says where that was not enough."""
+    return replace(answer, error=CUT_OFF_AGAIN) if answer.error == CUT_OFF else answer
 
 
 def summed(tokens: Iterable[tuple[str, float]]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from distiller_udf.budget import Budget, Cost, Reservation
 from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers.base import FAILURES_IN_A_ROW
-from distiller_udf.teachers.bodies import MORE_ROOM, WITHHELD, Requests, Shape, read_body
+from distiller_udf.teachers.bodies import CUT_OFF, MORE_ROOM, WITHHELD, Requests, Shape, read_body, with_more_room
 from distiller_udf.teachers.chat import ChatEndpoint, Passing, Rejected
 
 logger = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class Calls:
                 response, cost = sent
                 self._requests.accepted(body, shape)
                 attempts.costs.append(cost)
-                answer = read_body(response, question, self._endpoint.without_key, room)
+                answer = read_body(response, question, self._endpoint.without_key)
             except Outdated:
                 shape |= self._requests.shape
             except Rejected as rejected:
@@ -215,13 +215,12 @@ class Calls:
                     return attempts.failed(f"{fault} ({faults} attempt{'s' * (faults > 1)})", fault=True)
                 self._back_off(faults, fault)
             else:
-                if self._requests.wants_room(question, answer):
-                    attempts.unusable, room = answer, MORE_ROOM
-                    continue
                 unusable += 1
-                # What a filter withholds once, it withholds again.
-                if not answer.abstained or answer.error == WITHHELD or unusable >= UNUSABLE_ATTEMPTS:
-                    return _Outcome(attempts.priced(answer))
+                if room == 1 and self._requests.wants_room(question, answer):
+                    room = MORE_ROOM
+                # What a filter withholds once, it withholds again, and a reply as long as this one is cut off again.
+                elif not answer.abstained or answer.error in (WITHHELD, CUT_OFF) or unusable >= UNUSABLE_ATTEMPTS:
+                    return _Outcome(attempts.priced(answer if room == 1 else with_more_room(answer)))
                 attempts.unusable = answer
 
     def _send(self, body: dict[str, Any], shape: Shape, most: Cost) -> tuple[dict[str, Any], Cost | None] | None:

@@ -22,7 +22,7 @@ from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import BudgetSpent, DistillerError, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels, with_costs
 from distiller_udf.teachers.base import FAILURES_IN_A_ROW, ChatTeacher
-from distiller_udf.teachers.bodies import MORE_ROOM, TOP_LOGPROBS, read_text, summed, top_logprobs
+from distiller_udf.teachers.bodies import MORE_ROOM, TOP_LOGPROBS, read_text, summed, top_logprobs, with_more_room
 from distiller_udf.teachers.prices import Price, call_cost
 from distiller_udf.teachers.weights import model_identity
 
@@ -122,7 +122,7 @@ class VLLMTeacher(ChatTeacher):
             again = dict(zip(asked, self._within(budget, asked, MORE_ROOM), strict=False))
         except BudgetSpent:
             again = {}
-        better = {q: with_costs(a, [cut[q], a]) for q, a in again.items() if not a.failed}
+        better = {q: with_costs(with_more_room(a), [cut[q], a]) for q, a in again.items() if not a.failed}
         return [(question, better.get(question, answer)) for question, answer in cut.items()]
 
     def _within(self, budget: Budget, batch: Sequence[Question], room: int = 1) -> list[Answer]:
@@ -158,7 +158,7 @@ class VLLMTeacher(ChatTeacher):
             raise TeacherUnreachable(f"vLLM gave {len(outputs)} replies to {len(batch)} questions; run again")
         self._works = True
         seconds = round((time.monotonic() - started) / len(batch), 3)
-        return [replace(self._read(o, q, room), seconds=seconds) for o, q in zip(outputs, batch, strict=True)]
+        return [replace(self._read(o, q), seconds=seconds) for o, q in zip(outputs, batch, strict=True)]
 
     def _check_works(self, llm: Any, refused: Question) -> None:
         """Raise TeacherUnreachable where the model takes no question at all: here another one costs nothing."""
@@ -203,13 +203,13 @@ class VLLMTeacher(ChatTeacher):
         except Exception as error:
             raise SettingsError(f"vLLM does not take the teacher_parameters: {error}") from None
 
-    def _read(self, output: Any, question: Question, room: int) -> Answer:
+    def _read(self, output: Any, question: Question) -> Answer:
         """The answer in one of vLLM's outputs."""
         reply = output.outputs[0]
         if reply.finish_reason in ("abort", "error"):
             return Answer(None, error=f"no answer: vLLM ended the reply ({reply.finish_reason})", failed=True)
         cost = call_cost(self._requests.price, len(output.prompt_token_ids or ()), len(reply.token_ids))
-        answer = read_text(reply.text, _logprobs(reply), question, reply.finish_reason, room=room)
+        answer = read_text(reply.text, _logprobs(reply), question, reply.finish_reason)
         return replace(answer, input_tokens=cost.input_tokens, output_tokens=cost.output_tokens, cost_usd=cost.usd)
 
     def _loaded(self) -> Any:
