@@ -109,7 +109,8 @@ class VLLMTeacher(ChatTeacher):
                 last = answer.error or last
             answered = list(zip(batch, answers, strict=False))
             cut = {q: a for q, a in answered if self._requests.wants_room(q, a)}
-            yield [(question, answer) for question, answer in answered if question not in cut]
+            if len(cut) < len(answered):
+                yield [(question, answer) for question, answer in answered if question not in cut]
             if cut:
                 yield self._with_room(budget, cut)
             if faults >= FAILURES_IN_A_ROW:
