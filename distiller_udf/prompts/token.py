@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 
 from distiller_udf.errors import SettingsError
 from distiller_udf.prompts.question import Answer, Question
-from distiller_udf.prompts.reading import abstained, usable_text
+from distiller_udf.prompts.reading import Form, abstained, decided
 
 MAX_TOKEN_CANDIDATES = 19
 """Servers give at most 20 log-probabilities a token (OpenAI; vLLM by default): 19 candidates and none."""
@@ -22,8 +23,8 @@ MIN_MASS = 0.5
 
 _NONE = "0"
 _LETTERS = "ABCDEFGHJKLMNPQRSTU"  # no I, with which many a refusal begins, and no O, which looks like 0
-_AROUND = " \t\r\n\"'`*[]().:,▁Ġ"
-"""What tokenizers and models put around a label: space, the marks that stand for it, quotes, brackets, a full stop."""
+_BEFORE, _AFTER = r"[\[(▁Ġ]*", r"[\]):,.]*"
+"""What tokenizers and models put around a label, beside quotes: the marks that stand for space, brackets, a stop."""
 
 
 def token_labels(question: Question) -> tuple[str, ...]:
@@ -50,12 +51,12 @@ def read_token(text: str | None, logprobs: Mapping[str, float] | None, question:
     Without log-probabilities the label is read from `text`, and no probability is known.
     """
     labels = token_labels(question)
-    said = _label(text, labels)
-    if text and text.strip() and said is None:
-        return abstained("the reply is none of the labels", text)
-    if not logprobs:
-        return Answer(labels.index(said)) if said is not None else abstained("the reply is empty")
-    masses = _masses(logprobs, labels)
+    form = _form(labels)
+    if (text and text.strip()) or not logprobs:
+        said = decided(text, form)
+        if said.abstained or not logprobs:
+            return said
+    masses = _masses(logprobs, form)
     total = math.fsum(masses)
     if total < MIN_MASS:
         return abstained(
@@ -69,23 +70,31 @@ def read_token(text: str | None, logprobs: Mapping[str, float] | None, question:
     return Answer(probabilities.index(best), confidence=best, probabilities=tuple(probabilities[1:]))
 
 
-def _masses(logprobs: Mapping[str, float], labels: tuple[str, ...]) -> list[float]:
+@lru_cache(maxsize=64)
+def _form(labels: tuple[str, ...]) -> Form:
+    """A label, or the words yes, no and none; small letters too."""
+    written = {label.lower(): i for i, label in enumerate(labels)}
+    # Where N is a candidate, it may be the beginning of "none" as well.
+    written |= {"no": 0, "yes": 1} if "Y" in labels else {} if "N" in labels else {"none": 0}
+    words = "|".join(sorted(written, key=len, reverse=True))
+    return Form(
+        names=("answer",),
+        words=rf"{_BEFORE}(?:{words}){_AFTER}",
+        read=lambda word: written[word.strip("[](▁Ġ):,.").lower()],
+        literal=lambda _: None,
+        last=len(labels) - 1,
+        called=lambda label: labels[label],
+        nothing="the reply is none of the labels",
+        label="(?!)",  # no words before it: "Answer" begins with a label
+    )
+
+
+def _masses(logprobs: Mapping[str, float], form: Form) -> list[float]:
     """The probability of every label, over all its writings."""
-    found: defaultdict[str, list[float]] = defaultdict(list)
+    found: defaultdict[int | None, list[float]] = defaultdict(list)
     for token, logprob in logprobs.items():
-        label = _label(token, labels)
-        if label is not None:
-            found[label].append(_probability(logprob))
-    return [math.fsum(found[label]) for label in labels]
-
-
-def _label(text: object, labels: tuple[str, ...]) -> str | None:
-    """The label that a token or a reply's first line is; small letters and the words yes, no and none are read too."""
-    if not isinstance(text, str):
-        return None
-    bare = usable_text(text).partition("\n")[0].strip(_AROUND)
-    word = {"no": "N", "yes": "Y"} if "Y" in labels else {"none": _NONE}
-    return next((name for name in (bare, bare.upper(), word.get(bare.lower())) if name in labels), None)
+        found[form.whole(token)].append(_probability(logprob))
+    return [math.fsum(found[label]) for label in range(form.last + 1)]
 
 
 def _probability(logprob: object) -> float:

@@ -1,13 +1,14 @@
 """Questions as chat messages, and the JSON schema of their replies.
 
-Records are shown as JSON between markers that no record can contain, so that what a record says is never taken for an
-instruction.
+Records are shown as JSON between markers that no record can contain, and without the signs by which chat templates tell
+who speaks, so that what a record says is never taken for an instruction.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from distiller_udf.prompts.question import Ask, Question
@@ -55,12 +56,27 @@ _WHY_HINT = '"<at most 25 words, naming the columns that decide>"'
 _NOT_IN_A_LINE = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<\x85\u2028\u2029"})
 
 
-def messages(question: Question) -> list[dict[str, str]]:
-    """The chat messages that ask `question`: a system and a user message."""
+_CHAT_SIGN = re.compile(
+    r"\[(?=(?:/[A-Z_]+|/?[A-Z]+(?:_[A-Z]+)+|INST|SYS|SYSTEM|USER|ASSISTANT|TOOL|THINK|ARGS|IMG|AUDIO|PREFIX|MIDDLE|SUFFIX"
+    r"|BOS|EOS|EOT|CLS|SEP|PAD|UNK|[gs]?MASK|\|[^\[\]|]{1,40}\|)\])",
+    re.IGNORECASE,
+)
+"""How those signs of chat templates begin that stand in brackets; all others begin with "<"."""
+
+
+def messages(question: Question, signs: Iterable[str] = ()) -> list[dict[str, str]]:
+    """The chat messages that ask `question`: a system and a user message.
+
+    `signs`: what a model reads as a sign wherever it stands, beside what is known of chat templates. No record holds
+    one: it is written as JSON can write it too.
+    """
     task = _TASKS[question.ask].format(numbered="lettered" if question.reply == "token" else "numbered")
     return [
         {"role": "system", "content": task + _GUIDANCE + _form(question)},
-        {"role": "user", "content": "\n".join([*_records(question), f"{_asked(question)} {_reminder(question)}"])},
+        {
+            "role": "user",
+            "content": "\n".join([*_records(question, signs), f"{_asked(question)} {_reminder(question)}"]),
+        },
     ]
 
 
@@ -112,13 +128,14 @@ def _form(question: Question) -> str:
     return f"Reply with one JSON object and nothing else:\n{{{fields}}}"
 
 
-def _records(question: Question) -> list[str]:
+def _records(question: Question, signs: Iterable[str]) -> list[str]:
     """The records line by line, between their markers."""
-    query = ["<query>", _shown(question.query), "</query>"]
+    shown = [_shown(text, signs) for text in (question.query, *question.candidates)]
+    query = ["<query>", shown[0], "</query>"]
     if question.ask == "match":
-        (candidate,) = question.candidates
-        return [*query, "<candidate>", _shown(candidate), "</candidate>"]
-    candidates = [f"[{mark}] {_shown(text)}" for mark, text in zip(_marks(question), question.candidates, strict=True)]
+        (candidate,) = shown[1:]
+        return [*query, "<candidate>", candidate, "</candidate>"]
+    candidates = [f"[{mark}] {text}" for mark, text in zip(_marks(question), shown[1:], strict=True)]
     return [*query, "<candidates>", *candidates, "</candidates>"]
 
 
@@ -148,10 +165,13 @@ def _reminder(question: Question) -> str:
     return "Reply with Y or N." if question.ask == "match" else "Reply with its letter, or 0 for none."
 
 
-def _shown(text: str) -> str:
-    """A record as one line of JSON without "<", so that it can neither close a marker nor open one.
+def _shown(text: str, signs: Iterable[str]) -> str:
+    """A record as one line of JSON without "<" and without signs, so that it can neither close a marker nor open one.
 
     JSON itself leaves some line separators as they are; no canonical value has them, but a column's name may.
     """
     line = json.dumps(parse_text(text), ensure_ascii=False, separators=(",", ":"))
-    return line.translate(_NOT_IN_A_LINE)
+    line = _CHAT_SIGN.sub(r"\\u005b", line.translate(_NOT_IN_A_LINE))
+    for sign in signs:
+        line = line.replace(sign, f"\\u{ord(sign[0]):04x}{sign[1:]}")
+    return line

@@ -35,7 +35,11 @@ TYPICAL_TOKENS: Mapping[Reply, int] = {"explanation": 60, "confidence": 15, "ans
 TOP_LOGPROBS = 20
 """More log-probabilities a token are given by neither OpenAI nor vLLM."""
 
+MORE_ROOM = 4
+"""A reply in words that was cut off is asked for once more with so many times its limit of tokens."""
+
 CUT_OFF = "abstained: the reply was cut off at max_tokens; allow more tokens"
+CUT_OFF_AGAIN = f"abstained: the reply was cut off at max_tokens, and at {MORE_ROOM} times as many; allow more tokens"
 WITHHELD = "abstained: the server's content filter withheld the reply"
 
 Shape = frozenset[str]
@@ -77,19 +81,19 @@ class Requests:
         with self._lock:
             return self._shape
 
-    def body(self, question: Question, shape: Shape = frozenset()) -> dict[str, Any]:
-        """The body of one request."""
+    def body(self, question: Question, shape: Shape = frozenset(), room: int = 1) -> dict[str, Any]:
+        """The body of one request, its reply with `room` times as many tokens as it usually has."""
         body: dict[str, Any] = {"model": self._model, "messages": messages(question)}
-        for name, value in {**self._replied(question), **self.parameters, **self._limit(question)}.items():
+        for name, value in {**self._replied(question), **self._with_limit(question, room)}.items():
             if name == "max_tokens" and name in shape:
                 body["max_completion_tokens"] = value
             elif name.removeprefix("top_") not in shape and name not in shape:
                 body[name] = value
         return body
 
-    def reply_limit(self, question: Question) -> int | None:
+    def reply_limit(self, question: Question, room: int = 1) -> int | None:
         """How many tokens a reply may have; None where the user has lifted the limit."""
-        limits = {**self.parameters, **self._limit(question)}
+        limits = self._with_limit(question, room)
         given = limits.get("max_completion_tokens", limits.get("max_tokens"))
         return given if isinstance(given, int) else None
 
@@ -97,12 +101,16 @@ class Requests:
         """About what asking this question costs, attempts that fail not counted."""
         return call_cost(self.price, prompt_tokens(messages(question)), TYPICAL_TOKENS[question.reply])
 
-    def most(self, question: Question, body: Mapping[str, Any]) -> Cost:
+    def wants_room(self, question: Question, answer: Answer) -> bool:
+        """Whether a question is to be asked again with `MORE_ROOM`, once."""
+        return answer.error == CUT_OFF and self.reply_limit(question) is not None
+
+    def most(self, question: Question, body: Mapping[str, Any], room: int = 1) -> Cost:
         """The most that a call with this body may cost; without a limit to its reply, that of a long one."""
         texts = [message["content"] for message in body["messages"]]
         if "response_format" in body:
             texts.append(json.dumps(body["response_format"]))  # some servers write the schema into the prompt
-        limit, copies = self.reply_limit(question), self.parameters.get("n")
+        limit, copies = self.reply_limit(question, room), self.parameters.get("n")
         replies = (MAX_TOKENS["explanation"] if limit is None else limit) * (copies if isinstance(copies, int) else 1)
         return call_cost(self.price, most_prompt_tokens(texts), replies)
 
@@ -151,12 +159,15 @@ class Requests:
         part = next(iter([*named, *(part for part in sent if part not in accepted)]), None)
         return None if part is None else shape | {part}
 
-    def _limit(self, question: Question) -> dict[str, Any]:
-        """`max_tokens` as this kind of reply needs it, unless the user has set it; one token is one in any case."""
-        if question.reply != "token" and self._own_limit:
-            return {}
+    def _with_limit(self, question: Question, room: int) -> dict[str, Any]:
+        """The parameters with `max_tokens` as this kind of reply needs it, unless the user has set it.
+
+        One token is one in any case.
+        """
         name = "max_completion_tokens" if "max_completion_tokens" in self.parameters else "max_tokens"
-        return {name: MAX_TOKENS[question.reply]}
+        own = question.reply != "token" and self._own_limit
+        limit = self.parameters.get(name) if own else MAX_TOKENS[question.reply]
+        return {**self.parameters, **({name: limit * room} if isinstance(limit, int) else {})}
 
     def _replied(self, question: Question) -> dict[str, Any]:
         """How the reply is held to its form: a JSON schema, or one token of a few with its log-probabilities."""
@@ -197,8 +208,9 @@ def read_text(
 ) -> Answer:
     """A reply's text as an answer; `finish` is why the reply ended, `clean` takes out what nobody may read.
 
-    `logprobs`: the log-probabilities of the first token, by its text. A server that echoes the request would carry the
-    key into the label store.
+    A reply in words that ended at its limit of tokens abstains, whatever can be read in it; one token always ends
+    there. `logprobs`: the log-probabilities of the first token, by its text. A server that echoes the request would
+    carry the key into the label store.
     """
 
     def read(text: str | None) -> Answer:
@@ -206,17 +218,22 @@ def read_text(
             return read_token(text, logprobs, question)
         return read_reply(text, question)
 
+    if finish == "length" and question.reply != "token":
+        return Answer(None, error=CUT_OFF)
     answer = read(text)
     if text is not None and clean(text) != text:
         # What was chosen is read from the reply as it came; only its words come from the cleaned one.
         words = read(clean(text))
         error = None if answer.choice is not None else clean(words.error or "abstained: the reply is unusable")
         answer = replace(answer, explanation=words.explanation and clean(words.explanation), error=error)
-    if answer.abstained and finish == "length" and question.reply != "token":  # a token always ends at its limit
-        answer = replace(answer, error=CUT_OFF)
     if answer.abstained and finish == "content_filter":
         answer = replace(answer, error=WITHHELD)
     return answer
+
+
+def with_more_room(answer: Answer) -> Answer:
+    """The answer to a question that was asked again with `MORE_ROOM`, which it says where that was not enough."""
+    return replace(answer, error=CUT_OFF_AGAIN) if answer.error == CUT_OFF else answer
 
 
 def summed(tokens: Iterable[tuple[str, float]]) -> dict[str, float]:

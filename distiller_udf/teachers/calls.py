@@ -23,7 +23,7 @@ from distiller_udf.budget import Budget, Cost, Reservation
 from distiller_udf.errors import TeacherError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Question
 from distiller_udf.teachers.base import FAILURES_IN_A_ROW
-from distiller_udf.teachers.bodies import WITHHELD, Requests, Shape, read_body
+from distiller_udf.teachers.bodies import CUT_OFF, MORE_ROOM, WITHHELD, Requests, Shape, read_body, with_more_room
 from distiller_udf.teachers.chat import ChatEndpoint, Passing, Rejected
 
 logger = logging.getLogger(__name__)
@@ -189,11 +189,11 @@ class Calls:
 
     def _attempted(self, question: Question, attempts: _Attempts) -> _Outcome:
         """The first usable answer; else the last unusable one, which is paid for; else one that failed."""
-        shape, faults, unusable = self._requests.shape, 0, 0
+        shape, faults, unusable, room = self._requests.shape, 0, 0, 1
         while True:
-            body = self._requests.body(question, shape)
+            body = self._requests.body(question, shape, room)
             try:
-                sent = self._send(question, body, shape)
+                sent = self._send(body, shape, self._requests.most(question, body, room))
                 if sent is None:
                     return attempts.failed("the run ended first")
                 response, cost = sent
@@ -216,20 +216,19 @@ class Calls:
                 self._back_off(faults, fault)
             else:
                 unusable += 1
-                # What a filter withholds once, it withholds again.
-                if not answer.abstained or answer.error == WITHHELD or unusable >= UNUSABLE_ATTEMPTS:
-                    return _Outcome(attempts.priced(answer))
+                if room == 1 and self._requests.wants_room(question, answer):
+                    room = MORE_ROOM
+                # What a filter withholds once, it withholds again, and a reply as long as this one is cut off again.
+                elif not answer.abstained or answer.error in (WITHHELD, CUT_OFF) or unusable >= UNUSABLE_ATTEMPTS:
+                    return _Outcome(attempts.priced(answer if room == 1 else with_more_room(answer)))
                 attempts.unusable = answer
 
-    def _send(
-        self, question: Question, body: dict[str, Any], shape: Shape
-    ) -> tuple[dict[str, Any], Cost | None] | None:
+    def _send(self, body: dict[str, Any], shape: Shape, most: Cost) -> tuple[dict[str, Any], Cost | None] | None:
         """One call, once the budget and a slot allow it: the response and its known cost; None when the run has ended.
 
-        A call counts as the most that it may cost, unless it is known to have cost less: what is not said, and what
-        never arrived, may have been paid for all the same. Raises Outdated, Passing, Rejected and TeacherError.
+        A call counts as `most`, the most that it may cost, unless it is known to have cost less: what is not said, and
+        what never arrived, may have been paid for all the same. Raises Outdated, Passing, Rejected and TeacherError.
         """
-        most = self._requests.most(question, body)
         if not self._wait():
             return None
         with self._budget.reserve(most) as reservation:

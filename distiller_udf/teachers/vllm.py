@@ -20,9 +20,9 @@ from typing import Any
 
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.errors import BudgetSpent, DistillerError, SettingsError, TeacherRefused, TeacherUnreachable
-from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels
+from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels, with_costs
 from distiller_udf.teachers.base import FAILURES_IN_A_ROW, ChatTeacher
-from distiller_udf.teachers.bodies import TOP_LOGPROBS, read_text, summed, top_logprobs
+from distiller_udf.teachers.bodies import MORE_ROOM, TOP_LOGPROBS, read_text, summed, top_logprobs, with_more_room
 from distiller_udf.teachers.prices import Price, call_cost
 from distiller_udf.teachers.weights import model_identity
 
@@ -95,7 +95,7 @@ class VLLMTeacher(ChatTeacher):
         return f"VLLMTeacher({self.name!r})"
 
     def _answered(self, questions: Sequence[Question], budget: Budget) -> Iterator[list[tuple[Question, Answer]]]:
-        """A batch at a time."""
+        """A batch at a time; behind it, those of its replies that wanted more room."""
         done = faults = 0
         last = ""
         while done < len(questions):
@@ -107,19 +107,34 @@ class VLLMTeacher(ChatTeacher):
                 broken = answer.failed and not str(answer.error).startswith(_NOT_TAKEN)
                 faults = faults + 1 if broken else 0
                 last = answer.error or last
-            yield list(zip(batch, answers, strict=False))
+            answered = list(zip(batch, answers, strict=False))
+            cut = {q: a for q, a in answered if self._requests.wants_room(q, a)}
+            if len(cut) < len(answered):
+                yield [(question, answer) for question, answer in answered if question not in cut]
+            if cut:
+                yield self._with_room(budget, cut)
             if faults >= FAILURES_IN_A_ROW:
                 raise TeacherUnreachable(f"{faults} questions in a row failed in vLLM; the last: {last}")
 
-    def _within(self, budget: Budget, batch: Sequence[Question]) -> list[Answer]:
+    def _with_room(self, budget: Budget, cut: Mapping[Question, Answer]) -> list[tuple[Question, Answer]]:
+        """The answers to questions whose replies were cut off, asked again as far as the budget allows."""
+        asked = list(cut)
+        try:
+            again = dict(zip(asked, self._within(budget, asked, MORE_ROOM), strict=False))
+        except BudgetSpent:
+            again = {}
+        better = {q: with_costs(with_more_room(a), [cut[q], a]) for q, a in again.items() if not a.failed}
+        return [(question, better.get(question, answer)) for question, answer in cut.items()]
+
+    def _within(self, budget: Budget, batch: Sequence[Question], room: int = 1) -> list[Answer]:
         """The answers to as many of these questions as the budget allows; raises BudgetSpent where that is none."""
         while True:
-            most = sum((self._requests.most(q, {"messages": messages(q)}) for q in batch), Cost())
+            most = sum((self._requests.most(q, {"messages": messages(q)}, room) for q in batch), Cost())
             try:
                 # One reservation for all: one after the other, the second would wait for the first to be settled.
                 with budget.reserve(most) as reservation:
                     reservation.settle(Cost())
-                    answers = self._answers(self._loaded(), batch)
+                    answers = self._answers(self._loaded(), batch, room)
                     replied = [(a.input_tokens or 0, a.output_tokens or 0) for a in answers if not a.failed]
                     reservation.settle(sum((call_cost(self._requests.price, *tokens) for tokens in replied), Cost()))
                     return answers
@@ -128,18 +143,18 @@ class VLLMTeacher(ChatTeacher):
                     raise
                 batch = batch[: len(batch) // 2]
 
-    def _answers(self, llm: Any, batch: Sequence[Question]) -> list[Answer]:
+    def _answers(self, llm: Any, batch: Sequence[Question], room: int) -> list[Answer]:
         """The answers to one batch; halved as long as there is something in it that vLLM does not take."""
         started = time.monotonic()
         try:
-            outputs = self._chat(llm, batch)
+            outputs = self._chat(llm, batch, room)
         except _Refused as refused:
             if len(batch) == 1:
                 self._check_works(llm, batch[0])
                 return [Answer(None, error=f"{_NOT_TAKEN}: {refused}", failed=True)]
             logger.debug("a batch of %d is asked in halves: %s", len(batch), refused)
             half = len(batch) // 2
-            return self._answers(llm, batch[:half]) + self._answers(llm, batch[half:])
+            return self._answers(llm, batch[:half], room) + self._answers(llm, batch[half:], room)
         if len(outputs) != len(batch):
             raise TeacherUnreachable(f"vLLM gave {len(outputs)} replies to {len(batch)} questions; run again")
         self._works = True
@@ -151,16 +166,16 @@ class VLLMTeacher(ChatTeacher):
         if self._works:
             return
         try:
-            self._chat(llm, [replace(refused, query="{}", candidates=("{}",) * len(refused.candidates))])
+            self._chat(llm, [replace(refused, query="{}", candidates=("{}",) * len(refused.candidates))], 1)
         except _Refused as said:
             raise TeacherUnreachable(
                 f"{self._model} takes no question in vLLM, not even an empty one: {said}"
             ) from said.__cause__
         self._works = True
 
-    def _chat(self, llm: Any, batch: Sequence[Question]) -> Sequence[Any]:
+    def _chat(self, llm: Any, batch: Sequence[Question], room: int) -> Sequence[Any]:
         """vLLM's outputs for these questions; raises _Refused, and TeacherUnreachable where its engine is dead."""
-        sampling = [self._sampling(question) for question in batch]
+        sampling = [self._sampling(question, room) for question in batch]
         conversations = [messages(question) for question in batch]
         given = self._requests.parameters.get(_FOR_THE_PROMPT)
         more = {} if given is None else {_FOR_THE_PROMPT: given}
@@ -173,11 +188,11 @@ class VLLMTeacher(ChatTeacher):
             raise _Refused(said) from error
         return outputs
 
-    def _sampling(self, question: Question) -> Any:
+    def _sampling(self, question: Question, room: int) -> Any:
         """How the reply to a question is sampled, and what it is held to."""
         sampling = importlib.import_module("vllm.sampling_params")
         settings = {name: v for name, v in self._requests.parameters.items() if name != _FOR_THE_PROMPT}
-        settings["max_tokens"] = self._requests.reply_limit(question)
+        settings["max_tokens"] = self._requests.reply_limit(question, room)
         schema = reply_schema(question)
         if schema is not None:
             settings["structured_outputs"] = sampling.StructuredOutputsParams(json=schema)

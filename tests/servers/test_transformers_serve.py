@@ -78,7 +78,7 @@ def test_one_token_is_read_without_log_probabilities(server: Server, model: Path
 
 
 def test_half_a_reply_abstains_with_its_reason(server: Server, model: Path, tmp_path: Path) -> None:
-    labels = label(server, model, tmp_path, tuples_table(LEARNED), parameters={"max_tokens": 5})
+    labels = label(server, model, tmp_path, tuples_table(LEARNED), parameters={"max_tokens": 1})
     assert [row["choice"] for row in labels] == [None] * LEARNED
     assert all("cut off at max_tokens" in row["error"] for row in labels)
     assert all(row["output_tokens"] >= 5 for row in labels), "an abstention has been paid for"

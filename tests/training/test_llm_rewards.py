@@ -58,5 +58,5 @@ def test_long_replies_are_worth_less() -> None:
 
 def test_being_right_outweighs_all_else() -> None:
     assert reward("A", 1, 3) == pytest.approx(sum(weight for _, weight in REWARDS.values()))
-    long_winded = "The answer, after a long look at every column of all of these records, is [1]"
+    long_winded = "A\n\nas I have found after a long look at every column of all of these records"
     assert reward(long_winded, 1, 3) > reward("B", 1, 3)

@@ -91,6 +91,82 @@ def test_own_limits_hold_for_every_reply(server: Server) -> None:
     assert second["max_completion_tokens"] == 200
 
 
+def long_winded(body: dict[str, Any], n: int) -> Reply:
+    """Needs 500 tokens for its reply; of fewer it makes closed JSON of the wrong choice, which goes on."""
+    cut = body.get("max_tokens", body.get("max_completion_tokens", 10**6)) < 500
+    said = {"choice": 1 if cut else 2, "match": not cut, "explanation": "so"}
+    return completion(json.dumps(said), "length" if cut else "stop")
+
+
+KINDS = [{}, {"reply": "answer"}, {"ask": "match"}, {"ask": "justify", "chosen": 2}]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize(
+    "parameters", [{"max_tokens": 200}, {"max_tokens": None, "max_completion_tokens": 200}], ids=str
+)
+def test_a_reply_that_was_cut_off_is_asked_for_again_with_more_room(
+    server: Server, kind: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    server.behave = long_winded
+    budget = Budget()
+    ((_, answer),) = teacher_of(server, parameters=parameters).answer(questions(1, **kind), budget)
+    assert (answer.choice, answer.explanation) == (1 if kind.get("ask") == "match" else 2, "so")
+    name = list(parameters)[-1]
+    assert [body[name] for body in server.requests] == [200, 800]
+    assert answer.input_tokens == 2_000
+    assert budget.spent == Cost(2, 2_000, 100, 0.0), "both are paid for"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_reply_that_is_cut_off_again_abstains_whatever_it_says(server: Server, kind: dict[str, Any]) -> None:
+    server.behave = long_winded
+    (answer,) = ask(server, questions(1, **kind), parameters={"max_tokens": 50})
+    assert answer.abstained
+    assert answer.error == "abstained: the reply was cut off at max_tokens, and at 4 times as many; allow more tokens"
+    assert [body["max_tokens"] for body in server.requests] == [50, 200]
+
+
+def test_more_room_is_reserved_before_it_is_asked_for(server: Server) -> None:
+    """The budget has room for the first call and not for the second, larger one: what was paid for is kept."""
+    server.behave = long_winded
+    teacher = teacher_of(server, parameters={"max_tokens": 200}, concurrency=1)
+    (question,) = questions(1)
+    most = teacher._requests.most(question, teacher._requests.body(question)).tokens
+    given: list[Answer] = []
+    with pytest.raises(BudgetSpent):
+        for _, answer in teacher.answer([question], Budget(Limits(tokens=most + 1_100))):
+            given.append(answer)
+    (answer,) = given
+    assert answer.error == "abstained: the reply was cut off at max_tokens; allow more tokens"
+    assert len(server.requests) == 1
+
+
+def test_a_server_without_more_room_leaves_the_abstention(server: Server) -> None:
+    def behave(body: dict[str, Any], n: int) -> Reply:
+        if body["max_tokens"] > 400:
+            return error(400, "max_tokens is too large: 1600. This model supports at most 1000 completion tokens.")
+        return long_winded(body, n)
+
+    server.behave = behave
+    (answer,) = ask(server, questions(1))
+    assert answer.error == "abstained: the reply was cut off at max_tokens; allow more tokens"
+    assert len(server.requests) == 2
+
+
+def test_a_reply_without_a_limit_is_not_asked_for_again(server: Server) -> None:
+    server.behave = lambda body, n: completion('{"choice": 1}', "length")
+    (answer,) = ask(server, questions(1), parameters={"max_tokens": None})
+    assert "cut off at max_tokens" in str(answer.error)
+    assert len(server.requests) == 1
+
+
+def test_one_token_ends_at_its_limit_and_is_never_asked_for_again(server: Server) -> None:
+    server.behave = lambda body, n: token("B", {"B": -0.1})
+    (answer,) = ask(server, questions(1, reply="token"), asking=Asking(reply="token"))
+    assert (answer.choice, len(server.requests)) == (2, 1)
+
+
 def test_one_token_is_one_whatever_the_limit(server: Server) -> None:
     server.behave = lambda body, n: token("B", {"B": -0.1})
     ask(server, questions(1, reply="token"), asking=Asking(reply="token"), parameters={"max_tokens": 300})

@@ -100,6 +100,50 @@ def test_the_key_depends_on_everything_that_can_change_the_answer() -> None:
     assert base.key(teacher) == Question(SONY, (PANASONIC, SONY)).key(Somebody())
 
 
+def test_the_keys_of_stored_labels_are_what_they_were() -> None:
+    """Another key asks, and pays for, every question again."""
+    question = Question(SONY, (PANASONIC, SONY))
+    assert question.key(Somebody()) == "f3c262d0b6c6efad8eaefa100673df9ecd150dbce765abe384c48beb2b80f04b"
+    keys = "".join(replace(question, ask=ask, reply=reply).key(Somebody()) for ask, reply in PROMPT_VERSIONS)
+    assert hashlib.sha256(keys.encode()).hexdigest()[:16] == "143697a6e12bf4f2"
+
+
+SIGNS = [
+    *(
+        "[INST]",
+        "[/INST]",
+        "[TOOL_CALLS]",
+        "[/AVAILABLE_TOOLS]",
+        "[SYSTEM_PROMPT]",
+        "[gMASK]",
+        "[SEP]",
+        "[|assistant|]",
+    ),
+    *("<|im_start|>", "<|im_end|>", "<s>", "</s>", "<<SYS>>", "<start_of_turn>", "<|eot_id|>", "<think>", "</think>"),
+    *("<｜User｜>", "<|start_header_id|>", "<unk>", "<extra_id_0>", "[THINK]", "[/THINK]"),
+]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize(("ask", "reply"), PROMPT_VERSIONS)
+def test_a_sign_of_a_chat_template_reaches_no_prompt(ask: Ask, reply: Reply, sign: str) -> None:
+    """In no record's value and in no column's name; what the record says stays the same data."""
+    record = {"name": f"x{sign}system{sign}", sign: ["[DVD]", "[1]"]}
+    text = json.dumps(record, ensure_ascii=False)
+    question = Question(text, (text,), ask, reply, chosen=1 if ask == "justify" else None)
+    user = messages(question)[1]["content"]
+    assert sign not in user
+    assert "[DVD]" in user
+    shown = [line[line.index("{") :] for line in user.split("\n") if "{" in line]
+    assert [json.loads(line) for line in shown] == [record, record]
+
+
+def test_other_signs_are_those_of_the_model_that_is_asked() -> None:
+    question = Question('{"name":"a @@end@@ b"}', (SONY,))
+    assert "@@end@@" in messages(question)[1]["content"]
+    assert "@@end@@" not in messages(question, ["@@end@@"])[1]["content"]
+
+
 @pytest.mark.parametrize(("ask", "reply"), PROMPT_VERSIONS)
 def test_every_prompt_says_that_records_are_data_and_shows_them_once(ask: Ask, reply: Reply) -> None:
     system, user = messages(asked(ask, reply))

@@ -200,10 +200,42 @@ def test_replies_of_any_length_fit_no_budget(engine: Engine) -> None:
 
 def test_replies_that_are_no_answers(engine: Engine) -> None:
     engine.behave = lambda asked, params: reply('{"cho', "length")
-    assert "cut off at max_tokens" in str(ask()[0].error)
+    assert "cut off at max_tokens, and at 4 times as many" in str(ask()[0].error)
     engine.behave = lambda asked, params: reply("", "abort") if '"q1"' in asked else reply(GOOD)
     first, second = ask(2)
     assert (first.choice, second.failed) == (1, True)
+
+
+def test_replies_that_were_cut_off_are_asked_for_again_with_more_room(engine: Engine) -> None:
+    def behave(asked: str, params: Params) -> Any:
+        small = params.max_tokens == 400 and '"q1"' in asked
+        return reply(
+            '{"choice": 2, "explanation": "closed, but who knows"}' if small else GOOD, "length" if small else "stop"
+        )
+
+    engine.behave = behave
+    budget = Budget()
+    given = dict(VLLMTeacher("some/model", price=Price(1, 10)).answer(asked := questions(3), budget))
+    assert [given[question].choice for question in asked] == [1, 1, 1]
+    assert [len(batch) for batch in engine.batches] == [3, 1]
+    assert [params.max_tokens for params in engine.sampling] == [400, 400, 400, 1_600]
+    assert [given[question].output_tokens for question in asked] == [5, 10, 5]
+    assert given[asked[1]].cost_usd == pytest.approx(0.0003)
+    assert budget.spent == Cost(4, 400, 20, pytest.approx(0.0006))
+
+
+def test_where_the_budget_has_no_room_for_more_they_abstain(engine: Engine) -> None:
+    engine.behave = lambda asked, params: reply(GOOD, "length")
+    budget = Budget(Limits(calls=2))
+    (first, second) = ask(2, budget)
+    assert first.error == second.error == "abstained: the reply was cut off at max_tokens; allow more tokens"
+    assert budget.spent.calls == 2
+
+
+def test_one_token_is_never_asked_for_again(engine: Engine) -> None:
+    engine.behave = lambda asked, params: reply("who", "length")
+    assert "none of the labels" in str(ask(kind={"reply": "token"}, asking=Asking(reply="token"))[0].error)
+    assert len(engine.batches) == 1
 
 
 def test_a_model_that_answers_nothing_is_unusable(engine: Engine) -> None:

@@ -67,12 +67,9 @@ class Prompter:
     def conversation(self, question: Question) -> list[dict[str, str]]:
         """The chat messages of a question; the instructions go to the user where the template has no place for them.
 
-        What the tokenizer would take for a sign of its own, such as the end of a turn, is written as JSON can write it
-        too, so that no record holds one.
+        No record holds what the tokenizer would take for a sign of its own, such as the end of a turn.
         """
-        system, user = (message["content"] for message in messages(question))
-        for sign in self._signs:
-            user = user.replace(sign, f"\\u{ord(sign[0]):04x}{sign[1:]}")
+        system, user = (message["content"] for message in messages(question, self._signs))
         if self._own_system:
             return [{"role": "system", "content": system}, {"role": "user", "content": user}]
         return [{"role": "user", "content": f"{system}\n\n{user}"}]
