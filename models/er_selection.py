@@ -10,6 +10,5 @@ def model(dbt, session):
         session,
         candidates=dbt.ref("er_candidates"),
         settings=running().settings,
-        database=dbt.this.database,
-        schema=dbt.this.schema,
+        former=pipeline.former_tables(session),
     )

@@ -190,7 +190,8 @@ def test_where_the_labels_lie_elsewhere_every_run_adds_a_round(
         assert built.query("select count(*) from main_other.er_labels") == [(len(first),)]
         again(built)
     assert selected(built) > first
-    assert "uncertain reads er_selection, er_scores in warehouse.main; not there: er_labels" in caplog.text
+    there = ", ".join(f'"warehouse"."main"."{name}"' for name in ("er_selection", "er_scores"))
+    assert f"uncertain reads {there}; not there: er_labels" in caplog.text
     assert "all that was selected before counts as answered" in caplog.text
     assert built.query("select round, count(*) from er_selection group by all order by 1")[1][0] == 2
 
