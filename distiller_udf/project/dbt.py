@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -26,6 +28,7 @@ from distiller_udf.sql import literal, quoted
 TARGET = Path("target") / "distiller"
 QUIETLY = ("--quiet", "--log-level", "none", "--no-write-json", "--no-send-anonymous-usage-stats")
 T = TypeVar("T")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 KINDS = ("model", "seed", "snapshot", "source")
 
 
@@ -238,10 +241,16 @@ def _invoke(project: Project, manifest: Any, *command: str) -> Any:
     outcome = dbtRunner(manifest=manifest, callbacks=[listen]).invoke([*QUIETLY, *command, *_options(project)])
     if outcome.success:
         return outcome.result
-    why = ("\n".join(said) or str(outcome.exception)).strip()
+    why = _sentence("\n".join(said) or str(outcome.exception))
     if "Could not set lock" in why:
-        raise RecordError(f"the warehouse cannot be opened: {why.splitlines()[0]}; try again when dbt has ended")
+        raise RecordError(f"the warehouse cannot be opened: {why}; try again when dbt has ended")
     raise SettingsError(why)
+
+
+def _sentence(text: str) -> str:
+    """What dbt says, in one line, as it would stand in a log without colours and without where it stands in one."""
+    lines = [line.strip() for line in COLOUR.sub("", text).splitlines()]
+    return " ".join(line for line in lines if line and line != "Encountered an error:")
 
 
 def _options(project: Project) -> list[str]:
@@ -325,17 +334,25 @@ def _begun(work: Callable[[], T]) -> T:
 
     Raises SettingsError with dbt's own words.
     """
+    from dbt.flags import get_flags, set_flags, set_from_args
     from dbt_common.context import set_invocation_context
     from dbt_common.exceptions import DbtBaseException
 
     def begin() -> T:
         set_invocation_context(dict(os.environ))
-        return work()
+        flags = get_flags()
+        if hasattr(flags, "PROFILES_DIR"):  # of a command that is running, or has run
+            return work()
+        try:
+            set_from_args(Namespace(), None)
+            return work()
+        finally:
+            set_flags(flags)
 
     try:
         return copy_context().run(begin)
     except DbtBaseException as error:
-        raise SettingsError(" ".join(str(error).split())) from error
+        raise SettingsError(_sentence(str(error))) from error
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, environment: None) -> Proj
     attached = [{"path": "crm.duckdb", "alias": "crm", "read_only": True}, {"path": "side.duckdb", "alias": "side"}]
     output = {"type": "duckdb", "threads": 2, "plugins": [{"module": "distiller_udf.plugin"}], "attach": attached}
     night = {**output, "path": "{{ env_var('SHOP_PROFILE') }}.duckdb", "schema": "{{ env_var('SHOP_SCHEMA') }}"}
-    day = {"type": "duckdb", "path": "day.duckdb"}
+    day = {**output, "path": "day.duckdb"}
     made._write(
         "profiles.yml", {"shop": {"target": "{{ env_var('SHOP_TARGET') }}", "outputs": {"night": night, "day": day}}}
     )
@@ -140,8 +140,11 @@ def test_every_command_finds_it(place: tuple[str, ...], command: tuple[str, ...]
 def test_a_comparison_reads_and_writes_where_dbt_does(project: Project, place: tuple[str, ...]) -> None:
     current = run_json("students", "list", *place)["students"][0]["version"]
     assert run_json("students", "compare", current, current, "--now", *place)
-    added = ("--vars", "{er_student: lexical, er_seed: 7}")
-    assert run("retrain", *place, *added, code=10).stderr
+    assert run_json("retrain", *place, "--vars", "{er_seed: 7}")["outcome"] == "promoted"
+    with duckdb.connect(str(project.folder / "side.duckdb"), read_only=True) as connection:
+        table = '"night run.own"."Of er_student_comparisons – v1.0"'
+        assert connection.execute(f"select count(*) from {table}").fetchall() == [(1,)]
+    run("students", "promote", current, *place)
 
 
 def test_gold_on_an_attached_file_is_read(place: tuple[str, ...]) -> None:
@@ -150,7 +153,10 @@ def test_gold_on_an_attached_file_is_read(place: tuple[str, ...]) -> None:
 
 
 def test_a_model_that_is_not_there_is_named(place: tuple[str, ...]) -> None:
-    assert "the project has no model golden" in run("evaluate", "--vars", "er_gold: golden", *place, code=1).stderr
+    said = run("evaluate", "--vars", "er_gold: golden", *place, code=1).stderr
+    assert said.startswith("Error: Compilation Error Model 'model.distiller_udf.er_blocking_report'")
+    assert "depends on a node named 'golden' in package or project 'shop' which was not found" in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_view_that_cannot_be_read_is_no_missing_table(project: Project, place: tuple[str, ...]) -> None:
