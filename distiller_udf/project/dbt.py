@@ -26,7 +26,7 @@ from distiller_udf.settings import PREFIX, Settings
 from distiller_udf.sql import literal, quoted
 
 TARGET = Path("target") / "distiller"
-QUIETLY = ("--quiet", "--log-level", "none", "--no-write-json", "--no-send-anonymous-usage-stats")
+QUIETLY = ("--quiet", "--no-print", "--log-level", "none", "--no-write-json", "--no-send-anonymous-usage-stats")
 T = TypeVar("T")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 KINDS = ("model", "seed", "snapshot", "source")

@@ -242,3 +242,18 @@ def test_a_file_alone_says_which_schema_it_is(tmp_path: Path, monkeypatch: pytes
     run("evaluate", "--gold", gold, "--database", several, "--schema", "b")
     empty = file_with(tmp_path / "e.duckdb")
     assert "has no table main.er_matches" in run("evaluate", "--gold", gold, "--database", empty, code=1).stderr
+
+
+def test_commands_print_nothing_of_dbt_s(tmp_path: Path) -> None:
+    noisy = "{{ print('printed') }}{{ log('logged', info=True) }}{{ exceptions.warn('warned') }}"
+    people = f"{noisy} select 1 as id, 'Anna' as name, 1 as left_id, 1 as right_id"
+    sources = [{"name": "p", "model": "people", "id": "id", "columns": ["name"]}]
+    made = stubbed_project(tmp_path, models={"people": people}, variables={"er_sources": sources, "er_gold": "people"})
+    made.run("run", silent=["JinjaLogWarning"])
+    DuckDBConnectionManager.close_all_connections()
+    assert set(run_json("evaluate", "--project-dir", tmp_path)) >= {"recall"}
+    made._write("models/broken.sql", "{{ config(materialized='x' }} select 1")
+    said = run("evaluate", "--project-dir", tmp_path, code=1)
+    assert said.stdout == ""
+    assert said.stderr.startswith("Error: Compilation Error in model broken (models/broken.sql) unexpected '}'")
+    assert len(said.stderr.splitlines()) == 1
