@@ -268,7 +268,8 @@ def _options(project: Project) -> list[str]:
 
 def _warehouse(project: Project, relations: Mapping[str, Relation]) -> Warehouse:
     """The database of the profile and target."""
-    profile = _begun(lambda: _profile(_files(project), project.variables, project.target))
+    with _at_home(project):  # which closes what dbt has opened
+        profile = _begun(lambda: _profile(_files(project), project.variables, project.target))
     credentials = profile.credentials
     if credentials.type != "duckdb":
         raise SettingsError(f"the target {profile.target_name} is of type {credentials.type}; duckdb is needed")

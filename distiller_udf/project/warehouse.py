@@ -86,7 +86,8 @@ class Warehouse:
                 "path is relative, or give --database"
             )
         try:
-            if not self._is_file or self.catalog is None:
+            own_name = Path(self.path).name.lstrip(".").split(".")[0]  # as DuckDB names a file
+            if not self._is_file or self.catalog in (None, own_name):
                 connection = duckdb.connect(self.path, read_only=read_only)
                 self._set_up(connection, read_only)
             else:
