@@ -43,8 +43,14 @@ def project_folder() -> Path:
 def running() -> Project:
     """The project of the dbt command that is running, with the command's own --vars."""
     folder = project_folder()
-    given = getattr(get_flags(), "VARS", None) or {}
-    return Project.of(folder if (folder / PROJECT_FILE).exists() else None, variables=given)
+    flags = get_flags()
+    given, profiles = getattr(flags, "VARS", None) or {}, getattr(flags, "PROFILES_DIR", None)
+    return Project.of(
+        folder if (folder / PROJECT_FILE).exists() else None,
+        variables=given,
+        profiles_dir=Path(profiles) if profiles else None,
+        target=getattr(flags, "TARGET", None),
+    )
 
 
 def invocation() -> str:

@@ -2,7 +2,7 @@
 
 
 def model(dbt, session):
-    dbt.config(materialized="incremental", incremental_strategy="delete+insert", unique_key=["source", "id"])
+    dbt.config(materialized="er_python", incremental_strategy="delete+insert", unique_key=["source", "id"])
     from distiller_udf.pipeline import embed
     from distiller_udf.plugin import running
 

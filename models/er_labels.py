@@ -3,7 +3,7 @@
 
 def model(dbt, session):
     dbt.config(
-        materialized="incremental",
+        materialized="er_python",
         incremental_strategy="delete+insert",
         unique_key=["left_source", "left_id", "teacher"],
         on_schema_change="append_new_columns",

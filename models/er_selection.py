@@ -2,7 +2,7 @@
 
 
 def model(dbt, session):
-    dbt.config(materialized="table")
+    dbt.config(materialized="er_python")
     from distiller_udf import pipeline
     from distiller_udf.plugin import running
 
@@ -10,6 +10,5 @@ def model(dbt, session):
         session,
         candidates=dbt.ref("er_candidates"),
         settings=running().settings,
-        database=dbt.this.database,
-        schema=dbt.this.schema,
+        former=pipeline.former_tables(session),
     )

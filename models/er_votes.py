@@ -2,7 +2,7 @@
 
 
 def model(dbt, session):
-    dbt.config(materialized="table")
+    dbt.config(materialized="er_python")
     from distiller_udf import pipeline
     from distiller_udf.plugin import running
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distiller_udf.cli.console import json_option, print_json, say, tell
-from distiller_udf.cli.options import BUDGET, FILE, STORE, with_project
+from distiller_udf.cli.options import BUDGET, FILE, STORE, opened_warehouse, with_project
 from distiller_udf.cli.sources import Files, with_constraint, with_files
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.files.tables import check_suffix, read_table, write_table
 from distiller_udf.project import Project
-from distiller_udf.project.dbt import warehouse_of
 from distiller_udf.settings import Settings
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class TuplesToAsk:
             table = tuples_of(given, files.sources).sort_by("left_id")
             source = cls(table, lambda: all_pairs(given, files.sources))
         else:
-            warehouse = warehouse_of(project)
+            warehouse = opened_warehouse(project)
             source = cls(
                 warehouse.table("er_tuples").order("left_source, left_id").to_arrow_table(),
                 lambda: warehouse.table("er_pairs").select(PAIR_COLUMNS).to_arrow_table(),

@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 
 from distiller_udf.cli.console import json_option, out, print_json, tell
-from distiller_udf.cli.options import REGISTRY, STORE, with_project
+from distiller_udf.cli.options import REGISTRY, STORE, opened_warehouse, with_project
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project
-from distiller_udf.project.dbt import warehouse_of
+from distiller_udf.project.dbt import profile_of
 from distiller_udf.project.files import ProjectFiles
+from distiller_udf.project.results import last_run
 from distiller_udf.settings import Settings
 
 CORE = ("duckdb", "dbt-core", "dbt-duckdb", "pyarrow", "lightgbm", "rapidfuzz", "scikit-learn", "openai")
@@ -45,7 +46,7 @@ def doctor(context: click.Context, /, project: Project, as_json: bool) -> None:
         *check_project(project),
         check_student(settings),
         check_label_store(Path(settings.label_store)),
-        check_key(settings.teacher_api_key_env),
+        *check_keys(settings),
     ]
     healthy = all(check.ok or not check.needed for check in checks)
     if as_json:
@@ -81,17 +82,47 @@ def check_project(project: Project) -> Iterator[Check]:
         ", ".join(settings.source_names) or "no table is listed",
         "distiller init --source NAME=MODEL:ID",
     )
-    outputs = files.outputs()
-    lacking = [name for name, plugged in outputs.items() if not plugged]
-    found = f"missing in {', '.join(lacking)}" if lacking else ", ".join(outputs) or "no duckdb output in profiles.yml"
-    yield Check("dbt plug-in", bool(outputs) and not lacking, found, "distiller init")
-    yield check_warehouse(project)
+    yield check_plugin(files, project)
+    yield from check_last_build(files)
+    yield check_warehouse(project, files)
 
 
-def check_warehouse(project: Project) -> Check:
-    """Where the project's target has its er_* tables, asked of dbt itself, and whether they have been built."""
+def check_plugin(files: ProjectFiles, project: Project) -> Check:
+    """Whether the outputs of the profile have the plug-in; a profile that dbt cannot read is told in dbt's words."""
+    name, where = (
+        "dbt plug-in",
+        files.profiles_file or "profiles.yml, which was not found; --profiles-dir says where it is",
+    )
     try:
-        warehouse = warehouse_of(project)
+        profile = profile_of(files, project.variables)
+    except SettingsError as error:
+        return Check(name, False, f"dbt cannot read the profile: {error}", f"correct it in dbt_project.yml or {where}")
+    outputs = files.outputs(profile.name, profile.types)
+    if not outputs:
+        found = f"the profile {profile.name} has no output of type duckdb"
+        return Check(name, False, found, f"add one to {where}; then distiller init")
+    lacking = [output for output, plugged in outputs.items() if not plugged]
+    found = f"missing in {', '.join(lacking)}" if lacking else ", ".join(outputs)
+    return Check(name, not lacking, found, "distiller init")
+
+
+def check_last_build(files: ProjectFiles) -> Iterator[Check]:
+    """What failed in the last run of dbt that wrote its results."""
+    found = last_run(files)
+    if found is None or found.failed == ():
+        return
+    (node, message), *others = found.failed
+    more = f", and {len(others):,} more failed" if others else ""
+    skipped = f"; {found.skipped:,} were skipped" if found.skipped else ""
+    yield Check("last build", False, f"{node}: {message}{more}{skipped}", f"correct it, then {found.command}")
+
+
+def check_warehouse(project: Project, files: ProjectFiles) -> Check:
+    """Where the project's target has its er_* tables, asked of dbt itself, and whether they have been built."""
+    if not files.is_installed:
+        return Check("warehouse", False, "dbt has not installed the package yet", "dbt deps && dbt build", needed=False)
+    try:
+        warehouse = opened_warehouse(project)
         matches = warehouse.table("er_matches").aggregate("count(*)").fetchall()[0][0]
     except DistillerError as error:
         return Check("warehouse", False, str(error), "dbt deps && dbt build", needed=False)
@@ -168,11 +199,21 @@ def check_label_store(path: Path) -> Check:
     return Check("label store", True, ", ".join(found) or "empty")
 
 
-def check_key(variable: str) -> Check:
-    """Whether the LLM's key is set; never what it is."""
-    ok = bool(os.environ.get(variable))
-    fix = f"export {variable}=…  (only an LLM teacher needs it)"
-    return Check("LLM key", ok, f"{variable} is {'set' if ok else 'not set'}", fix, needed=False)
+def check_keys(settings: Settings) -> Iterator[Check]:
+    """The keys that the teachers are asked with, where they are set or OpenAI needs one; never what they are."""
+    from distiller_udf.teachers import entries
+
+    needs: dict[str, bool] = {}
+    for each in (entry.settings for entry in entries(settings)):
+        asks = "openai" in (each.teacher, each.teacher_base if each.teacher == "encoder" else None)
+        needed = asks and each.teacher_base_url is None
+        needs[each.teacher_api_key_env] = needed or needs.get(each.teacher_api_key_env, False)
+    for variable, needed in needs.items():
+        ok = bool(os.environ.get(variable))
+        if ok or needed:
+            yield Check(
+                "LLM key", ok, f"{variable} is {'set' if ok else 'not set'}", f"export {variable}=…", needed=False
+            )
 
 
 def print_check(check: Check) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import click
 
 from distiller_udf.cli.console import json_option, print_facts, print_json
-from distiller_udf.cli.options import FILE, with_project
+from distiller_udf.cli.options import FILE, opened_warehouse, with_project
 from distiller_udf.files.tables import open_table
 from distiller_udf.metrics import pair_metrics
 from distiller_udf.project import Project
-from distiller_udf.project.dbt import warehouse_of
 
 
 @click.command()
@@ -30,12 +30,12 @@ def evaluate(project: Project, gold: Path | None, matches: Path | None, candidat
     named = project.settings.gold
     if gold is None and named is None:
         raise click.UsageError("give the known pairs with --gold, or set er_gold")
+    warehouse = cache(lambda: opened_warehouse(project))
     if matches:
         found, proposed = open_table(matches), open_table(candidates) if candidates else None
     else:
-        warehouse = warehouse_of(project)
-        found, proposed = warehouse.table("er_matches"), warehouse.table("er_candidates")
-    known = open_table(gold) if gold else warehouse_of(project).table(str(named))
+        found, proposed = warehouse().table("er_matches"), warehouse().table("er_candidates")
+    known = open_table(gold) if gold else warehouse().table(str(named))
     figures = pair_metrics(known, found, proposed)
     if as_json:
         print_json(figures)

@@ -7,9 +7,8 @@ from dataclasses import asdict
 import click
 
 from distiller_udf.cli.console import json_option, print_json, print_table
-from distiller_udf.cli.options import REGISTRY, with_project
+from distiller_udf.cli.options import REGISTRY, opened_warehouse, with_project
 from distiller_udf.project import Project
-from distiller_udf.project.dbt import warehouse_of
 
 
 @click.command()
@@ -27,7 +26,7 @@ def explain(project: Project, left: str, right: str, as_json: bool) -> None:
     from distiller_udf.registry.current import CurrentStudent
 
     settings = project.settings
-    warehouse = warehouse_of(project)
+    warehouse = opened_warehouse(project)
     student = CurrentStudent.of(settings).get()
     with warehouse.connect() as connection:
         found = inquire(Tables(connection, warehouse), student, settings, left, right)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
 from distiller_udf.cli.console import json_option, out, print_json, tell
+from distiller_udf.cli.options import FOLDER
 from distiller_udf.errors import SettingsError
-from distiller_udf.project.files import ProjectFiles, installed_package
+from distiller_udf.project.dbt import profile_of
+from distiller_udf.project.files import ProjectFiles, installed_package, read_variables
 
-folder = click.Path(file_okay=False, path_type=Path)
 EXAMPLE = "{name: customers, model: stg_customers, id: customer_id}"
 
 
@@ -26,8 +28,15 @@ class Report:
 
 
 @click.command()
-@click.option("--project-dir", type=folder, default=Path(), help="The dbt project.  [default: this folder]")
-@click.option("--profiles-dir", type=folder, help="Where profiles.yml is.  [default: where dbt looks]")
+@click.option(
+    "--project-dir",
+    type=FOLDER,
+    envvar="DBT_PROJECT_DIR",
+    default=Path(),
+    help="The dbt project.  [default: this folder]",
+)
+@click.option("--profiles-dir", type=FOLDER, help="Where profiles.yml is.  [default: where dbt looks]")
+@click.option("--vars", "variables", metavar="YAML", default="", help="Variables that the profile needs.")
 @click.option("--package", help="The dbt package: a folder or a git URL.  [default: the one of this installation]")
 @click.option(
     "--source",
@@ -38,7 +47,12 @@ class Report:
 )
 @json_option
 def init(
-    project_dir: Path, profiles_dir: Path | None, package: str | None, sources: Sequence[str], as_json: bool
+    project_dir: Path,
+    profiles_dir: Path | None,
+    variables: str,
+    package: str | None,
+    sources: Sequence[str],
+    as_json: bool,
 ) -> None:
     """Add distiller-udf to an existing dbt project; nothing is overwritten.
 
@@ -48,7 +62,7 @@ def init(
     entries = [parse_source(text) for text in sources]
     init_package(project, package, report)
     init_sources(project, entries, report)
-    init_plugin(project, report)
+    init_plugin(project, read_variables(variables), report)
     report.next.append("dbt deps && dbt build")
     if as_json:
         print_json(asdict(report))
@@ -97,13 +111,20 @@ def init_sources(project: ProjectFiles, entries: list[dict[str, str]], report: R
         )
 
 
-def init_plugin(project: ProjectFiles, report: Report) -> None:
+def init_plugin(project: ProjectFiles, variables: dict[str, Any], report: Report) -> None:
     """Add the plug-in to the profile's DuckDB outputs unless it is there."""
-    if not project.outputs():
-        where = project.profiles_file or "profiles.yml, which was not found (--profiles-dir says where it is)"
-        report.next.append(f"add an output of type duckdb for this project to {where}, then run this again")
+    try:
+        profile = profile_of(project, variables)
+    except SettingsError as error:
+        report.next.append(f"dbt cannot read the profile: {error}; then run this again")
         return
-    added = project.add_plugin()
+    if not project.outputs(profile.name, profile.types):
+        where = project.profiles_file or "profiles.yml, which was not found (--profiles-dir says where it is)"
+        report.next.append(
+            f"add a profile {profile.name} with an output of type duckdb to {where}, then run this again"
+        )
+        return
+    added = project.add_plugin(profile.name, profile.types)
     if added:
         report.added.append(f"the plug-in in {project.profiles_file}: {', '.join(added)}")
     else:

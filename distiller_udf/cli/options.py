@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
-from distiller_udf.cli.console import Command, with_options
+from distiller_udf.cli.console import Command, say, with_options
 from distiller_udf.project import Project
+from distiller_udf.project.dbt import Graph, warehouse_of
 from distiller_udf.project.files import read_variables
+from distiller_udf.project.warehouse import Warehouse
 from distiller_udf.settings import PREFIX, place_of
 from distiller_udf.settings.rules import rules
 from distiller_udf.settings.written import described
@@ -29,7 +31,7 @@ STORE = {"--store": "label_store"}
 BUDGET = {f"--budget-{what}": f"budget_{what}" for what in ("calls", "tokens", "usd")}
 """The options that limit what a run may spend."""
 
-_PROJECT = (
+PROJECT = (
     click.option(
         "--project-dir",
         type=FOLDER,
@@ -46,8 +48,18 @@ _WAREHOUSE = (
         type=click.Path(dir_okay=False, path_type=Path),
         help="The DuckDB file that dbt built.  [default: that of the project's target]",
     ),
-    click.option("--schema", help="The schema of the er_* tables.  [default: dbt's own; with --database: main]"),
+    click.option(
+        "--schema", help="The schema of all er_* tables.  [default: the project's; without one, that which holds them]"
+    ),
 )
+
+
+def opened_warehouse(project: Project, graph: Graph | None = None) -> Warehouse:
+    """The project's warehouse; says which schema was found to be that of its tables. Raises as `warehouse_of`."""
+    found = warehouse_of(project, graph)
+    if found.remark:
+        say(found.remark)
+    return found
 
 
 def with_project(settings: Mapping[str, str] | None = None, *, warehouse: bool = False) -> Callable[..., Any]:
@@ -78,7 +90,7 @@ def with_project(settings: Mapping[str, str] | None = None, *, warehouse: bool =
             )
             return command(*arguments, project=project, **options)
 
-        decorated: Callable[..., Any] = with_options(*_PROJECT, *(_WAREHOUSE if warehouse else ()), *own)(called)
+        decorated: Callable[..., Any] = with_options(*PROJECT, *(_WAREHOUSE if warehouse else ()), *own)(called)
         return decorated
 
     return decorate

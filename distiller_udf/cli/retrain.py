@@ -10,12 +10,11 @@ import click
 
 from distiller_udf.cli.console import json_option, print_json, progress, say
 from distiller_udf.cli.drift import measured
-from distiller_udf.cli.options import REGISTRY, with_project
+from distiller_udf.cli.options import REGISTRY, opened_warehouse, with_project
 from distiller_udf.cli.sources import Files
 from distiller_udf.cli.weighing import WEIGHED, opened, prepared, print_comparison
 from distiller_udf.errors import ConstraintMismatch, RecordError, SettingsError
 from distiller_udf.project import Project
-from distiller_udf.project.dbt import warehouse_of
 from distiller_udf.project.warehouse import Warehouse
 from distiller_udf.registry import Registry
 
@@ -95,7 +94,7 @@ def retrain(
     if not labels and settings.training == "build":
         say("Warning: er_training is build, so the next `dbt build` trains and promotes by itself; set it to schedule.")
     if not labels and not dry_run:
-        write_comparisons(warehouse_of(project), registry)
+        write_comparisons(opened_warehouse(project), registry)
     show(outcome, as_json)
     context.exit(EXITS[outcome.outcome])
 

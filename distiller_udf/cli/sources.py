@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distiller_udf.cli.console import say, say_some, with_options
-from distiller_udf.cli.options import FILE
+from distiller_udf.cli.options import FILE, opened_warehouse
 from distiller_udf.constraint import Constraint, sides
 from distiller_udf.errors import require_columns
 from distiller_udf.files.tables import open_table, read_table
 from distiller_udf.project import Project
-from distiller_udf.project.dbt import warehouse_of
 from distiller_udf.settings import Settings
 from distiller_udf.votes import vote
 
@@ -163,7 +162,7 @@ def read_sources(
         table, ids = labels_of_file(labels, files, settings, pairs)
         table = vote(table, settings.vote) if voted else table
     else:
-        warehouse = warehouse_of(project)
+        warehouse = opened_warehouse(project)
         table = warehouse.table("er_votes" if voted else "er_labels").to_arrow_table()
         pairs = warehouse.table("er_pairs")
         require_columns("the pairs", pairs.columns, RECORD_COLUMNS)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from distiller_udf.cli.console import json_option, print_facts, print_json, print_table, progress, say, with_options
-from distiller_udf.cli.options import FILE, REGISTRY, with_project
+from distiller_udf.cli.options import FILE, REGISTRY, opened_warehouse, with_project
 from distiller_udf.cli.sources import LABELS, Files, described, labels_of_file, pairs_of_file, with_files
 from distiller_udf.errors import StudentNotFound
 from distiller_udf.files.tables import open_table
 from distiller_udf.project import Project
-from distiller_udf.project.dbt import Graph, compiled, project_of_files, warehouse_of
+from distiller_udf.project.dbt import Graph, compiled, project_of_files
 from distiller_udf.registry import Registry
 from distiller_udf.settings import Settings
 
@@ -78,11 +78,11 @@ def of_project(project: Project, select: Sequence[str], tables: dict[str, str]) 
     settings = project.settings
     if project.exists:
         models = compiled(project, select)
-        warehouse = warehouse_of(project, models)
+        warehouse = opened_warehouse(project, models)
     else:
-        warehouse = warehouse_of(project)
+        warehouse = opened_warehouse(project)
         settings = with_sources(settings, warehouse.table("er_pairs"))
-        models = graph_of_files(settings, select, Path(warehouse.path).stem, warehouse.schema)
+        models = graph_of_files(settings, select, warehouse.name, warehouse.schema)
     wanted = {"er_pairs": "er_pairs", **tables}
     with of_warehouse(warehouse, models, wanted, settings.resolved_constraint) as snapshot:
         yield snapshot, settings
@@ -106,7 +106,7 @@ def with_sources(settings: Settings, pairs: duckdb.DuckDBPyRelation | None) -> S
     if pairs is not None and set(sides) <= set(pairs.columns):
         found = (sorted(pairs.select(side).distinct().fetchall()) for side in sides)
         names = list(dict.fromkeys(str(name) for side in found for (name,) in side))
-    return settings.but({"sources": [{"name": name, "relation": name, "id": "id"} for name in names]})
+    return settings.but({"sources": [{"name": name, "relation": [name], "id": "id"} for name in names]})
 
 
 def prepared(snapshot: Snapshot, settings: Settings, whole: bool) -> tuple[Recipe, Scales, pa.Table]:

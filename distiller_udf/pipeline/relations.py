@@ -22,6 +22,11 @@ def is_empty(relation: duckdb.DuckDBPyRelation) -> bool:
     return bool(relation.aggregate("count(*)").fetchall()[0][0] == 0)
 
 
+def former_tables(session: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """What the last run left of the models that the macro `_er_tell_former` names, by name, as SQL names the tables."""
+    return dict(session.execute("select getvariable('er_former')").fetchall()[0][0] or {})
+
+
 def with_id_type(
     session: duckdb.DuckDBPyConnection, rows: pa.Table | pa.RecordBatchReader, pairs: duckdb.DuckDBPyRelation
 ) -> duckdb.DuckDBPyRelation:

@@ -11,7 +11,6 @@ import pyarrow as pa
 from distiller_udf.pipeline.relations import ARROW_ROWS, PAIR_KEYS, staged
 from distiller_udf.selection import select
 from distiller_udf.settings import Settings
-from distiller_udf.sql import quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,15 +30,14 @@ def select_tuples(
     session: duckdb.DuckDBPyConnection,
     candidates: duckdb.DuckDBPyRelation,
     settings: Settings,
-    database: str,
-    schema: str,
+    former: Mapping[str, str],
 ) -> duckdb.DuckDBPyRelation:
     """The rows of `er_selection`, by the settings of the selection (see `selection.select`).
 
-    The strategy `uncertain` reads what an earlier run left in `database` and `schema`: er_selection, er_labels and
-    er_scores, as far as they are there; dbt cannot be told of them, for they are made from this model. Every row of
-    er_labels is an answer, an abstention too: only what failed or was not paid for yet has none. What is there and what
-    is not is logged. Ids stay inside DuckDB and keep their type. Raises SettingsError for an unknown strategy.
+    The strategy `uncertain` reads what an earlier run left of er_selection, er_labels and er_scores: `former` says
+    where they are, as far as they are there; dbt cannot be told of them, for they are made from this model. Every row
+    of er_labels is an answer, an abstention too: only what failed or was not paid for yet has none. What is there and
+    what is not is logged. Ids stay inside DuckDB and keep their type. Raises SettingsError for an unknown strategy.
     """
     strategy = settings.selection_strategy
     session.execute(
@@ -52,7 +50,7 @@ def select_tuples(
     columns = "left_source, n as left_id, id_text, similarities"
     query = f"select {columns} from {PROFILES}"  # noqa: S608
     if strategy == "uncertain":
-        query = _with_earlier(query, candidates, _earlier(session, database, schema))
+        query = _with_earlier(query, candidates, _earlier(session, former))
     profiles = session.sql(query).to_arrow_table()
     chosen = select(
         profiles,
@@ -68,34 +66,23 @@ def select_tuples(
     return _with_ids(session, chosen)
 
 
-def _earlier(session: duckdb.DuckDBPyConnection, database: str, schema: str) -> dict[str, str]:
-    """The tables of an earlier run that are there with the columns that are needed, by name, as SQL names them."""
+def _earlier(session: duckdb.DuckDBPyConnection, former: Mapping[str, str]) -> dict[str, str]:
+    """The tables of an earlier run that have the columns that are needed, by name, as SQL names them."""
     found = {}
     for name, columns in NEEDED.items():
-        present = session.execute(
-            "select lower(column_name) from information_schema.columns "
-            "where lower(table_catalog) = lower(?) and lower(table_schema) = lower(?) and lower(table_name) = ?",
-            [database, schema, name],
-        ).fetchall()
-        if set(columns) <= {column for (column,) in present}:
-            found[name] = f"{quoted(database)}.{quoted(schema)}.{quoted(name)}"
-    _say(found, f"{database}.{schema}")
-    return found
-
-
-def _say(found: Mapping[str, str], where: str) -> None:
-    """Log which tables of an earlier run are there; it is odd where there is a selection and not what follows it."""
+        if name in former and set(columns) <= {
+            column.lower() for column in session.sql(f"from {former[name]}").columns
+        }:
+            found[name] = former[name]
     missing = [name for name in NEEDED if name not in found]
+    # It is odd where there is a selection and not what follows it.
     level = logging.WARNING if missing and "er_selection" in found else logging.INFO
     logger.log(
-        level,
-        "uncertain reads %s in %s; not there: %s",
-        ", ".join(found) or "nothing",
-        where,
-        ", ".join(missing) or "–",
+        level, "uncertain reads %s; not there: %s", ", ".join(found.values()) or "nothing", ", ".join(missing) or "–"
     )
     if "er_selection" in found and "er_labels" in missing:
-        logger.warning("without er_labels in %s, all that was selected before counts as answered", where)
+        logger.warning("without er_labels, all that was selected before counts as answered")
+    return found
 
 
 def _with_earlier(query: str, candidates: duckdb.DuckDBPyRelation, earlier: Mapping[str, str]) -> str:

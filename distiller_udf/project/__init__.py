@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from distiller_udf.project.files import ProjectFiles, er_variables
 from distiller_udf.settings import PREFIX, TEACHER, Settings
 
 PROJECT_FILE = "dbt_project.yml"
+JINJA = re.compile(r"\{[{%#]")
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,16 @@ class Project:
         their names). `place` has the other fields. Raises SettingsError for a setting that is not allowed.
         """
         found = folder if folder is not None else _nearest(near)
-        given = ProjectFiles(found).variables() if found is not None else {}
-        given |= er_variables(variables or {})
+        given = er_variables(variables or {})
+        if found is not None:
+            files = ProjectFiles(found, place.get("profiles_dir"))
+            given = {**er_variables(files.all_variables()), **given}
+            if any(isinstance(value, str) and JINJA.search(value) for value in given.values()):
+                from distiller_udf.project.dbt import rendered
+
+                given = rendered(given, files, variables or {}, place.get("target"))
+            if files.profiles_file is not None:
+                place["profiles_dir"] = files.profiles_file.parent
         settings = Settings.of(given, PREFIX)
         base = (found or Path()).absolute()
         options = _absolute({name: value for name, value in (instead or {}).items() if value is not None})

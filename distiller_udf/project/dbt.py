@@ -9,20 +9,26 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import copy_context
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from distiller_udf.errors import RecordError, SettingsError
+from distiller_udf.errors import DistillerError, RecordError, SettingsError
 from distiller_udf.project import Project
-from distiller_udf.project.files import PACKAGE, installed_package
+from distiller_udf.project.files import PACKAGE, ProjectFiles, installed_package
 from distiller_udf.project.warehouse import Relation, Warehouse
 from distiller_udf.settings import PREFIX, Settings
+from distiller_udf.sql import literal, quoted
 
 TARGET = Path("target") / "distiller"
-QUIETLY = ("--quiet", "--log-level", "none", "--no-write-json", "--no-send-anonymous-usage-stats")
+QUIETLY = ("--quiet", "--no-print", "--log-level", "none", "--no-write-json", "--no-send-anonymous-usage-stats")
+T = TypeVar("T")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 KINDS = ("model", "seed", "snapshot", "source")
 
 
@@ -78,19 +84,80 @@ class Graph:
         return {name: node.relation for name in names if (node := self.find(name)) and node.relation}
 
 
+@dataclass(frozen=True)
+class Profile:
+    """A project's profile as dbt renders it: its name, and the type of each of its outputs."""
+
+    name: str
+    types: Mapping[str, str]
+
+
+def profile_of(files: ProjectFiles, variables: Mapping[str, Any]) -> Profile:
+    """The profile that a project names. Raises SettingsError with dbt's own words, as where a variable is not set."""
+    from dbt.config.profile import read_profile
+    from dbt.config.renderer import ProfileRenderer
+
+    def read() -> Profile:
+        renderer = ProfileRenderer(dict(variables))
+        name = str(renderer.render_value(files.profile))
+        listed = (read_profile(str(files.profiles_file.parent)) if files.profiles_file else {}).get(name) or {}
+        outputs = listed.get("outputs") or {}
+        return Profile(name, {out: str(renderer.render_value((outputs[out] or {}).get("type"))) for out in outputs})
+
+    return _begun(read)
+
+
+def rendered(
+    given: Mapping[str, Any], files: ProjectFiles, variables: Mapping[str, Any], target: str | None
+) -> dict[str, Any]:
+    """Variables as var() gives them: dbt renders a text, and nothing within a list or mapping.
+
+    Raises SettingsError with dbt's own words.
+    """
+    from dbt.clients.jinja import get_rendered
+    from dbt.context.base import BaseContext
+    from dbt.context.target import TargetContext
+
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    known = {**files.all_variables(), **variables}
+
+    def render() -> dict[str, Any]:
+        if any("target" in text for text in texts.values()):
+            context = TargetContext(_profile(files, variables, target).to_target_dict(), known)
+        else:
+            context = BaseContext(known)
+        values = context.to_dict()
+        return {**given, **{name: get_rendered(text, values) for name, text in texts.items()}}
+
+    return _begun(render)
+
+
 def warehouse_of(project: Project, graph: Graph | None = None) -> Warehouse:
     """The warehouse that the project's profile and target name, with all models where dbt puts them.
 
-    `graph` are the project's nodes, where they are known. With `project.database` it is that file, with its tables in
-    main; `project.schema` is where all tables are instead. Raises SettingsError when there is neither, or dbt cannot
-    read the project.
+    `graph` are the project's nodes, where they are known. With `project.database` it is that file, its tables where the
+    project has them; without a project, or where they are elsewhere, in the schema that holds them. `project.schema` is
+    where all tables are instead. Raises SettingsError when there is neither, where several schemas hold some, or dbt
+    cannot read the project.
     """
-    if project.database is not None:
-        return Warehouse(str(project.database), {}, project.schema or "main")
-    if not project.exists:
+    if project.database is None and not project.exists:
         raise SettingsError("there is no dbt project here; give --project-dir, or --database with the warehouse")
-    found = _warehouse(project, (graph or parsed(project)).relations)
-    return found if project.schema is None else Warehouse(found.path, {}, project.schema)
+    found = _of_file(project, graph) if project.database else _warehouse(project, (graph or parsed(project)).relations)
+    if project.schema is not None:
+        return replace(found, relations=None, schema=project.schema)
+    return found.located() if project.database else found
+
+
+def _of_file(project: Project, graph: Graph | None) -> Warehouse:
+    """The warehouse in a file: that of the project, wherever it lies; of the file alone where dbt cannot read one."""
+    path = str(project.database)
+    if not project.exists:
+        return Warehouse(path)
+    try:
+        of_project = _warehouse(project, (graph or parsed(project)).relations)
+    except DistillerError:
+        return Warehouse(path)
+    return replace(of_project, path=path)
 
 
 def parsed(project: Project) -> Graph:
@@ -121,7 +188,7 @@ def project_of_files(folder: Path, settings: Settings, catalog: str, schema: str
     import duckdb
 
     own = settings.model_dump(mode="json", include=set(DECIDING))
-    sources = [{"name": name, "relation": name, "id": "id"} for name in settings.source_names]
+    sources = [{"name": name, "relation": [name], "id": "id"} for name in settings.source_names]
     variables = {f"{PREFIX}{name}": value for name, value in {**own, "sources": sources}.items() if value is not None}
     path = str(folder / f"{catalog}.duckdb")
     duckdb.connect(path).close()
@@ -174,17 +241,24 @@ def _invoke(project: Project, manifest: Any, *command: str) -> Any:
     outcome = dbtRunner(manifest=manifest, callbacks=[listen]).invoke([*QUIETLY, *command, *_options(project)])
     if outcome.success:
         return outcome.result
-    why = ("\n".join(said) or str(outcome.exception)).strip()
+    why = _sentence("\n".join(said) or str(outcome.exception))
     if "Could not set lock" in why:
-        raise RecordError(f"the warehouse cannot be opened: {why.splitlines()[0]}; try again when dbt has ended")
+        raise RecordError(f"the warehouse cannot be opened: {why}; try again when dbt has ended")
     raise SettingsError(why)
+
+
+def _sentence(text: str) -> str:
+    """What dbt says, in one line, as it would stand in a log without colours and without where it stands in one."""
+    lines = [line.strip() for line in COLOUR.sub("", text).splitlines()]
+    return " ".join(line for line in lines if line and line != "Encountered an error:")
 
 
 def _options(project: Project) -> list[str]:
     place = str(project.folder / TARGET)
     options = ["--project-dir", str(project.folder), "--target-path", place, "--log-path", place]
-    if project.profiles_dir:
-        options += ["--profiles-dir", str(project.profiles_dir)]
+    profiles = _files(project).profiles_file
+    if profiles:
+        options += ["--profiles-dir", str(profiles.parent)]
     if project.target:
         options += ["--target", project.target]
     if project.variables:
@@ -193,20 +267,93 @@ def _options(project: Project) -> list[str]:
 
 
 def _warehouse(project: Project, relations: Mapping[str, Relation]) -> Warehouse:
-    """The database of the profile and target, as dbt has just read them."""
-    from dbt.config.runtime import load_profile
-
-    with _at_home(project):
-        profile = load_profile(str(project.folder), dict(project.variables), None, project.target)
+    """The database of the profile and target."""
+    with _at_home(project):  # which closes what dbt has opened
+        profile = _begun(lambda: _profile(_files(project), project.variables, project.target))
     credentials = profile.credentials
     if credentials.type != "duckdb":
         raise SettingsError(f"the target {profile.target_name} is of type {credentials.type}; duckdb is needed")
     path = str(credentials.path)
     if path == ":memory:":
         raise RecordError("the profile keeps its database in memory, so nothing of it is left; give it a path")
-    if "://" not in path and not path.startswith("md:"):
-        path = str((project.folder / path).absolute())
-    return Warehouse(path, relations, credentials.schema)
+    return Warehouse(
+        _placed(path, project.folder),
+        relations,
+        credentials.schema,
+        catalog=credentials.path_derived_database_name(path),
+        setup=lambda read_only: _setup(credentials, project.folder, read_only),
+    )
+
+
+def _setup(credentials: Any, folder: Path, read_only: bool) -> Iterator[tuple[str, str]]:
+    """What dbt does with a connection before it uses one, but for its plug-ins: what for, and the statement.
+
+    Relative paths start from the project, those that a view has in it, too.
+    """
+    for extension in credentials.extensions or []:
+        name = extension if isinstance(extension, str) else extension["name"]
+        yield f"the extension {name}", f"load {quoted(name)}"
+    for statement in credentials.secrets_sql():
+        yield "a secret", statement
+    if "file_search_path" not in credentials.settings:
+        yield "the project's folder", f"set file_search_path = {literal(str(folder))}"
+    for name, value in credentials.settings.items():
+        yield f"the setting {name}", f"set {name} = {literal(str(value))}"
+    for attachment in credentials.attach or []:
+        options = {key: value for key, value in (attachment.options or {}).items() if key != "read_only"}
+        path = _placed(attachment.path, folder) if attachment.type in (None, "duckdb", "sqlite") else attachment.path
+        whole = read_only or attachment.read_only or bool((attachment.options or {}).get("read_only"))
+        placed = replace(attachment, path=path, read_only=whole, options=options)
+        yield f"the database {attachment.alias or attachment.path}", placed.to_sql()
+
+
+def _placed(path: str, folder: Path) -> str:
+    """Where a path of the profile leads, for who runs dbt in the project's folder."""
+    if ":" in path.split("/", 1)[0]:  # md:, ducklake:, https:
+        return path
+    return str((folder / Path(path).expanduser()).absolute())
+
+
+def _profile(files: ProjectFiles, variables: Mapping[str, Any], target: str | None) -> Any:
+    """dbt's own profile of a project, as dbt loads it at the start of a command."""
+    from dbt.config.profile import Profile as DbtProfile
+    from dbt.config.profile import read_profile
+    from dbt.config.renderer import ProfileRenderer
+
+    renderer = ProfileRenderer(dict(variables))
+    name = DbtProfile.pick_profile_name(None, renderer.render_value(files.profile))
+    profiles = read_profile(str(files.profiles_file.parent)) if files.profiles_file else {}
+    return DbtProfile.from_raw_profiles(profiles, name, renderer, target_override=target)
+
+
+def _files(project: Project) -> ProjectFiles:
+    return ProjectFiles(project.folder, project.profiles_dir)
+
+
+def _begun(work: Callable[[], T]) -> T:
+    """Do something of dbt's as at the start of a command: with the environment as it is now.
+
+    Raises SettingsError with dbt's own words.
+    """
+    from dbt.flags import get_flags, set_flags, set_from_args
+    from dbt_common.context import set_invocation_context
+    from dbt_common.exceptions import DbtBaseException
+
+    def begin() -> T:
+        set_invocation_context(dict(os.environ))
+        flags = get_flags()
+        if hasattr(flags, "PROFILES_DIR"):  # of a command that is running, or has run
+            return work()
+        try:
+            set_from_args(Namespace(), None)
+            return work()
+        finally:
+            set_flags(flags)
+
+    try:
+        return copy_context().run(begin)
+    except DbtBaseException as error:
+        raise SettingsError(_sentence(str(error))) from error
 
 
 @contextmanager

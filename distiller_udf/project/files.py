@@ -28,6 +28,8 @@ PLUGIN_MODULE = "distiller_udf.plugin"
 class ProjectFiles:
     """The files of the dbt project at `folder`; `profiles_dir` overrides where dbt looks for profiles.yml.
 
+    What dbt renders stands in them as it was written: `dbt.profile_of` says which profile is meant.
+
     Raises SettingsError when there is no dbt_project.yml or a file cannot be read.
     """
 
@@ -52,10 +54,19 @@ class ProjectFiles:
 
     @property
     def profiles_file(self) -> Path | None:
-        """profiles.yml in dbt's own order: the option, DBT_PROFILES_DIR, the project, the home folder."""
+        """profiles.yml, where dbt finds it in the project's folder: as named, there, or in the home folder.
+
+        After the option comes DBT_PROFILES_DIR; a command that runs elsewhere looks there, too, as dbt does.
+        """
         named = self.profiles_dir or os.environ.get("DBT_PROFILES_DIR")
-        folders = [Path(named)] if named else [self.folder, Path.home() / ".dbt"]
-        return next((folder / "profiles.yml" for folder in folders if (folder / "profiles.yml").exists()), None)
+        folders = [Path(named)] if named else [self.folder, Path(), Path.home() / ".dbt"]
+        files = (folder.absolute() / "profiles.yml" for folder in folders)
+        return next((file for file in files if file.exists()), None)
+
+    @property
+    def profile(self) -> Any:
+        """The name of the project's profile, as it was written; None where there is none."""
+        return _read(self.settings_file).get("profile")
 
     def package(self) -> str | None:
         """Where the dbt package distiller_udf comes from, as the project says; None when it is not listed."""
@@ -67,20 +78,32 @@ class ProjectFiles:
                 return place
         return None
 
+    @property
+    def is_installed(self) -> bool:
+        """Whether `dbt deps` has brought the dbt package."""
+        place = _read(self.settings_file).get("packages-install-path") or "dbt_packages"
+        return any(_is_package(folder) for folder in (self.folder / str(place)).glob("*"))
+
+    @property
+    def target(self) -> Path:
+        """The folder that dbt writes its results to."""
+        named = os.environ.get("DBT_TARGET_PATH") or _read(self.settings_file).get("target-path") or "target"
+        return self.folder / str(named)
+
     def sources(self) -> list[Any] | None:
         """The variable er_sources, from the package's own variables where it is there; None when it is not set."""
         variables = _read(self.settings_file).get("vars") or {}
         found: list[Any] | None = {**variables, **(variables.get(PACKAGE) or {})}.get("er_sources")
         return found
 
-    def variables(self) -> dict[str, Any]:
-        """The er_* variables that the project sets: those of all packages, and over them its section for this one."""
+    def all_variables(self) -> dict[str, Any]:
+        """The variables that this package sees, as they were written: those of all, and over them its own section."""
         variables = _read(self.settings_file, _as_dbt).get("vars") or {}
-        return er_variables({**variables, **(variables.get(PACKAGE) or {})})
+        return {**variables, **(variables.get(PACKAGE) or {})}
 
-    def outputs(self) -> dict[str, bool]:
-        """The DuckDB outputs of the project's profile, and whether each has the plug-in."""
-        found = self._outputs(_read(self.profiles_file)) if self.profiles_file else {}
+    def outputs(self, profile: str, types: Mapping[str, str]) -> dict[str, bool]:
+        """The DuckDB outputs of a profile, by the types of its outputs, and whether each has the plug-in."""
+        found = self._outputs(_read(self.profiles_file), profile, types) if self.profiles_file else {}
         return {name: _has_plugin(output) for name, output in found.items()}
 
     def add_package(self, place: str) -> None:
@@ -107,21 +130,23 @@ class ProjectFiles:
             chosen.yaml_set_comment_before_after_key("er_sources", before=suggestions(), indent=2)
         _write(self.settings_file, content)
 
-    def add_plugin(self) -> list[str]:
-        """Add the plug-in to every DuckDB output that lacks it; their names."""
+    def add_plugin(self, profile: str, types: Mapping[str, str]) -> list[str]:
+        """Add the plug-in to every DuckDB output of a profile that lacks it; their names."""
         if self.profiles_file is None:
             return []
         content = _read(self.profiles_file)
-        missing = [(name, output) for name, output in self._outputs(content).items() if not _has_plugin(output)]
+        outputs = self._outputs(content, profile, types)
+        missing = [(name, output) for name, output in outputs.items() if not _has_plugin(output)]
         for _, output in missing:
             output["plugins"] = [*(output.get("plugins") or []), {"module": PLUGIN_MODULE}]
         if missing:
             _write(self.profiles_file, content)
         return [name for name, _ in missing]
 
-    def _outputs(self, profiles: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        profile = profiles.get(str(_read(self.settings_file).get("profile"))) or {}
-        return {n: o for n, o in (profile.get("outputs") or {}).items() if (o or {}).get("type") == "duckdb"}
+    @staticmethod
+    def _outputs(profiles: dict[str, Any], profile: str, types: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        outputs = (profiles.get(profile) or {}).get("outputs") or {}
+        return {name: output for name, output in outputs.items() if types.get(name) == "duckdb"}
 
     def _relative(self, package: Path) -> str:
         """A path that still holds when package and project, lying together, are checked out elsewhere."""

@@ -19,6 +19,8 @@ MAX_ORDERS = 19
 
 ENVIRONMENT = r"^[A-Za-z_][A-Za-z0-9_]*$"
 WITHOUT_COLON = r"^[^:]*[^:\s][^:]*$"
+_PART = r'("([^"]|"")+"|[^".]*[^".\s][^".]*)'
+RELATION = rf"^{_PART}(\.{_PART}){{0,2}}$"
 Environment = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 """The name of an environment variable."""
 
@@ -56,7 +58,11 @@ class Source(Group):
     name: Annotated[str, StringConstraints(pattern=WITHOUT_COLON)]
     model: Text | None = None
     source: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = None
-    relation: Text | Annotated[list[Text], Field(min_length=1, max_length=3)] | None = None
+    relation: (
+        Annotated[str, StringConstraints(pattern=RELATION)]
+        | Annotated[list[Text], Field(min_length=1, max_length=3)]
+        | None
+    ) = None
     id: Text
     columns: Annotated[list[Text], Field(min_length=1)] | Annotated[dict[str, Text], Field(min_length=1)] | None = None
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from distiller_udf.settings.declared import ENVIRONMENT, GROUPS, WITHOUT_COLON, Declared
+from distiller_udf.settings.declared import ENVIRONMENT, GROUPS, RELATION, WITHOUT_COLON, Declared
 from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.settings.ways import FILLED, WAYS
 
@@ -32,7 +32,7 @@ _LISTS = {
     "blocking_rules": "a list of SQL expressions, each a text or {name, expression}",
     "teachers": "a list of mappings, such as [{model: qwen2.5:32b}]",
     "source": "[name of the dbt source, name of the table]",
-    "relation": "schema.table, or a list of its parts",
+    "relation": 'schema.table, or a list of its parts; "my schema"."table 1" where a part is no plain name',
     "columns": "a list of columns, or a mapping of new name to SQL expression",
     "all": "a list of two ways or more",
     "blocking": "auto, or a list of ways of blocking, such as [tokens, {qgrams: {top_k: 10}}]",
@@ -41,6 +41,7 @@ _NAMES = "a list of column names"
 _TEXTS = {
     FILLED: "a text",
     ENVIRONMENT: "the name of an environment variable, not what it holds",
+    RELATION: "database.schema.table, of which the first two may be left out",
     WITHOUT_COLON: "a text without a colon; entity ids are source:id",
 }
 _PLACES = {"model": "a folder, or the id of a model on the hub", "student": "a student's folder, or its version"}

@@ -26,7 +26,8 @@ ABOUT = """\
 Every setting is a dbt variable: set it under `vars:` in your `dbt_project.yml`, or for one run with `--vars`. A name
 that does not exist, or a value that is not allowed, stops dbt before anything runs or costs. The commands of
 `distiller` go by the same variables; their options override them for one run. Files and folders are relative to the
-dbt project."""
+dbt project. dbt renders a value that is a text, such as `er_student_name: "{{ target.name }}"`, and nothing in a list
+or mapping."""
 
 ABOUT_TRAINING = """\
 What `er_llm_training` may hold, such as `{method: sft, epochs: 3}`. `distiller train sft`, `dpo` and `grpo` start from

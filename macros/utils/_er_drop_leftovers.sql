@@ -1,19 +1,23 @@
 {#-
-    Drop the tables that a Python incremental model leaves beside its own on each run, with all that it brought; dbt-duckdb
-    takes them for temporary ones. A post-hook.
+    Drop what earlier versions left behind of an incremental Python model on each run, with all that it held: a table of
+    dbt-duckdb's that was to be temporary, in the schema that the connection happened to be in. No build can be using one:
+    this process holds the database.
 -#}
 {% macro _er_drop_leftovers(relation) %}
-    {% if not execute %}
-        {% do return('') %}
-    {% endif %}
-    {% set found = run_query(
-        "select table_name from information_schema.tables where table_schema = "
-        ~ distiller_udf._er_literal(relation.schema) ~ " and table_catalog = "
-        ~ distiller_udf._er_literal(relation.database) ~ " and starts_with(table_name, "
-        ~ distiller_udf._er_literal(relation.identifier ~ '__dbt_tmp') ~ ")"
-    ) %}
-    {% for name in found.columns[0].values() %}
-        {% set leftover = api.Relation.create(database=relation.database, schema=relation.schema, identifier=name) %}
-        {{ 'drop table if exists ' ~ leftover ~ ';' }}
+    {% call statement('find_leftovers', fetch_result=True, auto_begin=False) %}
+        select database_name, schema_name, table_name
+        from duckdb_tables()
+        where (
+                (database_name = current_database() and schema_name in (current_schema(), 'main'))
+                or (database_name, schema_name) = (
+                    {{ distiller_udf._er_literal(relation.database) }}, {{ distiller_udf._er_literal(relation.schema) }}
+                )
+            )
+            and not temporary
+            and starts_with(table_name, {{ distiller_udf._er_literal(relation.identifier ~ '__dbt_tmp') }})
+            and regexp_full_match(substr(table_name, {{ (relation.identifier ~ '__dbt_tmp') | length + 1 }}), '[0-9]{20}')
+    {% endcall %}
+    {% for database, schema, name in load_result('find_leftovers').table %}
+        {% do adapter.drop_relation(api.Relation.create(database=database, schema=schema, identifier=name, type='table')) %}
     {% endfor %}
 {% endmacro %}

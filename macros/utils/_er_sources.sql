@@ -5,9 +5,28 @@
     {% elif source.get('source') is not none %}
         {% do return(builtins['source'](source['source'][0], source['source'][1])) %}
     {% endif %}
-    {% set parts = source['relation'].split('.') if source['relation'] is string else source['relation'] %}
-    {% set path = [target.database, target.schema][:[3 - (parts | length), 0] | max] + (parts | list) %}
+    {% set parts = distiller_udf._er_name_parts(source['relation']) %}
+    {% set path = [target.database, target.schema][:[3 - (parts | length), 0] | max] + parts %}
     {% do return(api.Relation.create(database=path[0], schema=path[1], identifier=path[2])) %}
+{% endmacro %}
+
+
+{#-
+    The parts of a relation's name, a list or as SQL writes it: between points, and in quotes where a part has points or
+    quotes itself. dbt puts quotes around a part, and leaves those within it to us.
+-#}
+{% macro _er_name_parts(name) %}
+    {% set parts = [] %}
+    {% if name is string %}
+        {% for part in modules.re.findall('"(?:[^"]|"")+"|[^".]+', name) %}
+            {% do parts.append(part[1:-1] if part.startswith('"') else part | trim) %}
+        {% endfor %}
+    {% else %}
+        {% for part in name %}
+            {% do parts.append(part | replace('"', '""')) %}
+        {% endfor %}
+    {% endif %}
+    {% do return(parts) %}
 {% endmacro %}
 
 

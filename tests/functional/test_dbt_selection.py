@@ -178,19 +178,34 @@ def test_abstentions_and_failures_do_not_keep_rounds_from_being_added(
         assert counts[3] == wanted, "an abstention is an answer"
 
 
-def test_where_the_labels_lie_elsewhere_every_run_adds_a_round(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def labels_are(built: Project, config: str) -> None:
+    model = built.folder / "models" / "er_labels.sql"
+    model.write_text(model.read_text().replace("'table'", config))
+
+
+def test_the_labels_are_found_wherever_dbt_has_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     built = made(tmp_path, labels=True, er_selection_strategy="uncertain", er_selection_rounds=4)
-    text = (tmp_path / "models" / "er_labels.sql").read_text()
-    (tmp_path / "models" / "er_labels.sql").write_text(text.replace("'table'", "'table', schema='other'"))
+    labels_are(built, "'table', schema='other', alias='answers'")
+    built.run("build", variables={"answers": "false"})
+    first = selected(built)
+    assert built.query("select count(*) from main_other.answers") == [(0,)]
+    with caplog.at_level("INFO"):
+        again(built, answers="false")
+    assert selected(built) == first, "nothing was answered"
+    assert '"warehouse"."main_other"."answers"' in caplog.text
+    assert "not there: –" in caplog.text
+
+
+def test_without_a_table_of_labels_every_run_adds_a_round(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    built = made(tmp_path, labels=True, er_selection_strategy="uncertain", er_selection_rounds=4)
+    labels_are(built, "'ephemeral'")
     with caplog.at_level("INFO"):
         built.run("build")
         first = selected(built)
-        assert built.query("select count(*) from main_other.er_labels") == [(len(first),)]
         again(built)
     assert selected(built) > first
-    assert "uncertain reads er_selection, er_scores in warehouse.main; not there: er_labels" in caplog.text
+    there = ", ".join(f'"warehouse"."main"."{name}"' for name in ("er_selection", "er_scores"))
+    assert f"uncertain reads {there}; not there: er_labels" in caplog.text
     assert "all that was selected before counts as answered" in caplog.text
     assert built.query("select round, count(*) from er_selection group by all order by 1")[1][0] == 2
 

@@ -22,7 +22,7 @@ from distiller_udf.pipeline.relations import PAIR_KEYS
 from distiller_udf.project.dbt import Graph, Node
 from distiller_udf.project.files import PACKAGE
 from distiller_udf.project.warehouse import Warehouse
-from distiller_udf.sql import literal, make_table, quoted
+from distiller_udf.sql import make_table, quoted
 from distiller_udf.students import Student
 
 from ..er_student import student_rows
@@ -171,11 +171,12 @@ def of_warehouse(
     warehouse.connect().close()  # says what is wrong with it
     with _connected() as connection:
         copies = _read_by(graph, [graph.node(model) for model in tables.values()])
-        catalog = _catalog(graph)
-        connection.execute(f"attach {literal(warehouse.path)} as {quoted(catalog)} (read_only)")
+        catalog, own = _catalog(graph, warehouse), _databases(connection)
+        warehouse.attach(connection, catalog)
         for node in copies:
             _copy(connection, node, warehouse, catalog)
-        connection.execute(f"detach {quoted(catalog)}")
+        for database in _databases(connection) - own:
+            connection.execute(f"detach {quoted(database)}")
         _lay_out(connection, graph, copies)
         given = {name: _named(graph.node(model)) for name, model in tables.items()}
         yield Snapshot(connection, given, lambda: graph, constraint)
@@ -250,20 +251,21 @@ def _read_by(graph: Graph, wanted: Iterable[Node]) -> list[Node]:
 def _copy(connection: duckdb.DuckDBPyConnection, node: Node, warehouse: Warehouse, catalog: str) -> None:
     import duckdb
 
-    there = warehouse.relation(f"{node.package}.{node.name}")
+    there = node.relation if node.kind == "source" else warehouse.relation(f"{node.package}.{node.name}")
+    if there is None:
+        raise SettingsError(f"the source {node.name} has no relation")
     there = there._replace(database=there.database or catalog)
     try:
         connection.execute(f"create table {_copied(node)} as from {there}")
-    except duckdb.CatalogException as error:
-        raise RecordError(f"{warehouse.path} has no table {there.shown}; run `dbt build` first") from error
+    except duckdb.Error as error:
+        raise RecordError(warehouse.why_not(connection, there, error)) from error
 
 
 def _lay_out(connection: duckdb.DuckDBPyConnection, graph: Graph, copies: Iterable[Node]) -> None:
-    """The project's catalog and schemas: views of what was copied, and er_pairs."""
-    catalog = _catalog(graph)
-    connection.execute(f"attach ':memory:' as {quoted(catalog)}")
+    """The project's catalogs and schemas: views of what was copied, and er_pairs."""
     for database, schema, _ in {node.relation for node in graph.nodes.values() if node.relation}:
-        if database == catalog:
+        if database is not None:
+            connection.execute(f"attach if not exists ':memory:' as {quoted(database)}")
             connection.execute(f"create schema if not exists {quoted(database, schema)}")
     for node in copies:
         connection.execute(f"create view {_named(node)} as from {_copied(node)}")
@@ -285,7 +287,13 @@ def _copied(node: Node) -> str:
     return quoted(COPIES, "main", f"{node.package}.{node.name}")
 
 
-def _catalog(graph: Graph) -> str:
+def _catalog(graph: Graph, warehouse: Warehouse) -> str:
     """The name that the warehouse has where the project's SQL calls it."""
     relation = graph.node("er_records").relation
-    return str(relation and relation.database)
+    return warehouse.catalog or str(relation and relation.database)
+
+
+def _databases(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The databases that a connection has."""
+    names = connection.execute("select database_name from duckdb_databases()").fetchall()
+    return {str(name) for (name,) in names}
