@@ -7,5 +7,6 @@
     sources=er['er_sources'],
     blocking=er['er_blocking'],
     rules=er['er_blocking_rules'],
-    columns=er['er_blocking_columns']
+    columns=er['er_blocking_columns'],
+    constraint=er['er_constraint']
 ) }}

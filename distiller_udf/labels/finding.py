@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, require_columns
 from distiller_udf.labels.judgements import Contradiction, Found
 from distiller_udf.labels.reading import good_labels
@@ -54,7 +55,7 @@ def labels_on_records(
     or that another teacher judges too, are united with it. `constraint` is that of the task. Raises LabelError when a
     column is missing.
     """
-    find = _Finder(records, sources)
+    find = _Finder(records, sources, constraint)
     found, examples, dropped = [], [], 0
     for label in labels:
         each = _find(label, find)
@@ -209,7 +210,7 @@ class _Carried:
 class _Finder:
     """Finds records by source and id."""
 
-    def __init__(self, records: pa.Table, sources: Sequence[str] | None) -> None:
+    def __init__(self, records: pa.Table, sources: Sequence[str] | None, constraint: str) -> None:
         require_columns("the records", records.column_names, ("source", "id", "record"), LabelError)
         self.sources, self.ids = one_array(records["source"]), one_array(records["id"])
         self._records = one_array(records["record"])
@@ -224,8 +225,8 @@ class _Finder:
                     self._by_id.setdefault(text, {})[position] = None
         declared = list(sources) if sources is not None else list(dict.fromkeys(names))
         self._default = {True: declared[0], False: declared[-1]} if 1 <= len(declared) <= 2 else {}
-        order = {source: rank for rank, source in enumerate(dict.fromkeys([*declared, *names]))}
-        self.ranks = [order[name] for name in names]
+        order = Constraint(constraint).ordered(dict.fromkeys([*declared, *names]))
+        self.ranks = [order.index(name) for name in names]
         self.places = list(zip(self.ranks, self._id_ranks(), strict=True))
         """What orders records as er_pairs does: their source, then their id."""
 

@@ -74,10 +74,11 @@ class Resolved(Group):
     task: Literal["auto", "link", "dedupe", "link_and_dedupe"] = setting(
         "auto", "auto: link where there are two sources or more, dedupe where there is one.", common=True
     )
-    constraint: Literal["auto", "one_to_one", "many_to_one", "none"] = setting(
+    constraint: Literal["auto", "one_to_one", "many_to_one", "one_to_many", "none"] = setting(
         "auto",
-        "How many records of another source a record may match: many_to_one, any number of left records to one right "
-        "one; auto: one_to_one for link, none otherwise.",
+        "How many records of another source a record may match. many_to_one: many of the source declared first match "
+        "one of the source declared last (invoices, then customers); one_to_many: the other way round; of more sources, "
+        "each two go by their order. auto: one_to_one for link, none otherwise.",
         common=True,
     )
 
@@ -105,7 +106,7 @@ class Blocking(Group):
     blocking_mode: Literal["auto", "mutual", "union", "left", "right"] = setting(
         "auto",
         "Who has to have whom among its top k: each the other, either, the left or the right record; auto: mutual "
-        "under one_to_one, left under many_to_one, else union.",
+        "under one_to_one, left under many_to_one and one_to_many, else union.",
     )
     qgram_size: Annotated[int, Field(ge=2, le=8)] = setting(3, "How many characters a q-gram has.")
     blocking_max_block: Annotated[int, Field(ge=2, le=100_000)] = setting(
@@ -114,8 +115,8 @@ class Blocking(Group):
     blocking_share_of_best: Share = setting(
         0.4,
         "Neighbours by words and q-grams that are less similar than this share of the best candidate of either record "
-        "are dropped. The two best of a record stay: of both under one_to_one, of the left one under many_to_one, else "
-        "of either. 0 keeps all.",
+        "are dropped. The two best of a record stay: of both under one_to_one, of the left one under many_to_one and "
+        "one_to_many, else of either. 0 keeps all.",
     )
     blocking_encoder: Text = setting(DEFAULT_ENCODER, "For embeddings: the encoder.", place="model")
     blocking_index: Literal["exact", "hnsw"] = setting(
