@@ -1,23 +1,20 @@
 {#-
     Log where one_to_one seems to be the wrong constraint; a post-hook of er_matches. A record without a match may have a
-    likely one whose partner has gone to another record: one that is a match by itself and no less likely than three
-    quarters of the matches. Of data that are one to one there are few such records, for what tells a match tells its rivals
-    apart; where they are a tenth as many as the matches, and ten at least, it is said, with the setting that would fit.
+    pair that is one by itself, with a partner that has gone to another record. Of data that are one to one there are few
+    such records, for what tells a match tells its rivals apart; where there are a tenth as many as matches, and ten at
+    least, it is said, with the setting that would fit.
 -#}
 {% macro _er_warn_taken(matches, choices, students) %}
     {% set er = distiller_udf._er_settings() %}
-    {% if not execute or distiller_udf._er_constraint(er['er_constraint'], distiller_udf._er_task(er['er_task'], er['er_sources'])) != 'one_to_one' %}
-        {% do return('') %}
-    {% endif %}
-    {% for side, other, constraint in [('left', 'right', 'many_to_one'), ('right', 'left', 'one_to_many')] %}
-        {% for source, other_source, lost, matched in run_query(distiller_udf._er_taken(
-            matches, choices, students, er['er_threshold'], side, other
-        )) %}
+    {% set constraint = distiller_udf._er_constraint(er['er_constraint'], distiller_udf._er_task(er['er_task'], er['er_sources'])) %}
+    {% for side, other, fitting in [('left', 'right', 'many_to_one'), ('right', 'left', 'one_to_many')]
+        if execute and constraint == 'one_to_one' %}
+        {% set taken = distiller_udf._er_taken(matches, choices, students, er['er_threshold'], side, other) %}
+        {% for source, other_source, lost, found in run_query(taken) %}
             {% do exceptions.warn(
-                'distiller_udf: ' ~ lost ~ ' records of ' ~ source ~ ' have a likely match in ' ~ other_source
-                ~ ' and get none, for it went to another record: one_to_one lets each of the two sources\' records match one of the '
-                ~ 'other at most, as ' ~ matched ~ ' do. If many records of ' ~ source ~ ' belong to one of ' ~ other_source
-                ~ ', set er_constraint: ' ~ constraint ~ '.'
+                'distiller_udf: the data look ' ~ fitting ~ ': beside ' ~ found ~ ' matches, ' ~ lost ~ ' records of ' ~ source
+                ~ ' have a likely match in ' ~ other_source ~ ' that went to another record, for er_constraint is one_to_one. If '
+                ~ 'many of ' ~ source ~ ' may be one of ' ~ other_source ~ ', set er_constraint: ' ~ fitting ~ '.'
             ) %}
         {% endfor %}
     {% endfor %}
@@ -32,25 +29,31 @@ matched as (
     select * from {{ matches }} where decided_by = 'student'
 ),
 
-usual as (
-    select left_source, right_source, count(*) as matches, quantile_cont(probability, 0.25) as probability
+sizes as (
+    select left_source, right_source, count(*) as matches
     from matched
     group by left_source, right_source
 ),
 
 likely as (
-    select choices.*, usual.matches
+    select choices.*, sizes.matches
     from {{ choices }} as choices
-    inner join usual using (left_source, right_source)
+    inner join sizes using (left_source, right_source)
+    {%- if threshold is none %}
     left join {{ students }} as students on choices.student = students.student
-    where choices.probability >= greatest(usual.probability, {{ threshold if threshold is not none else 'students.threshold' }})
+    {%- endif %}
+    where choices.probability >= {{ threshold if threshold is not none else 'students.threshold' }}
 )
 
-select likely.{{ side }}_source, likely.{{ other }}_source, count(distinct likely.{{ side }}_id) as lost, any_value(likely.matches) as matched
+select
+    likely.{{ side }}_source,
+    likely.{{ other }}_source,
+    count(distinct likely.{{ side }}_id) as lost,
+    any_value(likely.matches) as matches
 from likely
 anti join {{ matches }} as own using ({{ side }}_source, {{ side }}_id, {{ other }}_source)
 semi join matched as taken using ({{ other }}_source, {{ other }}_id, {{ side }}_source)
 group by likely.{{ side }}_source, likely.{{ other }}_source
-having lost >= greatest(10, 0.1 * matched)
+having lost >= greatest(10, 0.1 * any_value(likely.matches))
 order by all
 {%- endmacro %}
