@@ -1,6 +1,10 @@
 -- One row a record, as blocking sees it: its number, and what it is blocked by.
 {% set er = distiller_udf._er_settings() %}
 {{ config(materialized='table') }}
+{#- A name that is misspelt would hide nothing; it is said before anything is asked. #}
+{% for variable in ['er_private_columns', 'er_masked_columns'] %}
+    {%- do distiller_udf._er_check_columns(variable, er[variable], ref('er_records')) -%}
+{% endfor %}
 
 {{ distiller_udf.er_blocking_records(
     ref('er_records'),

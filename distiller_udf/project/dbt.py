@@ -23,6 +23,9 @@ from distiller_udf.settings import PREFIX, Settings
 
 TARGET = Path("target") / "distiller"
 QUIETLY = ("--quiet", "--log-level", "none", "--no-write-json", "--no-send-anonymous-usage-stats")
+PARSED_BY_US = "parsed_by_distiller"
+"""A variable by which the macros know that a command asks, and not dbt."""
+
 KINDS = ("model", "seed", "snapshot", "source")
 
 
@@ -187,9 +190,7 @@ def _options(project: Project) -> list[str]:
         options += ["--profiles-dir", str(project.profiles_dir)]
     if project.target:
         options += ["--target", project.target]
-    if project.variables:
-        options += ["--vars", json.dumps(dict(project.variables))]
-    return options
+    return [*options, "--vars", json.dumps({**project.variables, PARSED_BY_US: True})]
 
 
 def _warehouse(project: Project, relations: Mapping[str, Relation]) -> Warehouse:

@@ -9,7 +9,9 @@ import pytest
 from dbt_harness import Project
 
 FIRST = "Anna Bert Carla Dirk Elsa Franz Gerda Hugo Ines Jan Karin Lars Mona Nils Olga Paul".split()
-LAST = [start + end for start in "Hoff Lang Stein Berg Wald Kirch".split() for end in "mann er berg hofer ner bach".split()]
+LAST = [
+    start + end for start in "Hoff Lang Stein Berg Wald Kirch".split() for end in "mann er berg hofer ner bach".split()
+]
 TOWNS = "Ulm Bonn Kiel Jena Trier Halle Mainz Essen".split()
 
 
@@ -85,7 +87,15 @@ def test_the_order_of_the_sources_changes_nothing(many_first: Project, many_last
 
 
 def test_the_record_that_is_one_of_many_is_left_in_every_table(many_last: Project) -> None:
-    for table in ("er_candidates", "er_selection", "er_labels", "er_scores", "er_choices", "er_matches", "er_decisions"):
+    for table in (
+        "er_candidates",
+        "er_selection",
+        "er_labels",
+        "er_scores",
+        "er_choices",
+        "er_matches",
+        "er_decisions",
+    ):
         assert many_last.query(f"select distinct left_source from {table}") == [("invoices",)], table
     assert many_last.query('select "constraint" from er_student where is_current') == [("one_to_many",)]
     assert many_last.query("select count(*) from er_matches group by right_id having count(*) > 1")

@@ -213,7 +213,9 @@ def test_strict_refuses_links_to_nowhere_and_contradictions_are_errors(made: Pro
     models = ("strict", "strict_cannot", "strict_gold", "contradiction")
     message = made.error("run", "--select", *models, variables={"strict": True})
     for variable in ("must_links", "cannot_links"):
-        assert f"er_matches: 1 of 4 pairs of er_{variable} names a record that does not exist, such as 777 – 1" in message
+        assert (
+            f"er_matches: 1 of 4 pairs of er_{variable} names a record that does not exist, such as 777 – 1" in message
+        )
     assert "er_metrics: 1 of 4 pairs of er_gold names a record that does not exist, such as 777 – 1" in message
     assert "correct er_cannot_links, or set er_strict to false" in message
     assert "the must-link 1 – 1 is a cannot-link as well" in message

@@ -77,4 +77,8 @@ def test_pairs_of_two_tables_have_their_sides_as_the_constraint_orders_them(tmp_
     assert pairs.ordered(Constraint.MANY_TO_ONE) is pairs
     turned = pairs.ordered(Constraint.ONE_TO_MANY).relation
     query = "left_id, right_id, left_record.who, right_record.name"
-    assert turned.select(query).fetchall() == [("x", "1", "Ada", "Ada"), ("x", "2", "Ada", "Bo"), ("y", "1", "Ada", "Ada")]
+    assert turned.select(query).fetchall() == [
+        ("x", "1", "Ada", "Ada"),
+        ("x", "2", "Ada", "Bo"),
+        ("y", "1", "Ada", "Ada"),
+    ]
