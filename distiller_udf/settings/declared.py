@@ -19,8 +19,13 @@ MAX_ORDERS = 19
 
 ENVIRONMENT = r"^[A-Za-z_][A-Za-z0-9_]*$"
 WITHOUT_COLON = r"^[^:]*[^:\s][^:]*$"
+ADDRESS = r"^(?i:https?)://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]%]+)(:[0-9]{1,5})?(/[^\s?#\\]*)?$"
+"""A server's address. What may hold a key, a user, a password, a query or a fragment, is refused: errors name addresses."""
+
 Environment = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 """The name of an environment variable."""
+
+Address = Annotated[str, StringConstraints(pattern=ADDRESS)]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -175,7 +180,7 @@ class Teachers(Group):
     teacher_model: Text | None = setting(
         None, "The model that the server is asked for; for vllm a folder or the id of a model on the hub.", common=True
     )
-    teacher_base_url: Text | None = setting(
+    teacher_base_url: Address | None = setting(
         None, "Where the server is, such as http://localhost:8000/v1; null: OpenAI.", common=True, private=True
     )
     teacher_api_key_env: Environment = setting(
@@ -273,7 +278,7 @@ class Students(Group):
     llm_orders: Annotated[int, Field(ge=1, le=MAX_ORDERS)] = setting(
         1, "In how many orders of its candidates a record is asked about, the answers averaged."
     )
-    llm_base_url: Text | None = setting(None, "server: its address, such as http://localhost:8000/v1.", private=True)
+    llm_base_url: Address | None = setting(None, "server: its address, such as http://localhost:8000/v1.", private=True)
     llm_served_as: Text | None = setting(
         None, "server: the name under which it has the student; null: the student's version."
     )

@@ -143,6 +143,53 @@ def test_python_and_macros_refuse_the_same_ways_of_blocking(blocking: Any, given
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://host/v1?key=sk-secret",
+        "https://host/v1#sk-secret",
+        "https://me:sk-secret@host/v1",
+        "https://sk-secret@host",
+        "host/sk-secret",
+    ],
+)
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda url: {"teacher_base_url": url},
+        lambda url: {"llm_base_url": url},
+        lambda url: {"teachers": [{"model": "m", "base_url": url}]},
+        lambda url: {"teachers": {"model": "m", "base_url": url}},
+        lambda url: {"teachers": [url]},
+    ],
+)
+def test_an_address_that_may_hold_a_secret_is_refused_and_not_repeated(
+    url: str, given: Callable[[str], dict[str, Any]]
+) -> None:
+    ((name, value),) = given(url).items()
+    with pytest.raises(SettingsError) as raised:
+        Settings.of({name: value})
+    theirs = MACROS._er_refusal(name, value, MACROS._er_variables()[f"er_{name}"])
+    assert str(raised.value) == theirs
+    assert "secret" not in theirs
+    assert "Allowed: " in theirs
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:8000/v1",
+        "https://my_llm.internal/a/@b/v1/",
+        "HTTP://[::1]:80",
+        "http://10.0.0.1",
+        "https://b\u00fccher.de/v1",
+    ],
+)
+def test_an_address_is_taken(url: str) -> None:
+    assert Settings.of({"teacher_base_url": url}).teacher_base_url == url
+    assert MACROS._er_refusal("x", url, MACROS._er_variables()["er_teacher_base_url"]) is None
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         (
