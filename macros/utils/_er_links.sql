@@ -13,7 +13,11 @@ from {{ records }}
 where false
 {%- else -%}
 {%- set names = distiller_udf._er_source_names(sources) -%}
-{%- set there = adapter.get_columns_in_relation(links) | map(attribute='name') | map('lower') | list if execute else [] -%}
+{%- set types = {} -%}
+{%- for column in (adapter.get_columns_in_relation(links) if execute else []) -%}
+    {%- do types.update({column.name | lower: column.dtype}) -%}
+{%- endfor -%}
+{%- set there = types | list -%}
 {%- if execute -%}
     {%- for name in ['left_id', 'right_id'] if there and name not in there -%}
         {%- do distiller_udf._er_raise(
@@ -31,9 +35,9 @@ where false
 with given as (
     select
         {{ 'cast(left_source as varchar)' if 'left_source' in there else distiller_udf._er_literal(names | first) }} as left_source,
-        cast(left_id as varchar) as left_id,
+        {{ distiller_udf._er_id_text('left_id', types.get('left_id')) }} as left_id,
         {{ 'cast(right_source as varchar)' if 'right_source' in there else distiller_udf._er_literal(names | last) }} as right_source,
-        cast(right_id as varchar) as right_id
+        {{ distiller_udf._er_id_text('right_id', types.get('right_id')) }} as right_id
     from {{ links }}
     {% if variable == 'er_gold' and 'is_match' in there -%}
     where cast(is_match as boolean)
