@@ -76,6 +76,15 @@ def labels_on_records(
     return table if others is None else pa.concat_tables([table, others.select(table.column_names)]), report
 
 
+def labels_without_records(
+    labels: Sequence[Label], records: pa.Table, sources: Sequence[str] | None = None
+) -> list[str]:
+    """A sentence for every label that says nothing of these records, as `labels_on_records` takes them; no `record`."""
+    find = _Finder(records.append_column("record", pa.nulls(records.num_rows, pa.string())), sources)
+    named = [label for label in labels if label.ask != "justify" and label.left[1] is not None]
+    return [said for label in named if isinstance(said := _find(label, find), str)]
+
+
 def _find(label: Label, find: _Finder) -> Found | str:
     """A label with the records that are there; a sentence where it says nothing of them."""
     left = find.position(label.left, left=True)
@@ -210,7 +219,7 @@ class _Carried:
 class _Finder:
     """Finds records by source and id."""
 
-    def __init__(self, records: pa.Table, sources: Sequence[str] | None, constraint: str) -> None:
+    def __init__(self, records: pa.Table, sources: Sequence[str] | None, constraint: str = "one_to_one") -> None:
         require_columns("the records", records.column_names, ("source", "id", "record"), LabelError)
         self.sources, self.ids = one_array(records["source"]), one_array(records["id"])
         self._records = one_array(records["record"])

@@ -159,7 +159,8 @@ def _option_cells(column: pa.Array) -> list[list[Any] | None]:
     values: list[Any]
     if pa.types.is_struct(kind):
         fields = {field.name.lower(): part for field, part in zip(kind, members.flatten(), strict=True)}
-        if not {"id", "record"} & fields.keys() or any(pa.types.is_nested(fields[n].type) for n in {"id"} & fields.keys()):
+        is_nested = "id" in fields and pa.types.is_nested(fields["id"].type)
+        if is_nested or not {"id", "record"} & fields.keys():
             raise LabelError(f"the labels' column options is {column.type}; it must be {_SHAPES['options']}")
         parts = {name: _record_texts(part) if name == "record" else id_texts(part) for name, part in fields.items()}
         known = {name: parts.get(name, [None] * len(members)) for name in ("source", "id", "record")}

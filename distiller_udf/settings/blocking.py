@@ -42,6 +42,7 @@ def check_ways(blocking: Any, rules: Sequence[Any] | None) -> None:
 def _way(given: Any, words: Sequence[str] = ()) -> Named:
     """One way, checked."""
     rules = way_rules()
+    options: Any
     if isinstance(given, str):
         kind, options = given, {}
     elif isinstance(given, Mapping) and given.get("all") is not None:
@@ -62,7 +63,7 @@ def _way(given: Any, words: Sequence[str] = ()) -> Named:
         parts = [_way(part) for part in options["all"]]
         return kind, options.get("name") or " and ".join(name for _, name in parts)
     if kind == "minhash":
-        bands, rows = (options.get(name, rules[kind][name]["default"]) for name in ("bands", "rows"))
+        bands, rows = (int(options.get(name, rules[kind][name]["default"])) for name in ("bands", "rows"))
         if bands * rows > MAX_HASHES:
             raise SettingsError(
                 f"er_blocking has minhash with {bands} bands of {rows} rows; together these are {MAX_HASHES} at most."

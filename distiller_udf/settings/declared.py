@@ -20,7 +20,7 @@ MAX_ORDERS = 19
 ENVIRONMENT = r"^[A-Za-z_][A-Za-z0-9_]*$"
 WITHOUT_COLON = r"^[^:]*[^:\s][^:]*$"
 ADDRESS = r"^(?i:https?)://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]%]+)(:[0-9]{1,5})?(/[^\s?#\\]*)?$"
-"""A server's address. What may hold a key, a user, a password, a query or a fragment, is refused: errors name addresses."""
+"""A server's address. One with a user, a password, a query or a fragment is refused: errors name addresses."""
 
 Environment = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 """The name of an environment variable."""
@@ -82,8 +82,8 @@ class Resolved(Group):
     constraint: Literal["auto", "one_to_one", "many_to_one", "one_to_many", "none"] = setting(
         "auto",
         "How many records of another source a record may match. many_to_one: many of the source declared first match "
-        "one of the source declared last (invoices, then customers); one_to_many: the other way round; of more sources, "
-        "each two go by their order. auto: one_to_one for link, none otherwise.",
+        "one of the source declared last (invoices, then customers); one_to_many: the other way round; of more "
+        "sources, each two go by their order. auto: one_to_one for link, none otherwise.",
         common=True,
     )
 

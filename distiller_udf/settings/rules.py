@@ -40,8 +40,8 @@ _LISTS = {
 _NAMES = "a list of column names"
 _TEXTS = {
     FILLED: "a text",
-    ADDRESS: "an address such as http://localhost:8000/v1, without a user, a password, a query or a fragment; a key goes "
-    "into an environment variable",
+    ADDRESS: "an address such as http://localhost:8000/v1, without a user, a password, a query or a fragment; a key "
+    "goes into an environment variable",
     ENVIRONMENT: "the name of an environment variable, not what it holds",
     WITHOUT_COLON: "a text without a colon; entity ids are source:id",
 }

@@ -93,7 +93,7 @@ MAX_HASHES = 1_000
 """How many bands × rows minhash has at most."""
 
 EXAMPLE = (
-    " Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)}, {equal: {expression: lower(email), name: email}} or "
-    "{all: [qgrams, {equal: town}]}."
+    " Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)}, {equal: {expression: lower(email), name: email}} "
+    "or {all: [qgrams, {equal: town}]}."
 )
 """How the sentence ends that refuses what is no way."""

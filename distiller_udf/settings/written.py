@@ -110,7 +110,7 @@ def macro() -> str:
         "{% endmacro %}",
         "",
         "",
-        "{#- What else there is to know of ways: words that are none, those that go with identical, the most hashes. -#}",
+        "{#- What else there is to know of ways: words that are none, those that bring identical, the most hashes. -#}",
         "{% macro _er_way_words() %}",
         f"    {{% do return({_jinja(_WAY_WORDS)}) %}}",
         "{% endmacro %}",

@@ -95,7 +95,7 @@
 {% endmacro %}
 
 
-{#- What else there is to know of ways: words that are none, those that go with identical, the most hashes. -#}
+{#- What else there is to know of ways: words that are none, those that bring identical, the most hashes. -#}
 {% macro _er_way_words() %}
     {% do return({'words': ['auto', 'rules'], 'neighbours': ['tokens', 'qgrams', 'embeddings'], 'identical': 'identical', 'max_hashes': 1000, 'example': ' Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)}, {equal: {expression: lower(email), name: email}} or {all: [qgrams, {equal: town}]}.'}) %}
 {% endmacro %}

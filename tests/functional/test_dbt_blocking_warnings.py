@@ -204,16 +204,24 @@ def shops(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.mark.parametrize(
     ("blocking", "said"),
     [
-        ({"er_blocking_rules": [{"name": "by_vat", "expression": "lower(vat)"}]}, "by_vat has a value in records of shop alone"),
+        (
+            {"er_blocking_rules": [{"name": "by_vat", "expression": "lower(vat)"}]},
+            "by_vat has a value in records of shop alone",
+        ),
         ({"er_blocking": ["tokens", {"sorted": "town"}]}, "town has a value in records of till alone"),
-        ({"er_blocking": ["tokens", {"all": ["qgrams", {"equal": "vat"}]}]}, "vat has a value in records of shop alone"),
+        (
+            {"er_blocking": ["tokens", {"all": ["qgrams", {"equal": "vat"}]}]},
+            "vat has a value in records of shop alone",
+        ),
         ({"er_blocking_rules": ["fax"]}, "fax has no value in any record, so it proposes nothing."),
     ],
 )
 def test_a_way_by_what_only_one_table_has_is_warned_of(shops: Project, blocking: dict[str, Any], said: str) -> None:
     """Of few records too: it proposes nothing, whatever the records are."""
     shops.run("run", "--select", "+er_blocking_estimate", variables=blocking)
-    assert f"distiller_udf: blocking: {said}" in shops.error("run", "--select", "er_blocking_warnings", variables=blocking)
+    assert f"distiller_udf: blocking: {said}" in shops.error(
+        "run", "--select", "er_blocking_warnings", variables=blocking
+    )
 
 
 @pytest.mark.parametrize(

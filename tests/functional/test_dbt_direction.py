@@ -1,4 +1,4 @@
-"""Which side may repeat is a property of the task: the order of the sources changes nothing, and the wrong word is told."""
+"""Which side may repeat is a property of the task: the order of sources changes nothing, and the wrong word is told."""
 
 from __future__ import annotations
 

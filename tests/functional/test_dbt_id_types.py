@@ -112,7 +112,9 @@ def test_ids_of_two_types_are_united_without_a_change(made: Project) -> None:
     for number, kinds in enumerate(UNITED):
         rows = set(made.query(f"select source, id::varchar from united_{number}"))
         expected = {
-            (name, text) for name in (f"l_{number}", f"r_{number}") for (text,) in made.query(f"select nr::varchar from {name}")
+            (name, text)
+            for name in (f"l_{number}", f"r_{number}")
+            for (text,) in made.query(f"select nr::varchar from {name}")
         }
         assert rows == expected, kinds
 
@@ -188,7 +190,9 @@ def test_a_type_that_changes_between_builds_is_followed(linked: Project, before:
     _built(linked, before, before)
     _built(linked, after, after)
     assert _types(linked) == {kind}
-    assert linked.query("select count(*), count(distinct left_id) from er_matches where left_id = right_id") == [(40, 40)]
+    assert linked.query("select count(*), count(distinct left_id) from er_matches where left_id = right_id") == [
+        (40, 40)
+    ]
     for table, pair in {"er_scores": "left_source, left_id, right_id", "er_labels": "left_id, teacher"}.items():
         assert linked.query(f"select count(*) from {table} group by {pair} having count(*) > 1") == []
 

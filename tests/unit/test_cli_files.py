@@ -135,7 +135,7 @@ def test_one_table_is_deduplicated(people: People, tmp_path: Path) -> None:
 
 
 def test_files_under_one_to_many_have_their_left_side_first(tables: Path, inputs: list[object], tmp_path: Path) -> None:
-    """The student's left records are those of the right file, which match one at most; what is written names them as given."""
+    """The student's left records are those of the right file, which match one; what is written names them as given."""
     options = ["--labels", tables / "labels.csv", *inputs, "--students", tmp_path / "students"]
     run("train", *options, "--constraint", "one_to_many")
     registry = Registry(tmp_path / "students")
