@@ -266,8 +266,8 @@ class _Finder:
                 yield [None if text is None else whole(text) for text in texts]
         try:
             yield [id_text(value) for value in self.ids.to_pylist()]
-        except (ValueError, ImportError, pa.ArrowException):
-            # Python has no such value: nanoseconds, far dates, a time zone that is not installed.
+        except (ValueError, OverflowError, ImportError, pa.ArrowException):
+            # Python has no such value: nanoseconds, far and infinite dates, a time zone that is not installed.
             if not known:
                 yield self.ids.cast(pa.string()).to_pylist()
 
