@@ -110,6 +110,9 @@ def inquire(tables: Tables, student: Student, settings: Settings, left: str, rig
     decision = _decision(tables, one, other)
     if decision is None and (turned := _decision(tables, other, one)):
         one, other, decision = other, one, turned
+    order = settings.resolved_constraint.ordered(settings.source_names)
+    if decision is None and {one.source, other.source} <= set(order):
+        one, other = sorted((one, other), key=lambda record: order.index(record.source))
     first = Records.from_dicts([one.values]).with_columns(student.info.left_columns)
     second = Records.from_dicts([other.values]).with_columns(student.info.right_columns)
     said = verdict(student.info, float(student.score(first, second)[0]), decision)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import RecordError
 from distiller_udf.files import replaced
 from distiller_udf.files.tables import check_suffix, open_table, write_table
@@ -23,6 +24,7 @@ from distiller_udf.students.base import Student
 
 RECORD_COLUMNS = ("left_record", "right_record")
 _IDS = ("left_id", "right_id")
+_SIDES = (("left", "right"), ("right", "left"))
 _ROWS_LOOKED_AT = 1_000
 SCORE_COLUMNS = ("probability", "choice_probability", "is_match")
 
@@ -31,13 +33,23 @@ SCORE_COLUMNS = ("probability", "choice_probability", "is_match")
 class PairSource:
     """Candidate pairs to stream: a relation ordered by left record, its size, and the columns that name a tuple.
 
-    `unknown` candidates were left out because they name records that are not there.
+    `unknown` candidates were left out because they name records that are not there. The pairs
+    of two tables have their sides as they were given, the left one first; `is_turned` says that they no longer do.
     """
 
     relation: duckdb.DuckDBPyRelation
     rows: int
     keys: tuple[str, ...]
     unknown: int = 0
+    of_tables: bool = False
+    is_turned: bool = False
+
+    def ordered(self, constraint: Constraint | None) -> PairSource:
+        """The pairs of two tables as the constraint orders their sides; those of one file are as they are."""
+        if not self.of_tables or constraint is not Constraint.ONE_TO_MANY:
+            return self
+        relation = self.relation.select(_turned(self.relation.columns)).order("left_id, right_id")
+        return replace(self, relation=relation, is_turned=True)
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,7 @@ def pairs_from_tables(left: RecordFile, right: RecordFile, candidates: Path) -> 
             f"none of the {given:,} candidates in {candidates} names two known records; compare its left_id with "
             f"{left.id_column!r} in {left.path} and its right_id with {right.id_column!r} in {right.path}"
         )
-    return PairSource(joined.order("left_id, right_id"), rows, ("left_id",), given - rows)
+    return PairSource(joined.order("left_id, right_id"), rows, ("left_id",), given - rows, of_tables=True)
 
 
 def _with_records(
@@ -194,6 +206,9 @@ def write_scores(
             for scored in score_pairs(student, pairs.relation.to_arrow_reader(BATCH_ROWS), pairs.keys):
                 is_match = pc.greater_equal(scored[decisive], threshold)
                 table = pa.Table.from_batches([scored]).append_column("is_match", is_match)
+                if pairs.is_turned:
+                    table = table.select(["right_id", "left_id", *table.column_names[2:]])
+                    table = table.rename_columns([*_IDS, *table.column_names[2:]])
                 writer = writer or pq.ParquetWriter(staged, table.schema)
                 writer.write_table(table)
                 rows += table.num_rows
@@ -208,6 +223,12 @@ def write_scores(
     except OSError as error:
         raise RecordError(f"{output} could not be written: {error.strerror or error}") from error
     return rows, matches
+
+
+def _turned(columns: Sequence[str]) -> str:
+    """SQL: columns with the names of the left and of the right side exchanged, in the order in which they stand."""
+    other = {f"{one}_{name}": f"{two}_{name}" for one, two in _SIDES for name in ("id", "record")}
+    return ", ".join(f"{quoted(other.get(name, name))} as {quoted(name)}" for name in columns)
 
 
 def _require(path: Path, columns: list[str], needed: tuple[str, ...]) -> None:

@@ -8,5 +8,9 @@
     tokens=ref('er_tokens'),
     estimate=ref('er_blocking_estimate'),
     columns=er['er_blocking_columns'],
-    max_block=er['er_blocking_max_block']
+    max_block=er['er_blocking_max_block'],
+    sources=er['er_sources'],
+    task=er['er_task'],
+    blocking=er['er_blocking'],
+    rules=er['er_blocking_rules']
 ) }}

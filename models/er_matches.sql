@@ -1,6 +1,10 @@
 -- One row a match: a pair that is decided to be the same entity.
 {% set er = distiller_udf._er_settings() %}
-{{ config(materialized='table') }}
+{{ config(materialized='table', post_hook=[
+    "{{ distiller_udf._er_warn_links('er_must_links', ref('er_records')) }}",
+    "{{ distiller_udf._er_warn_links('er_cannot_links', ref('er_records')) }}",
+    "{{ distiller_udf._er_warn_taken(this, ref('er_choices'), ref('er_student')) }}"
+]) }}
 
 {{ distiller_udf.er_matches(
     ref('er_choices'),

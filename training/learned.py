@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from distiller_udf.errors import LabelError
 from distiller_udf.labels.table import has_answer
-from distiller_udf.records import content_hash
+from distiller_udf.records import content_hash, one_array
 
 FILE = "labels.txt"
 """One label a line: its hash, and that of its left record."""
@@ -102,7 +103,9 @@ def label_hashes(labels: pa.Table, reasons: bool = False) -> list[str]:
     if missing:
         raise LabelError(f"the label table lacks {', '.join(sorted(missing))}; pass er_labels as dbt built it")
     columns = [name for name in (*_SAID, *(_REASONS if reasons else ())) if name in labels.column_names]
-    return [content_hash(canonical(_said(row))) for row in labels.select(columns).to_pylist()]
+    shown = _records(labels["options"])
+    rows = labels.select([name for name in columns if name != "options"]).to_pylist()
+    return [content_hash(canonical({**row, "options": own})) for row, own in zip(rows, shown, strict=True)]
 
 
 def teachers(labels: pa.Table) -> list[str]:
@@ -117,9 +120,11 @@ def usable_labels(labels: pa.Table) -> int:
     return int(has_answer(labels).true_count)
 
 
-def _said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A label without the ids of its records, which say nothing about what was answered."""
-    return {**row, "options": [option["record"] for option in row["options"] or []]}
+def _records(options: pa.ChunkedArray) -> list[list[str]]:
+    """The records of options without their ids, which say nothing about what was answered; Python may not know them."""
+    lists = one_array(options)
+    texts = iter(pc.struct_field(lists.flatten(), "record").to_pylist())
+    return [[next(texts) for _ in range(count or 0)] for count in pc.list_value_length(lists).to_pylist()]
 
 
 def canonical(value: Any) -> str:

@@ -159,9 +159,11 @@ def _check(pairs: LabelledPairs) -> None:
     """Raise TrainingError where nothing could be learnt."""
     positive = int((pairs.labels >= 0.5).sum())
     if pairs.questions < MINIMUM_TUPLES:
+        are = "tuple is" if pairs.questions == 1 else "tuples are"
         raise TrainingError(
-            f"{pairs.questions} labelled tuples are too few to train on; label at least {MINIMUM_TUPLES}, better 50; "
-            "where a budget ended the asking, raise it or run again"
+            f"{pairs.questions} labelled {are} too few to train on; label at least {MINIMUM_TUPLES}, better 50. "
+            "Imported labels count where er_records has the records that they name; where a budget ended the asking, "
+            "raise it or run again"
         )
     if positive == 0:
         raise TrainingError(

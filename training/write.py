@@ -35,6 +35,8 @@ MATCHES = {
     Constraint.ONE_TO_ONE: "It was made for the constraint `one_to_one`: a record matches one other at most",
     Constraint.MANY_TO_ONE: "It was made for the constraint `many_to_one`: a left record matches one right record at "
     "most, which may have many",
+    Constraint.ONE_TO_MANY: "It was made for the constraint `one_to_many`: a left record, which is of the source "
+    "declared last, matches one right record at most, which may have many",
     Constraint.NONE: "It was made for the constraint `none`: a record may match any number of others",
 }
 

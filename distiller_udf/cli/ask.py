@@ -104,12 +104,15 @@ class TuplesToAsk:
         from distiller_udf.labels.tuples import with_lists
         from distiller_udf.pairs import all_pairs, tuples_of
 
+        constraint = files.settings(project).resolved_constraint
         given = None if tuples else files.pairs()
         if tuples:
             source = cls(with_lists(read_table(tuples)), None)
         elif given is not None:
-            table = tuples_of(given, files.sources).sort_by("left_id")
-            source = cls(table, lambda: all_pairs(given, files.sources))
+            left, right = constraint.ordered(files.sources)
+            pairs = given.ordered(constraint)
+            table = tuples_of(pairs, (left, right)).sort_by("left_id")
+            source = cls(table, lambda: all_pairs(pairs, (left, right)))
         else:
             warehouse = opened_warehouse(project)
             source = cls(

@@ -11,11 +11,13 @@ import click
 
 from distiller_udf.cli.console import err, json_option, out, print_json, print_table, say, say_some
 from distiller_udf.cli.options import STORE, with_project
-from distiller_udf.errors import LabelError
+from distiller_udf.errors import DistillerError, LabelError
 from distiller_udf.labels.reading import PEOPLE
 from distiller_udf.project import Project
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from distiller_udf.labels import LabelStore
     from distiller_udf.labels.erasure import Find
 
@@ -29,7 +31,7 @@ def labels() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--teacher", default=PEOPLE, show_default=True, help="Who gave the labels, where the file names nobody.")
 @click.option("--skip-bad-rows", is_flag=True, help="Import the good rows although others are bad.")
-@with_project(STORE)
+@with_project(STORE, warehouse=True)
 @json_option
 def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool, as_json: bool) -> None:
     """Import labels from FILE (.parquet, .csv, .json, .jsonl).
@@ -40,7 +42,8 @@ def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool,
     teacher, left_source, right_source, confidence, explanation; other columns are passed over.
 
     Importing a file again changes nothing, and a later import corrects an earlier one. Where one teacher says yes and
-    no to the same pair in one file, neither is used.
+    no to the same pair in one file, neither is used. Labels of records that er_records does not have, once it was
+    built, are told.
     """
     from distiller_udf.files.tables import read_table
     from distiller_udf.labels import LabelStore
@@ -51,16 +54,36 @@ def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool,
         result = target.import_labels(
             table, teacher=teacher, sources=project.settings.source_names, skip_bad_rows=skip_bad_rows
         )
+    unknown = _without_records(project, table, teacher)
     if as_json:
-        print_json({**asdict(result), "store": str(store)})
+        print_json({**asdict(result), "without_records": unknown, "store": str(store)})
         return
     repeated = f", {result.repeated:,} said more than once" if result.repeated else ""
     say(f"{store}: {result.added:,} added, {result.updated:,} updated, {result.unchanged:,} unchanged{repeated}")
     say_some("left out", result.rejected)
     say_some("neither is used", result.contradictions)
     say_some("passed over", result.passed_over)
+    if unknown:
+        say(f"{len(unknown):,} of the labels name records that er_records does not have; until then they are not used")
+    say_some("no record", unknown)
     if project.exists and result.added + result.updated:
         say("`dbt build` learns from them: until then, er_labels and the student are as they were")
+
+
+def _without_records(project: Project, table: pa.Table, teacher: str) -> list[str]:
+    """A sentence for every label of a record that is not in er_records; none where that was not built."""
+    from distiller_udf.labels import labels_without_records, read_labels
+    from distiller_udf.project.dbt import warehouse_of
+
+    if not project.exists and project.database is None:
+        return []
+    try:
+        records = warehouse_of(project).table("er_records")
+        known = records.select("source, id, cast(id as varchar) as id_text").to_arrow_table()
+    except DistillerError as error:
+        say(f"whether er_records has the records of these labels is not known: {str(error).splitlines()[0]}")
+        return []
+    return labels_without_records(read_labels(table, teacher=teacher)[0], known, project.settings.source_names or None)
 
 
 @labels.command()

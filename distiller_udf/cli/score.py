@@ -60,7 +60,7 @@ def score(
     settings = project.settings if files.right else files.settings(project)
     scorer = CurrentStudent.of(settings if student is None else settings.but({"student_path": str(student)})).get()
     with progress("scoring pairs", source.rows) as advance:
-        rows, matches = write_scores(scorer, source, output, advance)
+        rows, matches = write_scores(scorer, source.ordered(scorer.info.constraint), output, advance)
     if as_json:
         counts = {"pairs": rows, "matches": matches, "unknown": source.unknown}
         print_json({**counts, "student": scorer.info.version, "output": str(output)})

@@ -50,7 +50,10 @@ _PAIRS = click.option("--pairs", "pair_file", type=FILE, help="Instead: pairs as
 
 @dataclass(frozen=True)
 class Files:
-    """Records and pairs of records in files, as the options name them."""
+    """Records and pairs of records in files, as the options name them.
+
+    Left and right are what is declared first and last, as in er_sources. The pairs in `pair_file` are as in er_pairs.
+    """
 
     left: Path | None = None
     right: Path | None = None
@@ -158,7 +161,7 @@ def read_sources(
     ids: list[set[str]] = []
     if labels:
         given = files.pairs()
-        pairs = None if given is None else given.relation
+        pairs = None if given is None else given.ordered(settings.known_constraint).relation
         table, ids = labels_of_file(labels, files, settings, pairs)
         table = vote(table, settings.vote) if voted else table
     else:
@@ -217,7 +220,7 @@ def labels_of_file(
             [label for label in labels if label.ask != "justify"], records, sources=files.sources, constraint=constraint
         )
     _say_unused(report)
-    named = files.id_column, files.right_id_column or files.id_column
+    named = constraint.ordered((files.id_column, files.right_id_column or files.id_column))
     ids = label_id_columns(table, named)
     if pairs is not None:
         ids = [one | other for one, other in zip(ids, pair_id_columns(pairs, named), strict=True)]

@@ -2,7 +2,7 @@
 
 from distiller_udf.labels.answering import Lines, Progress, answer_questions
 from distiller_udf.labels.erasure import Deleted
-from distiller_udf.labels.finding import FoundReport, labels_on_records, labels_with_records
+from distiller_udf.labels.finding import FoundReport, labels_on_records, labels_with_records, labels_without_records
 from distiller_udf.labels.importing import ImportResult
 from distiller_udf.labels.panel import CostEstimate
 from distiller_udf.labels.reading import good_labels, read_labels
@@ -40,6 +40,7 @@ __all__ = [
     "label_schema",
     "labels_on_records",
     "labels_with_records",
+    "labels_without_records",
     "make_run",
     "read_labels",
     "without_label_columns",

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distiller_udf.constraint import Constraint
 from distiller_udf.errors import LabelError, require_columns
 from distiller_udf.labels.judgements import Contradiction, Found
 from distiller_udf.labels.reading import good_labels
@@ -54,7 +55,7 @@ def labels_on_records(
     or that another teacher judges too, are united with it. `constraint` is that of the task. Raises LabelError when a
     column is missing.
     """
-    find = _Finder(records, sources)
+    find = _Finder(records, sources, constraint)
     found, examples, dropped = [], [], 0
     for label in labels:
         each = _find(label, find)
@@ -73,6 +74,15 @@ def labels_on_records(
     table = same.costs_kept(rows, _rows_table(rows, find))
     report = FoundReport(len(labels), len(found), dropped, tuple(examples[:_EXAMPLES]), contradictions)
     return table if others is None else pa.concat_tables([table, others.select(table.column_names)]), report
+
+
+def labels_without_records(
+    labels: Sequence[Label], records: pa.Table, sources: Sequence[str] | None = None
+) -> list[str]:
+    """A sentence for every label that says nothing of these records, as `labels_on_records` takes them; no `record`."""
+    find = _Finder(records.append_column("record", pa.nulls(records.num_rows, pa.string())), sources)
+    named = [label for label in labels if label.ask != "justify" and label.left[1] is not None]
+    return [said for label in named if isinstance(said := _find(label, find), str)]
 
 
 def _find(label: Label, find: _Finder) -> Found | str:
@@ -209,7 +219,7 @@ class _Carried:
 class _Finder:
     """Finds records by source and id."""
 
-    def __init__(self, records: pa.Table, sources: Sequence[str] | None) -> None:
+    def __init__(self, records: pa.Table, sources: Sequence[str] | None, constraint: str = "one_to_one") -> None:
         require_columns("the records", records.column_names, ("source", "id", "record"), LabelError)
         self.sources, self.ids = one_array(records["source"]), one_array(records["id"])
         self._records = one_array(records["record"])
@@ -224,8 +234,8 @@ class _Finder:
                     self._by_id.setdefault(text, {})[position] = None
         declared = list(sources) if sources is not None else list(dict.fromkeys(names))
         self._default = {True: declared[0], False: declared[-1]} if 1 <= len(declared) <= 2 else {}
-        order = {source: rank for rank, source in enumerate(dict.fromkeys([*declared, *names]))}
-        self.ranks = [order[name] for name in names]
+        order = Constraint(constraint).ordered(dict.fromkeys([*declared, *names]))
+        self.ranks = [order.index(name) for name in names]
         self.places = list(zip(self.ranks, self._id_ranks(), strict=True))
         """What orders records as er_pairs does: their source, then their id."""
 
@@ -256,8 +266,8 @@ class _Finder:
                 yield [None if text is None else whole(text) for text in texts]
         try:
             yield [id_text(value) for value in self.ids.to_pylist()]
-        except (ValueError, ImportError, pa.ArrowException):
-            # Python has no such value: nanoseconds, far dates, a time zone that is not installed.
+        except (ValueError, OverflowError, ImportError, pa.ArrowException):
+            # Python has no such value: nanoseconds, far and infinite dates, a time zone that is not installed.
             if not known:
                 yield self.ids.cast(pa.string()).to_pylist()
 

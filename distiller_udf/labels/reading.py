@@ -159,7 +159,8 @@ def _option_cells(column: pa.Array) -> list[list[Any] | None]:
     values: list[Any]
     if pa.types.is_struct(kind):
         fields = {field.name.lower(): part for field, part in zip(kind, members.flatten(), strict=True)}
-        if not {"id", "record"} & fields.keys():
+        is_nested = "id" in fields and pa.types.is_nested(fields["id"].type)
+        if is_nested or not {"id", "record"} & fields.keys():
             raise LabelError(f"the labels' column options is {column.type}; it must be {_SHAPES['options']}")
         parts = {name: _record_texts(part) if name == "record" else id_texts(part) for name, part in fields.items()}
         known = {name: parts.get(name, [None] * len(members)) for name in ("source", "id", "record")}
@@ -218,6 +219,8 @@ def _options(row: Row) -> tuple[tuple[Key, ...], tuple[str | None, ...] | None]:
     if any(isinstance(member, list) for member in members):
         raise ValueError("options must be a list of ids")
     structs = [member if isinstance(member, dict) else {"id": member} for member in members]
+    if any(isinstance(each.get("id"), (dict, list)) for each in structs):
+        raise ValueError("an id in options is a list or a mapping; an id is one value, such as a number or a text")
     keys = tuple((str(each.get("source", source) or ""), id_text(each.get("id"))) for each in structs)
     records = tuple(_record_text(each.get("record")) for each in structs)
     if any(key is None and record is None for (_, key), record in zip(keys, records, strict=True)):

@@ -39,7 +39,7 @@ def united(
     A tuple that is all a teacher says of a record stays a choice among its options; everything else becomes a
     probability an option (`ask` is match). `place` orders records as er_pairs does, so that the first of a pair is the
     left one; `source` is the first part of that order. What was shown beside a match and not chosen is none, where the
-    `constraint` (one_to_one, many_to_one, none) leaves a record one match in each source.
+    `constraint` (a word of `Constraint`) leaves a record one match in each source.
     """
     combined = in_one_answer(labels)
     judged = Judgements.of(combined, lambda left, option: None if left == option else _pair(left, option))

@@ -131,6 +131,10 @@ def _with_imported(
     table, report = labels_on_records(
         labels, packed, asked=asked, sources=settings.source_names, constraint=settings.resolved_constraint
     )
+    if report.used < report.total:
+        logger.warning(
+            "%d of %d imported labels name records that are not there", report.total - report.used, report.total
+        )
     for example in report.examples:
         logger.warning("imported label not used: %s", example)
     for contradiction in report.contradictions:

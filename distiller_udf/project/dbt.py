@@ -29,6 +29,9 @@ TARGET = Path("target") / "distiller"
 QUIETLY = ("--quiet", "--no-print", "--log-level", "none", "--no-write-json", "--no-send-anonymous-usage-stats")
 T = TypeVar("T")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+PARSED_BY_US = "parsed_by_distiller"
+"""A variable by which the macros know that a command asks, and not dbt."""
+
 KINDS = ("model", "seed", "snapshot", "source")
 
 
@@ -261,9 +264,7 @@ def _options(project: Project) -> list[str]:
         options += ["--profiles-dir", str(profiles.parent)]
     if project.target:
         options += ["--target", project.target]
-    if project.variables:
-        options += ["--vars", json.dumps(dict(project.variables))]
-    return options
+    return [*options, "--vars", json.dumps({**project.variables, PARSED_BY_US: True})]
 
 
 def _warehouse(project: Project, relations: Mapping[str, Relation]) -> Warehouse:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from distiller_udf.constraint import Constraint
 from distiller_udf.errors import SettingsError, one_of
+from distiller_udf.settings.blocking import check_ways
 from distiller_udf.settings.check import check_all, missing
 from distiller_udf.settings.declared import DEFAULT_ENCODER, MAX_ORDERS, Declared, Group, Task
 from distiller_udf.settings.rules import TEACHER, rules, rules_of
@@ -35,7 +36,10 @@ class Settings(Declared):
         Raises SettingsError for an unknown name or a value that is not allowed, with what is.
         """
         check_all(given, rules(), prefix)
-        return cls(**{name.removeprefix(prefix): value for name, value in given.items()})
+        settings = cls(**{name.removeprefix(prefix): value for name, value in given.items()})
+        ways = settings.model_dump(include={"blocking", "blocking_rules"})
+        check_ways(ways["blocking"], ways["blocking_rules"])
+        return settings
 
     def but(self, given: Mapping[str, Any]) -> Settings:
         """These settings with others in their place. Raises SettingsError as `of` does."""

@@ -69,8 +69,8 @@ def _refused(name: str, value: Any, rule: Rule) -> str:
     if rule.get("private"):
         return f"{name} is something else than is allowed. Allowed: {rule['allowed']}."
     if rule["type"] == "choice":
-        return unknown(f"{name} is {_written(value)}", str(value), rule["values"])
-    return f"{name} is {_written(value)}. Allowed: {rule['allowed']}."
+        return unknown(f"{name} is {as_json(value)}", str(value), rule["values"])
+    return f"{name} is {as_json(value)}. Allowed: {rule['allowed']}."
 
 
 def _of_several(name: str, value: Any, rule: Rule) -> str | None:
@@ -103,7 +103,7 @@ def _of_mapping(name: str, value: Mapping[str, Any], rule: Rule) -> str | None:
         return None
     for key in value:
         if key not in rule["keys"]:
-            return unknown(f"{name} has {_written(key)}", str(key), list(rule["keys"]))
+            return unknown(f"{name} has {as_json(key)}", str(key), list(rule["keys"]))
     for key, own in rule["keys"].items():
         if own.get("required") and value.get(key) is None:
             return f"{name} has no {key}; {rule['allowed']}."
@@ -118,7 +118,7 @@ def _of_mapping(name: str, value: Mapping[str, Any], rule: Rule) -> str | None:
 def _of_entries(name: str, value: Mapping[Any, Any], rule: Rule) -> str | None:
     for key, entry in value.items():
         if not isinstance(key, str):
-            return f"{name} has the key {_written(key)}. Allowed: a text."
+            return f"{name} has the key {as_json(key)}. Allowed: a text."
         if said := refusal(f"{key} of {name}", entry, rule):
             return said
     return None
@@ -151,6 +151,6 @@ _FITS: Mapping[str, Callable[[Any, Rule], bool]] = {
 """Whether a value is of a rule's type at all; what is within a list or a mapping is looked at afterwards."""
 
 
-def _written(value: Any) -> str:
+def as_json(value: Any) -> str:
     """A value as JSON, which is how the macros write it."""
     return json.dumps(value, default=str)

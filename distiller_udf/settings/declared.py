@@ -21,8 +21,13 @@ ENVIRONMENT = r"^[A-Za-z_][A-Za-z0-9_]*$"
 WITHOUT_COLON = r"^[^:]*[^:\s][^:]*$"
 _PART = r'("([^"]|"")+"|[^".]*[^".\s][^".]*)'
 RELATION = rf"^{_PART}(\.{_PART}){{0,2}}$"
+ADDRESS = r"^(?i:https?)://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@\\:\[\]%]+)(:[0-9]{1,5})?(/[^\s?#\\]*)?$"
+"""A server's address. One with a user, a password, a query or a fragment is refused: errors name addresses."""
+
 Environment = Annotated[str, StringConstraints(pattern=ENVIRONMENT)]
 """The name of an environment variable."""
+
+Address = Annotated[str, StringConstraints(pattern=ADDRESS)]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -80,10 +85,11 @@ class Resolved(Group):
     task: Literal["auto", "link", "dedupe", "link_and_dedupe"] = setting(
         "auto", "auto: link where there are two sources or more, dedupe where there is one.", common=True
     )
-    constraint: Literal["auto", "one_to_one", "many_to_one", "none"] = setting(
+    constraint: Literal["auto", "one_to_one", "many_to_one", "one_to_many", "none"] = setting(
         "auto",
-        "How many records of another source a record may match: many_to_one, any number of left records to one right "
-        "one; auto: one_to_one for link, none otherwise.",
+        "How many records of another source a record may match. many_to_one: many of the source declared first match "
+        "one of the source declared last (invoices, then customers); one_to_many: the other way round; of more "
+        "sources, each two go by their order. auto: one_to_one for link, none otherwise.",
         common=True,
     )
 
@@ -111,7 +117,7 @@ class Blocking(Group):
     blocking_mode: Literal["auto", "mutual", "union", "left", "right"] = setting(
         "auto",
         "Who has to have whom among its top k: each the other, either, the left or the right record; auto: mutual "
-        "under one_to_one, left under many_to_one, else union.",
+        "under one_to_one, left under many_to_one and one_to_many, else union.",
     )
     qgram_size: Annotated[int, Field(ge=2, le=8)] = setting(3, "How many characters a q-gram has.")
     blocking_max_block: Annotated[int, Field(ge=2, le=100_000)] = setting(
@@ -120,8 +126,8 @@ class Blocking(Group):
     blocking_share_of_best: Share = setting(
         0.4,
         "Neighbours by words and q-grams that are less similar than this share of the best candidate of either record "
-        "are dropped. The two best of a record stay: of both under one_to_one, of the left one under many_to_one, else "
-        "of either. 0 keeps all.",
+        "are dropped. The two best of a record stay: of both under one_to_one, of the left one under many_to_one and "
+        "one_to_many, else of either. 0 keeps all.",
     )
     blocking_encoder: Text = setting(DEFAULT_ENCODER, "For embeddings: the encoder.", place="model")
     blocking_index: Literal["exact", "hnsw"] = setting(
@@ -180,7 +186,7 @@ class Teachers(Group):
     teacher_model: Text | None = setting(
         None, "The model that the server is asked for; for vllm a folder or the id of a model on the hub.", common=True
     )
-    teacher_base_url: Text | None = setting(
+    teacher_base_url: Address | None = setting(
         None, "Where the server is, such as http://localhost:8000/v1; null: OpenAI.", common=True, private=True
     )
     teacher_api_key_env: Environment = setting(
@@ -278,7 +284,7 @@ class Students(Group):
     llm_orders: Annotated[int, Field(ge=1, le=MAX_ORDERS)] = setting(
         1, "In how many orders of its candidates a record is asked about, the answers averaged."
     )
-    llm_base_url: Text | None = setting(None, "server: its address, such as http://localhost:8000/v1.", private=True)
+    llm_base_url: Address | None = setting(None, "server: its address, such as http://localhost:8000/v1.", private=True)
     llm_served_as: Text | None = setting(
         None, "server: the name under which it has the student; null: the student's version."
     )

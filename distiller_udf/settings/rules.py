@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from distiller_udf.settings.declared import ENVIRONMENT, GROUPS, RELATION, WITHOUT_COLON, Declared
+from distiller_udf.settings.declared import ADDRESS, ENVIRONMENT, GROUPS, RELATION, WITHOUT_COLON, Declared
 from distiller_udf.settings.training import FINE_TUNING
 from distiller_udf.settings.ways import FILLED, WAYS
 
@@ -40,6 +40,8 @@ _LISTS = {
 _NAMES = "a list of column names"
 _TEXTS = {
     FILLED: "a text",
+    ADDRESS: "an address such as http://localhost:8000/v1, without a user, a password, a query or a fragment; a key "
+    "goes into an environment variable",
     ENVIRONMENT: "the name of an environment variable, not what it holds",
     RELATION: "database.schema.table, of which the first two may be left out",
     WITHOUT_COLON: "a text without a colon; entity ids are source:id",
@@ -53,6 +55,7 @@ def rules() -> dict[str, Rule]:
     found = rules_of(Declared)
     ordered = {name: found[name] for group in GROUPS for name in group.model_fields}
     ordered["sources"]["distinct"] = "name"
+    ordered["teachers"]["private"] = True  # it holds settings that are
     ordered["teachers"]["of"] = _entry_rule(ordered)
     ordered["llm_training"]["keys"] = {name: rule for name, rule in training_rules().items() if name != "constraint"}
     return ordered
@@ -61,6 +64,11 @@ def rules() -> dict[str, Rule]:
 def training_rules() -> dict[str, Rule]:
     """The rule of every setting of the training of a language model, whichever method has it."""
     return {name: rule for settings in FINE_TUNING.values() for name, rule in rules_of(settings).items()}
+
+
+def text_of(pattern: str) -> str:
+    """What a text of a pattern is, in the words of an error."""
+    return _TEXTS[pattern]
 
 
 @lru_cache(maxsize=1)
@@ -96,7 +104,7 @@ def _entry_rule(known: Mapping[str, Rule]) -> Rule:
     """The rule of an entry of `teachers`: the settings of a teacher without their beginning, and a name."""
     keys = {name.removeprefix(TEACHER): {**rule, "nullable": True} for name, rule in known.items() if _is_own(name)}
     name = {"type": "text", "nullable": True, "allowed": "a text"}
-    return {"type": "mapping", "keys": {**keys, "name": name}, "allowed": _LISTS["teachers"]}
+    return {"type": "mapping", "keys": {**keys, "name": name}, "allowed": _LISTS["teachers"], "private": True}
 
 
 def _is_own(name: str) -> bool:
@@ -164,7 +172,7 @@ def _number(kind: str, schema: Mapping[str, Any]) -> Rule:
 
 def _text(schema: Mapping[str, Any]) -> Rule:
     pattern = schema.get("pattern", FILLED)
-    return {"type": "text", **({"pattern": pattern} if pattern != FILLED else {}), "allowed": _TEXTS[pattern]}
+    return {"type": "text", **({"pattern": pattern} if pattern != FILLED else {}), "allowed": text_of(pattern)}
 
 
 def _list(schema: Mapping[str, Any], defs: Mapping[str, Any], name: str) -> Rule:

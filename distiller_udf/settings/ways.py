@@ -40,7 +40,7 @@ class Nearest(_Way):
 
 
 class MinHash(_Way):
-    """Sets of `terms` with a band of minimal hashes in common; `bands` × `rows` is 1000 at most."""
+    """Sets of `terms` with a band of minimal hashes in common; `bands` × `rows` is MAX_HASHES at most."""
 
     terms: Literal["tokens", "qgrams"] = "qgrams"
     bands: Annotated[int, Field(ge=1, le=1_000)] = 20
@@ -80,3 +80,20 @@ WAYS: dict[str, type[BaseModel]] = {
     "sorted": Sorted,
     "all": All,
 }
+
+WORDS = ("auto", "rules")
+"""What er_blocking may have beside ways: tokens and q-grams with the rules if any, and the rules alone."""
+
+NEIGHBOURS = ("tokens", "qgrams", "embeddings")
+"""The ways that look for the nearest records. With them come pairs of one text, as a way of their own:"""
+
+IDENTICAL = "identical"
+
+MAX_HASHES = 1_000
+"""How many bands × rows minhash has at most."""
+
+EXAMPLE = (
+    " Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)}, {equal: {expression: lower(email), name: email}} "
+    "or {all: [qgrams, {equal: town}]}."
+)
+"""How the sentence ends that refuses what is no way."""

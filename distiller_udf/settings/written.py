@@ -15,9 +15,18 @@ from distiller_udf.settings.check import NEEDS
 from distiller_udf.settings.declared import GROUPS, Declared, Group
 from distiller_udf.settings.rules import rules, way_rules
 from distiller_udf.settings.training import FINE_TUNING
+from distiller_udf.settings.ways import EXAMPLE, IDENTICAL, MAX_HASHES, NEIGHBOURS, WORDS
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 120
+
+_WAY_WORDS = {
+    "words": WORDS,
+    "neighbours": NEIGHBOURS,
+    "identical": IDENTICAL,
+    "max_hashes": MAX_HASHES,
+    "example": EXAMPLE,
+}
 
 MARK = "settings: written by `python -m distiller_udf.settings`"
 """Stands before what is written into a file by hand, and after its end as `end of settings`."""
@@ -99,6 +108,12 @@ def macro() -> str:
         "    {% do return({",
         *(f"        {_jinja(kind)}: {_jinja(options)}," for kind, options in way_rules().items()),
         "    }) %}",
+        "{% endmacro %}",
+        "",
+        "",
+        "{#- What else there is to know of ways: words that are none, those that bring identical, the most hashes. -#}",
+        "{% macro _er_way_words() %}",
+        f"    {{% do return({_jinja(_WAY_WORDS)}) %}}",
         "{% endmacro %}",
         "",
         "",

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from urllib.parse import urljoin, urlsplit
 
 from distiller_udf.errors import SettingsError, TeacherRefused
 from distiller_udf.privacy import require_local
+from distiller_udf.settings.declared import ADDRESS
+from distiller_udf.settings.rules import text_of
 
 OPENAI_URL = "https://api.openai.com/v1"
 MAX_BODY_BYTES = 2_000_000
@@ -227,15 +230,13 @@ def _code_and_words(data: bytes) -> tuple[object, str]:
 
 
 def _checked_url(url: str) -> str:
-    if "@" in url.partition("://")[2].partition("/")[0]:
-        raise SettingsError("the teacher's base URL must not hold a user or password; put the key into the environment")
+    """The address as it is used. Raises SettingsError that does not repeat it: it may hold a key."""
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = re.fullmatch(ADDRESS, url) and urlsplit(url).port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise SettingsError(f"the teacher's base URL is {url!r}; it must look like http://127.0.0.1:8000/v1")
+        raise SettingsError(f"the base URL is something else than is allowed. Allowed: {text_of(ADDRESS)}")
     return url.rstrip("/")
 
 

@@ -138,7 +138,7 @@ def _start(similarity: np.ndarray, tuples: np.ndarray, rights: np.ndarray, const
     Where a right record has many matches it is the most similar one of few of them: there the left record alone says.
     """
     mutual = similarity >= _best(similarity, tuples)[tuples]
-    if constraint is not Constraint.MANY_TO_ONE:
+    if constraint.limits_right or not constraint.limits_left:
         mutual &= similarity >= _best(similarity, rights)[rights]
     beaten = similarity[similarity < _best(similarity, tuples)[tuples]]
     high = np.quantile(beaten, 0.95) if len(beaten) else 0.0

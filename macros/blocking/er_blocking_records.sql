@@ -1,10 +1,12 @@
 {#- The records as blocking sees them: numbered in the order in which a pair names them, with what they are blocked by. -#}
-{% macro er_blocking_records(records, sources, blocking='auto', rules=[], columns=none) %}
-    {{ return(adapter.dispatch('er_blocking_records', 'distiller_udf')(records, sources, blocking, rules, columns)) }}
+{% macro er_blocking_records(records, sources, blocking='auto', rules=[], columns=none, constraint='auto') %}
+    {{ return(adapter.dispatch('er_blocking_records', 'distiller_udf')(
+        records, sources, blocking, rules, columns, constraint
+    )) }}
 {% endmacro %}
 
 
-{% macro duckdb__er_blocking_records(records, sources, blocking, rules, columns) %}
+{% macro duckdb__er_blocking_records(records, sources, blocking, rules, columns, constraint) %}
 {%- do distiller_udf._er_check_columns('er_blocking_columns', columns, records) -%}
 {%- set ways = distiller_udf._er_leaves(distiller_udf._er_ways(blocking, rules)) -%}
 {%- set has_text = 'identical' in ways | map(attribute='kind') -%}
@@ -34,13 +36,13 @@ keys as not materialized (
 select
     case
         when (select count(*) from keys) = (select count(*) from records)
-            then cast(row_number() over (order by {{ distiller_udf._er_source_rank('keys.source', sources) }}, keys.id) as uinteger)
+            then cast(row_number() over (order by {{ distiller_udf._er_source_rank('keys.source', sources, constraint) }}, keys.id) as uinteger)
         else error({{ distiller_udf._er_literal(
             'er_blocking: an expression gives a record no value or several, as unnest does, where each record has one; of '
             ~ (ways | selectattr('expression', 'defined') | map(attribute='expression') | join(', '))
         ) }})
     end as n,
-    cast({{ distiller_udf._er_source_rank('keys.source', sources) }} as utinyint) as source_rank,
+    cast({{ distiller_udf._er_source_rank('keys.source', sources, constraint) }} as utinyint) as source_rank,
     keys.*,
     {%- if has_text %}
     case when list_any_value(texts.texts) is not null then hash(lower(texts.texts::varchar)) end as text

@@ -4,12 +4,14 @@
     else the labels' matches: these are candidates already, so they compare the ways and say nothing of what all miss.
     Where every pair was a question of its own, all that are more likely than not are matches, not the chosen one alone.
 -#}
-{% macro er_blocking_report(candidates, estimate, records, sources, gold=none, labels=none) %}
-    {{ return(adapter.dispatch('er_blocking_report', 'distiller_udf')(candidates, estimate, records, sources, gold, labels)) }}
+{% macro er_blocking_report(candidates, estimate, records, sources, gold=none, labels=none, constraint='auto') %}
+    {{ return(adapter.dispatch('er_blocking_report', 'distiller_udf')(
+        candidates, estimate, records, sources, gold, labels, constraint
+    )) }}
 {% endmacro %}
 
 
-{% macro duckdb__er_blocking_report(candidates, estimate, records, sources, gold, labels) %}
+{% macro duckdb__er_blocking_report(candidates, estimate, records, sources, gold, labels, constraint) %}
 with
 
 known as (
@@ -24,7 +26,7 @@ known as (
     )
     where probability > 0.5
     {%- else -%}
-    {{ distiller_udf._er_links(gold, records, sources, 'er_gold') | indent }}
+    {{ distiller_udf._er_links(gold, records, sources, 'er_gold', constraint) | indent }}
     {%- endif %}
 ),
 

@@ -1,20 +1,26 @@
 {#-
     What in the records keeps blocking from being of use: columns that are empty or say the same everywhere, words that
-    nearly all records have, many records with one text, values that too many records share. Nothing is said of fewer
-    than 100 records.
+    nearly all records have, many records with one text, values that too many records share, expressions that have no value
+    on one of two sides. Of fewer than 100 records nothing else is said than that.
 
     A column with one value is of use where few records have it: a VAT number that two of them share is the best evidence
     there is. It is of none where a tenth of all records have the value, so that it says little, and more than max_block
     do, so that nothing is looked up by it; or where nearly all do, however large max_block is.
 -#}
-{% macro er_blocking_warnings(records, blocking_records, tokens, estimate, columns=none, max_block=100) %}
+{% macro er_blocking_warnings(
+    records, blocking_records, tokens, estimate, columns=none, max_block=100, sources=[], task='auto', blocking='auto', rules=[]
+) %}
     {{ return(adapter.dispatch('er_blocking_warnings', 'distiller_udf')(
-        records, blocking_records, tokens, estimate, columns, max_block
+        records, blocking_records, tokens, estimate, columns, max_block, sources, task, blocking, rules
     )) }}
 {% endmacro %}
 
 
-{% macro duckdb__er_blocking_warnings(records, blocking_records, tokens, estimate, columns, max_block) %}
+{% macro duckdb__er_blocking_warnings(
+    records, blocking_records, tokens, estimate, columns, max_block, sources, task, blocking, rules
+) %}
+{%- set keyed = distiller_udf._er_leaves(distiller_udf._er_ways(blocking, rules)) | selectattr('key', 'defined') | list -%}
+{%- set sides = 2 if distiller_udf._er_task(task, sources) == 'link' else 1 -%}
 {%- set nearly_all = 0.9 -%}
 {%- set named_words = 5 -%}
 with
@@ -98,6 +104,19 @@ large as (
     where skipped_pairs > 0
 ),
 
+{% if keyed -%}
+filled_keys as (
+    {% for way in keyed -%}
+    {{ 'union all ' if not loop.first }}select
+        {{ distiller_udf._er_literal(way['name']) }} as way,
+        count(distinct source) as sources,
+        count(distinct source) filter ({{ way['key'] }} is not null) as filled_sources,
+        any_value(source) filter ({{ way['key'] }} is not null) as filled_source
+    from {{ blocking_records }}
+    {% endfor %}
+),
+
+{% endif -%}
 {#- What is said of it, and what the records hold of which it is said. #}
 found as (
     select
@@ -173,11 +192,30 @@ found as (
             array_to_string([format('{} ({} records)', left(block.value, 60), block.records) for block in blocks], ', ')
         )
     from large
+    {%- if keyed %}
+
+    union all
+
+    select
+        6,
+        'no_value',
+        way,
+        case
+            when filled_sources = 0 then format('{} has no value in any record, so it proposes nothing', way)
+            else format(
+                '{} has a value in records of {} alone, so it proposes nothing: it needs one in both sources of a pair', way,
+                filled_source
+            )
+        end,
+        ''
+    from filled_keys
+    where filled_sources < {{ sides }} and sources >= {{ sides }}
+    {%- endif %}
 )
 
 select cause, subject, said || held as message, said as message_without_values
 from found
-where (select records from size) >= 100
+where (select records from size) >= 100 or cause = 'no_value'
 order by place, subject
 {% endmacro %}
 

@@ -25,7 +25,7 @@
 with
 
 cannot_links as (
-    {{ distiller_udf._er_links(cannot_links, records, sources, 'er_cannot_links') | indent }}
+    {{ distiller_udf._er_links(cannot_links, records, sources, 'er_cannot_links', constraint) | indent }}
 ),
 
 pairs as (

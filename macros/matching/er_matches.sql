@@ -1,9 +1,10 @@
 {#-
     The decisions: which scored pairs are the same entity, under a constraint and the links that a user gives.
 
-    one_to_one   pairs from the most to the least probable, each record of a source matching one record of another
-    many_to_one  every left record with its most probable right record of each source
-    none         every pair
+    one_to_one                pairs from the most to the least probable, each record of a source matching one record of
+                              another
+    many_to_one, one_to_many  every left record with its most probable right record of each source
+    none                      every pair
 
     Of the pairs whose choice_probability reaches the threshold.
 -#}
@@ -28,11 +29,11 @@
 with recursive
 
 must_links as (
-    {{ distiller_udf._er_links(must_links, records, sources, 'er_must_links') | indent }}
+    {{ distiller_udf._er_links(must_links, records, sources, 'er_must_links', constraint) | indent }}
 ),
 
 cannot_links as (
-    {{ distiller_udf._er_links(cannot_links, records, sources, 'er_cannot_links') | indent }}
+    {{ distiller_udf._er_links(cannot_links, records, sources, 'er_cannot_links', constraint) | indent }}
 ),
 
 accepted as (
@@ -73,8 +74,8 @@ ranked as (
         row_number() over (
             order by coalesce(choice_probability, probability) desc, probability desc,
                 hash({{ pair }}),
-                {{ distiller_udf._er_source_rank('left_source', sources) }}, left_id,
-                {{ distiller_udf._er_source_rank('right_source', sources) }}, right_id
+                {{ distiller_udf._er_source_rank('left_source', sources, constraint) }}, left_id,
+                {{ distiller_udf._er_source_rank('right_source', sources, constraint) }}, right_id
         ) as priority
     from allowed
 ),
@@ -110,7 +111,7 @@ rounds as (
 decided as (
     {% if constraint == 'one_to_one' -%}
     select * from ranked where priority in (select priority from rounds where is_taken)
-    {%- elif constraint == 'many_to_one' -%}
+    {%- elif constraint != 'none' -%}
     select * from ranked qualify row_number() over (partition by left_source, left_id, right_source order by priority) = 1
     {%- else -%}
     select * from allowed
@@ -131,14 +132,20 @@ select
             'er_matches: the must-link {} – {} is a cannot-link as well; drop it from one of er_must_links and er_cannot_links',
             must_links.left_id, must_links.right_id
         ))
-        when not must_links.is_known then error(format(
-            'er_matches: the must-link {} – {} names a record that does not exist; correct er_must_links, or set er_strict to false',
-            must_links.unknown_left_id, must_links.unknown_right_id
-        ))
         else 'must_link'
     end as decided_by
 from must_links
 left join {{ scores }} as scores using ({{ pair }})
 left join cannot_links using ({{ pair }})
-where {{ 'true' if strict else 'must_links.is_known' }}
+where must_links.is_known
+{%- if strict %}
+{%- for links in ['must_links', 'cannot_links'] %}
+
+{#- Rows of the result, so that they are looked at whatever else there is. #}
+union all
+
+select null, null, null, null, null, null, error('er_matches: ' || said || ', or set er_strict to false')
+from ({{ distiller_udf._er_unknown_links(links, sources, 'er_' ~ links) | indent }})
+{%- endfor %}
+{%- endif %}
 {% endmacro %}

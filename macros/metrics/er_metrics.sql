@@ -2,14 +2,16 @@
     What blocking, the decisions and the entities are worth against known matches; no rows where none are given. The
     entities are measured by the pairs of records that they put together, which the task may ask for.
 -#}
-{% macro er_metrics(matches, candidates, entities, records, sources, task='auto', gold=none) %}
+{% macro er_metrics(
+    matches, candidates, entities, records, sources, task='auto', gold=none, constraint='auto', strict=false
+) %}
     {{ return(adapter.dispatch('er_metrics', 'distiller_udf')(
-        matches, candidates, entities, records, sources, task, gold
+        matches, candidates, entities, records, sources, task, gold, constraint, strict
     )) }}
 {% endmacro %}
 
 
-{% macro duckdb__er_metrics(matches, candidates, entities, records, sources, task, gold) %}
+{% macro duckdb__er_metrics(matches, candidates, entities, records, sources, task, gold, constraint, strict) %}
 {%- set task = distiller_udf._er_task(task, sources) -%}
 {%- if gold is none -%}
 select cast(null as varchar) as metric, cast(null as double) as value
@@ -18,7 +20,7 @@ where false
 with
 
 gold as (
-    {{ distiller_udf._er_links(gold, records, sources, 'er_gold') | indent }}
+    {{ distiller_udf._er_links(gold, records, sources, 'er_gold', constraint) | indent }}
 ),
 
 entity_pairs as (
@@ -61,5 +63,12 @@ measured as (
 
 select metric, value
 from measured unpivot include nulls (value for metric in (columns(*)))
+{%- if strict %}
+
+union all
+
+select error('er_metrics: ' || said || ', or set er_strict to false'), null
+from ({{ distiller_udf._er_unknown_links('gold', sources, 'er_gold') | indent }})
+{%- endif %}
 {%- endif %}
 {% endmacro %}

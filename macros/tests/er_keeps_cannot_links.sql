@@ -3,7 +3,7 @@
 {% set er = distiller_udf._er_settings() %}
 with cannot_links as (
     {{ distiller_udf._er_links(
-        distiller_udf._er_ref(er['er_cannot_links']), records, er['er_sources'], 'er_cannot_links'
+        distiller_udf._er_ref(er['er_cannot_links']), records, er['er_sources'], 'er_cannot_links', er['er_constraint']
     ) | indent }}
 )
 

@@ -8,6 +8,7 @@ from {{ model }} as pairs
 where
     l.source is null
     or r.source is null
-    or {{ distiller_udf._er_source_rank('l.source', er['er_sources']) }} > {{ distiller_udf._er_source_rank('r.source', er['er_sources']) }}
+    or {{ distiller_udf._er_source_rank('l.source', er['er_sources'], er['er_constraint']) }}
+        > {{ distiller_udf._er_source_rank('r.source', er['er_sources'], er['er_constraint']) }}
     or (l.source = r.source and l.id >= r.id)
 {% endtest %}

@@ -12,10 +12,13 @@
 {%- endmacro %}
 
 
-{#- Which records of a pair have at most one match in the other's source, each with the other: both under one_to_one. -#}
+{#-
+    Which records of a pair have at most one match in the other's source, each with the other: both under one_to_one, the
+    left one alone under many_to_one and one_to_many, for `_er_source_rank` puts it there.
+-#}
 {% macro _er_limited_sides(constraint) %}
     {% set sides = [('left', 'right'), ('right', 'left')] %}
-    {% do return(sides[:{'one_to_one': 2, 'many_to_one': 1, 'none': 0}[constraint]]) %}
+    {% do return(sides[:{'one_to_one': 2, 'many_to_one': 1, 'one_to_many': 1, 'none': 0}[constraint]]) %}
 {% endmacro %}
 
 

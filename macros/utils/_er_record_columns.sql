@@ -1,7 +1,7 @@
 {#-
     For each source the select list of its id and its chosen columns. A column whose name er_records keeps for itself
     becomes original_<name>; a column or id that has different types in different sources becomes text, and so does one
-    that Arrow does not hand over as it is.
+    that Arrow or Python does not hold as it is.
 -#}
 {% macro _er_record_columns(sources) %}
     {% set chosen = [] %}
@@ -16,18 +16,20 @@
         {% do distiller_udf._er_raise('er_sources has an id of the type ' ~ type ~ '; an id is one value, such as a number or a text.') %}
     {% endfor %}
     {% set integers = [
-        'TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT', 'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT', 'UHUGEINT'
+        'TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT', 'UTINYINT', 'USMALLINT', 'UINTEGER', 'UBIGINT'
     ] %}
     {% set numbers = integers + ['FLOAT', 'DOUBLE', 'DECIMAL'] %}
-    {% set foreign = ['BIT', 'UHUGEINT', 'TIME WITH TIME ZONE', 'VARIANT', 'GEOMETRY'] %}
+    {% set foreign = ['BIT', 'UHUGEINT', 'BIGNUM', 'TIME WITH TIME ZONE', 'VARIANT', 'GEOMETRY'] %}
+    {#- An id is a key as well: no number may be rounded, and Arrow neither sorts intervals nor makes text of them. -#}
+    {% set no_keys = foreign + ['ENUM', 'FLOAT', 'DOUBLE', 'INTERVAL'] %}
     {% set lists = [] %}
     {% for columns in chosen %}
         {% set select_list = [] %}
         {% for column in columns %}
             {% set all_types = types.get(column['name'] | lower, []) %}
             {% set expression = column['expression'] %}
-            {% if loop.first and distiller_udf._er_is_text(all_types, integers, ['ENUM', 'BIT']) %}
-                {% set expression = 'cast(' ~ expression ~ ' as varchar)' %}
+            {% if loop.first and distiller_udf._er_is_text(all_types, integers, no_keys) %}
+                {% set expression = distiller_udf._er_id_text(expression, column['type']) %}
             {% elif not loop.first and distiller_udf._er_is_text(all_types, numbers, foreign) %}
                 {% set expression = distiller_udf._er_written(expression, column['type'] | upper) %}
             {% endif %}
@@ -49,7 +51,9 @@
     {% set kinds = [] %}
     {% for type in types %}
         {% set name = type.split('(')[0] %}
-        {% if name in foreign %}
+        {#- Within a list or a struct, it makes text of the whole. -#}
+        {% set holds = modules.re.findall('"[^"]*"|[A-Z_]+(?: WITH TIME ZONE)?', type) if distiller_udf._er_is_nested(type) else [name] %}
+        {% if holds | select('in', foreign) | list %}
             {% do return(true) %}
         {% endif %}
         {% do kinds.append('united' if name in united else type) %}
@@ -63,6 +67,12 @@
 {% endmacro %}
 
 
+{#- SQL: an id of this type as text: as DuckDB writes it, but whole numbers without decimals. -#}
+{% macro _er_id_text(expression, type) -%}
+{{ distiller_udf._er_written(expression, type if (type or '') | upper in ['FLOAT', 'DOUBLE'] else '') }}
+{%- endmacro %}
+
+
 {#-
     SQL: a value of this type as text, as the Python package writes it: JSON of what is nested, and numbers without the
     zeros that only their type asks for.
@@ -70,12 +80,25 @@
 {% macro _er_written(expression, type) -%}
 {%- if distiller_udf._er_is_nested(type) -%}
 cast(to_json({{ expression }}) as varchar)
-{%- elif type.split('(')[0] in ['FLOAT', 'DOUBLE', 'DECIMAL'] -%}
+{%- elif type.split('(')[0] | upper in ['FLOAT', 'DOUBLE', 'DECIMAL'] -%}
 regexp_replace(cast({{ expression }} as varchar), '^(-?\d+(?:\.\d*[1-9])?)\.?0*$', '\1')
 {%- else -%}
 cast({{ expression }} as varchar)
 {%- endif -%}
 {%- endmacro %}
+
+
+{#- The types of SQL expressions over a source. The line break ends a comment that an expression may end with. -#}
+{% macro _er_types_of(expressions, source) %}
+    {% set listed = [] %}
+    {% for expression in expressions %}
+        {% do listed.append('(' ~ expression ~ '\n) as c' ~ loop.index) %}
+    {% endfor %}
+    {% set described = run_query(
+        'describe select ' ~ (listed | join(', ')) ~ ' from ' ~ distiller_udf._er_source_relation(source)
+    ) %}
+    {% do return(described.columns['column_type'].values() | list) %}
+{% endmacro %}
 
 
 {#- The id and the chosen columns of one source as {name, expression, type}; name and type are none where unknown. -#}
@@ -96,8 +119,9 @@ cast({{ expression }} as varchar)
     {% endfor %}
     {% set chosen = [{'name': 'id', 'expression': distiller_udf._er_quote(id), 'type': types.get(id | lower)}] %}
     {% if columns is mapping %}
+        {% set own = distiller_udf._er_types_of(columns.values() | list, source) if there else [] %}
         {% for name, expression in columns.items() %}
-            {% do chosen.append({'name': name, 'expression': '(' ~ expression ~ ')', 'type': none}) %}
+            {% do chosen.append({'name': name, 'expression': '(' ~ expression ~ ')', 'type': own[loop.index0] if own else none}) %}
         {% endfor %}
     {% elif columns or there %}
         {% for name in columns or names if columns or (name | lower) != (id | lower) %}

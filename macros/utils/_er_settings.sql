@@ -11,13 +11,12 @@
         {% do settings.update({name: var(name, none)}) %}
         {% do distiller_udf._er_check(name, settings[name], rule) %}
     {% endfor %}
-    {% do distiller_udf._er_ways(settings['er_blocking'], rules_are_known=false) %}
-    {% if execute %}
-        {% if not settings['er_sources'] %}
-            {% do distiller_udf._er_raise(
-                'no sources are declared. Set er_sources to ' ~ rules['er_sources']['allowed'] ~ '.'
-            ) %}
-        {% endif %}
+    {% do distiller_udf._er_ways(settings['er_blocking'], settings['er_blocking_rules']) %}
+    {% if execute and not settings['er_sources'] %}
+        {% do distiller_udf._er_raise('no sources are declared. Set er_sources to ' ~ rules['er_sources']['allowed'] ~ '.') %}
+    {% endif %}
+    {#- A command of distiller that has dbt parse the project may be given what is missing as an option. -#}
+    {% if execute or not var('parsed_by_distiller', false) %}
         {% do distiller_udf._er_check_needs(settings) %}
     {% endif %}
     {% do return(settings) %}

@@ -56,7 +56,7 @@
 
 {#- The constraint that auto stands for. -#}
 {% macro _er_constraint(constraint, task) %}
-    {% if constraint in ('one_to_one', 'many_to_one') and task != 'link' %}
+    {% if constraint not in ('auto', 'none') and task != 'link' %}
         {% do distiller_udf._er_raise(
             'er_constraint is ' ~ constraint ~ ', but the task is ' ~ task ~ ', which pairs records of one source; '
             ~ 'there it can be auto or none.'
@@ -68,9 +68,13 @@
 {% endmacro %}
 
 
-{#- SQL: the position of a source, given the column that names it. -#}
-{% macro _er_source_rank(column, sources) -%}
+{#-
+    SQL: the position of a source in a pair, given the column that names it: sources stand as they are declared, under
+    one_to_many the other way round, so that the left record of a pair is the one that is limited.
+-#}
+{% macro _er_source_rank(column, sources, constraint='auto') -%}
+    {%- set names = distiller_udf._er_source_names(sources) -%}
     case {{ column }}
-        {%- for name in distiller_udf._er_source_names(sources) %} when {{ distiller_udf._er_literal(name) }} then {{ loop.index }}
+        {%- for name in (names | reverse if constraint == 'one_to_many' else names) %} when {{ distiller_udf._er_literal(name) }} then {{ loop.index }}
         {%- endfor %} end
 {%- endmacro %}

@@ -184,3 +184,54 @@ def test_values_are_logged_where_all_columns_may_be_seen(project: Project) -> No
     project.run("run", "--select", "+er_blocking_estimate", variables=variables)
     warning = project.error("run", "--select", "er_blocking_warnings", variables=variables)
     assert "its max_block: topsecret0 (150 records), topsecret1 (150 records)." in warning
+
+
+SHOPS = {"er_sources": [{"name": name, "model": name, "id": "id"} for name in ("shop", "till")]}
+
+
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return stubbed_project(
+        tmp_path_factory.mktemp("shops"),
+        models={
+            "shop": "select i as id, 'name ' || i as name, 'V' || i as vat, null::varchar as fax from range(5) as t(i)",
+            "till": "select i as id, 'name ' || i as name, 'T' || i as town from range(5) as t(i)",
+        },
+        variables=SHOPS,
+    )
+
+
+@pytest.mark.parametrize(
+    ("blocking", "said"),
+    [
+        (
+            {"er_blocking_rules": [{"name": "by_vat", "expression": "lower(vat)"}]},
+            "by_vat has a value in records of shop alone",
+        ),
+        ({"er_blocking": ["tokens", {"sorted": "town"}]}, "town has a value in records of till alone"),
+        (
+            {"er_blocking": ["tokens", {"all": ["qgrams", {"equal": "vat"}]}]},
+            "vat has a value in records of shop alone",
+        ),
+        ({"er_blocking_rules": ["fax"]}, "fax has no value in any record, so it proposes nothing."),
+    ],
+)
+def test_a_way_by_what_only_one_table_has_is_warned_of(shops: Project, blocking: dict[str, Any], said: str) -> None:
+    """Of few records too: it proposes nothing, whatever the records are."""
+    shops.run("run", "--select", "+er_blocking_estimate", variables=blocking)
+    assert f"distiller_udf: blocking: {said}" in shops.error(
+        "run", "--select", "er_blocking_warnings", variables=blocking
+    )
+
+
+@pytest.mark.parametrize(
+    "blocking",
+    [
+        {"er_blocking_rules": ["coalesce(vat, town)"]},
+        {"er_blocking_rules": ["name"]},
+        {"er_blocking_rules": ["vat"], "er_task": "link_and_dedupe"},
+        {},
+    ],
+)
+def test_a_way_that_may_propose_something_is_not(shops: Project, blocking: dict[str, Any]) -> None:
+    shops.run("run", "--select", "+er_blocking_warnings", variables=blocking)

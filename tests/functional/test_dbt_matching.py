@@ -115,6 +115,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
             **MODELS,
             "strict": "{{ config(enabled=var('strict', false)) }}"
             + _matches("few_scores", "threshold=0.5, must_links=ref('must'), strict=true"),
+            "strict_cannot": "{{ config(enabled=var('strict', false)) }}"
+            + _matches("no_scores", "threshold=0.5, cannot_links=ref('must'), strict=true"),
+            "strict_gold": "{{ config(enabled=var('strict', false)) }}"
+            + MODELS["metrics"].replace("gold=ref('gold')", "gold=ref('must'), strict=true"),
+            "strict_known": "{{ config(enabled=var('strict', false)) }}"
+            + _matches("few_scores", "threshold=0.5, must_links=ref('must_reversed'), strict=true"),
             "other_students": "select 'v9' as student, 0.5 as threshold, 0.65 as choice_threshold",
             "unknown_student": "{{ config(enabled=var('strict', false)) }}"
             + _matches("few_scores", "student=ref('other_students')"),
@@ -204,9 +210,20 @@ def test_cannot_links_free_the_place_for_the_next(made: Project) -> None:
 
 
 def test_strict_refuses_links_to_nowhere_and_contradictions_are_errors(made: Project) -> None:
-    message = made.error("run", "--select", "strict", "contradiction", variables={"strict": True})
-    assert "the must-link 777 – 1 names a record that does not exist" in message
+    models = ("strict", "strict_cannot", "strict_gold", "contradiction")
+    message = made.error("run", "--select", *models, variables={"strict": True})
+    for variable in ("must_links", "cannot_links"):
+        assert (
+            f"er_matches: 1 of 4 pairs of er_{variable} names a record that does not exist, such as 777 – 1" in message
+        )
+    assert "er_metrics: 1 of 4 pairs of er_gold names a record that does not exist, such as 777 – 1" in message
+    assert "correct er_cannot_links, or set er_strict to false" in message
     assert "the must-link 1 – 1 is a cannot-link as well" in message
+
+
+def test_strict_takes_links_whose_records_are_there(made: Project) -> None:
+    made.run("run", "--select", "strict_known", variables={"strict": True})
+    assert _pairs(made, "strict_known") == _pairs(made, "few_must_reversed")
 
 
 def test_scores_of_a_student_that_nobody_knows_are_an_error(made: Project) -> None:

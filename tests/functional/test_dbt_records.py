@@ -63,14 +63,37 @@ MODELS = {
             date '2020-02-01' + cast(i as integer) as born,
             '0110'::bit as flags,
             md5_number('a' || i) as hashed,
+            ('1000000000000000000000000000000000000000000000' || i)::bignum as vast,
+            -170141183460469231731687303715884105727::hugeint + i as least,
+            [
+                {'a': 340282366920938463463374607431768211455::uhugeint - i::uhugeint, 'b': (i || '00')::bignum}
+            ] as within,
+            ((time '00:00' + to_minutes(i))::varchar || '+02')::timetz as clock,
+            to_hours(i) as span,
             '{"A b": [' || i || '.0, null, true, "\\u00e9"], "null": {}}' as written,
             ('{"k": "' || i || ' w"}')::json as json
         from range(1, 4) as t(i)
     """,
     "even": "select 1 as nr, 'Oslo' as address, 'a@x' as emails, 'x' as tags, '1' as price, '2' as cost, '3' as active,"
-    " 'May' as born, '0110' as flags, 1 as hashed, 'x' as written",
+    " 'May' as born, '0110' as flags, 1 as hashed, 1 as vast, 2::uhugeint as least,"
+    " 'x' as within, 'x' as clock, 'x' as span, 'x' as written",
     "odd_records": _records("odd", "even"),
     "odd_words": "select * from ({{ distiller_udf._er_column_texts(ref('odd_records')) }}) where source = 'odd'",
+    "vast": """
+        select
+            i as nr,
+            ('1000000000000000000000000000000000000000000000' || i)::bignum as vast,
+            -170141183460469231731687303715884105727::hugeint + i as least,
+            [{'a': 340282366920938463463374607431768211455::uhugeint - i::uhugeint, 'b': (i || '00')::bignum}] as within
+        from range(1, 3) as t(i)
+    """,
+    "other_vast": "select 9 as nr, 1::uhugeint as least where false",
+    "wide": _records("vast", "other_vast"),
+    "wide_by_expression": """{{ distiller_udf.er_records(sources=[
+        {'name': 's', 'model': 'vast', 'id': 'nr', 'columns': {
+            'name': '340282366920938463463374607431768211455::uhugeint'
+        }},
+    ]) }}""",
     "raw.yml": "sources: [{name: raw, schema: main, tables: [{name: by_uuid}]}]",
 }
 BROKEN = {
@@ -89,6 +112,7 @@ BROKEN = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = macro_project(tmp_path_factory.mktemp("records"), models={**MODELS, **BROKEN})
     tables = ("people", "staff", "by_uuid", "no_key", "repeated", "clash", "big", "floating", "small", "enums", "bits")
+    tables += ("odd", "even", "vast", "other_vast")
     project.run("run", "--select", *tables, "lists")
     project.run("run", "--exclude", *tables, "lists")
     return project
@@ -105,6 +129,13 @@ def test_columns_unite_by_name_and_mixed_types_become_text(made: Project) -> Non
 
 def test_ids_keep_the_type_that_all_sources_share(made: Project) -> None:
     assert dict(row[:2] for row in made.query("describe uuids"))["id"] == "UUID"
+
+
+def test_wide_numbers_are_what_they_were(made: Project) -> None:
+    """Of a whole column, within a list, and as the value of an expression."""
+    rows = made.query("select vast, least, within from wide order by vast")
+    assert rows == [(f"{10**45}{i}", str(i - 2**127 + 1), f'[{{"a":{2**128 - 1 - i},"b":{i}00}}]') for i in (1, 2)]
+    assert made.query("select distinct name from wide_by_expression") == [(str(2**128 - 1),)]
 
 
 def test_ids_that_would_change_become_text(made: Project) -> None:

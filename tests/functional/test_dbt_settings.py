@@ -9,11 +9,14 @@ import pytest
 import yaml
 from dbt_harness import Project, stubbed_project
 
+from distiller_udf.project import Project as ReadProject
+from distiller_udf.project.dbt import parsed
+
 SHOP = {"name": "shop", "model": "customers", "id": "nr"}
 CHECK = """
     {% macro check(name, value) %}
         {% do distiller_udf._er_check(name, value, distiller_udf._er_variables()[name]) %}
-        {% do distiller_udf._er_ways(value, rules_are_known=false) if name == 'er_blocking' %}
+        {% do distiller_udf._er_ways(value) if name == 'er_blocking' %}
         {% do distiller_udf._er_ways('auto', rules=value) if name == 'er_blocking_rules' %}
     {% endmacro %}
 """
@@ -76,18 +79,44 @@ def test_an_unknown_variable_of_the_project_is_found(tmp_path: Path, scope: str)
         ({"er_blocking_top_k": "many"}, 'er_blocking_top_k is "many". Allowed: a whole number from 1 to 1000.'),
         ({"er_sources": [{**SHOP, "model": "customer"}]}, "customer"),
         ({"er_teachers": [{"modell": "m"}]}, 'entry 1 of er_teachers has "modell"; did you mean model? Allowed: '),
-        ({"er_sources": [SHOP], "er_teacher": "openai"}, "er_teacher is openai, which needs er_teacher_model, such as"),
-        (
-            {"er_sources": [SHOP], "er_teachers": [{"teacher": "vllm"}]},
-            "er_teacher is vllm, which needs er_teacher_model",
-        ),
-        ({"er_sources": [SHOP], "er_teachers": [{"teacher": "encoder", "model": "m"}]}, "needs er_teacher_encoder"),
-        ({"er_sources": [SHOP], "er_student": "llm"}, "er_student is llm, which needs er_llm_model"),
         ({"er_sources": []}, "no sources are declared. Set er_sources to a list such as"),
     ],
 )
 def test_a_wrong_value_stops_before_anything_runs(empty: Project, variables: dict[str, Any], expected: str) -> None:
     assert expected in empty.error("run", "--select", "er_records", variables=variables)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"er_teacher": "openai"}, "er_teacher is openai, which needs er_teacher_model, such as"),
+        ({"er_teachers": [{"teacher": "vllm"}]}, "er_teacher is vllm, which needs er_teacher_model"),
+        ({"er_teachers": [{"teacher": "encoder", "model": "m"}]}, "needs er_teacher_encoder"),
+        ({"er_student": "llm"}, "er_student is llm, which needs er_llm_model"),
+        ({"er_blocking": ["rules"]}, "er_blocking has rules, but er_blocking_rules is empty"),
+        ({"er_blocking_rules": ["name", "name"]}, "er_blocking has the name name twice"),
+    ],
+)
+@pytest.mark.parametrize("command", ["parse", "ls", "run"])
+def test_what_a_setting_needs_is_asked_for_at_parse(
+    empty: Project, variables: dict[str, Any], expected: str, command: str
+) -> None:
+    assert expected in empty.error(command, variables=variables)
+
+
+def test_a_command_may_bring_what_the_project_lacks(empty: Project) -> None:
+    project = ReadProject.of(empty.folder, variables={"er_teacher": "openai"}, profiles_dir=empty.folder)
+    assert parsed(project).find("er_labels") is not None
+
+
+@pytest.mark.parametrize("variable", ["er_private_columns", "er_masked_columns"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_hidden_column_that_is_not_there(empty: Project, variable: str, strict: bool) -> None:
+    variables = {"er_sources": [SHOP], variable: ["nane"], "er_strict": strict}
+    empty.run("run", "--select", "customers", "er_records", variables=variables)
+    message = empty.error("run", "--select", "er_blocking_records", variables=variables)
+    assert f"{variable} has nane, which is no column of er_records; did you mean name?" in message
+    empty.run("run", "--select", "er_blocking_records", variables={**variables, variable: ["NAME"]})
 
 
 @pytest.mark.parametrize(
@@ -169,7 +198,7 @@ def test_every_kind_of_value_is_checked(empty: Project, name: str, value: Any, e
     assert expected in empty.error(*_check(name, value))
 
 
-@pytest.mark.parametrize("constraint", ["one_to_one", "many_to_one"])
+@pytest.mark.parametrize("constraint", ["one_to_one", "many_to_one", "one_to_many"])
 def test_a_constraint_between_sources_is_refused_within_one(tmp_path: Path, constraint: str) -> None:
     project = stubbed_project(
         tmp_path,

@@ -93,7 +93,8 @@ def test_other_columns_are_another_student(few: pa.Table, tmp_path: Path) -> Non
         (lambda t: t.slice(0, 0), "no usable labels"),
         (lambda t: replace(t, "choice", [None] * t.num_rows), "no usable labels"),
         (lambda t: replace(t, "choice", [0] * t.num_rows), "the teacher found no match"),
-        (lambda t: t.slice(0, 2), "too few to train on"),
+        (lambda t: t.slice(0, 2), "2 labelled tuples are too few to train on"),
+        (lambda t: t.slice(0, 1), "1 labelled tuple is too few to train on"),
     ],
 )
 def test_labels_that_cannot_teach_say_why(few: pa.Table, tmp_path: Path, spoil, message: str) -> None:

@@ -134,6 +134,21 @@ def test_one_table_is_deduplicated(people: People, tmp_path: Path) -> None:
     assert "one_to_one, and none is wanted" in run("score", *scored, code=1).stderr
 
 
+def test_files_under_one_to_many_have_their_left_side_first(tables: Path, inputs: list[object], tmp_path: Path) -> None:
+    """The student's left records are those of the right file, which match one; what is written names them as given."""
+    options = ["--labels", tables / "labels.csv", *inputs, "--students", tmp_path / "students"]
+    run("train", *options, "--constraint", "one_to_many")
+    registry = Registry(tmp_path / "students")
+    info = registry.read(str(registry.current_version()))
+    assert (info.constraint, set(info.left_columns)) == ("one_to_many", {"full_name", "city", "born"})
+    scored = tmp_path / "scores.parquet"
+    run("score", *inputs, "--student", tmp_path / "students", "-o", scored)
+    matches = [row for row in read_table(scored).to_pylist() if row["is_match"]]
+    right = sum(int(row["right_id"]) == int(row["left_id"]) for row in matches)
+    assert len({row["right_id"] for row in matches}) == len(matches)
+    assert right >= 0.9 * len(matches) > 0.7 * COUNT
+
+
 def test_asking_teachers_about_two_files(
     tables: Path, inputs: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,8 @@ def test_a_column_that_is_there_twice_is_named() -> None:
         ({"options": [[10, 11], None]}, "row 2: options is NULL"),
         ({"options": ["[1, null]", "[2]"]}, "row 1: options must be a list of ids"),
         ({"options": ["[[1, 2], [3]]", "[2]"]}, "row 1: options must be a list of ids"),
+        ({"options": ['[{"id": {"x": 1}}, {"id": 2}]', "[2]"]}, "row 1: an id in options is a list or a mapping"),
+        ({"options": ['[{"id": 1}, {"id": [2]}]', "[2]"]}, "row 1: an id in options is a list or a mapping"),
         ({"left_id": [None, 2]}, "row 1: left_id is NULL"),
         ({"teacher": ["", "x"]}, "row 1: teacher is empty"),
         ({"confidence": [2.0, None]}, "row 1: confidence '2' is not between 0 and 1"),
@@ -276,3 +278,10 @@ def test_an_id_na_without_an_answer_is_an_id_and_an_empty_cell_is_none(tmp_path:
 
 def answers(labels: list[Label]) -> list[Any]:
     return [said(label) for label in labels]
+
+
+@pytest.mark.parametrize("key", [{"x": 1}, [1]])
+def test_an_id_in_options_is_one_value(key: object) -> None:
+    table = pa.table({"left_id": [1], "options": [[{"id": key}]], "answer": [1]})
+    with pytest.raises(LabelError, match="it must be a list of ids, or of structs with the fields"):
+        good_labels(table)

@@ -216,6 +216,23 @@ def test_between_tables_labels_are_turned_round() -> None:
     assert of["many_to_one"] == of["none"] == [(2, "match", 1, {3: 1.0})], "several left records may match one"
 
 
+def test_under_one_to_many_the_source_declared_last_is_left() -> None:
+    """A label that names no source still means the first one on its left."""
+    rows, _ = on(
+        RECORDS,
+        {"left_id": 1, "right_id": 3, "is_match": 1},
+        {"left_id": 2, "right_id": 1, "is_match": 0},
+        constraint="one_to_many",
+    )
+    assert [(row["left_source"], told(row)) for row in rows] == [
+        ("buy", (1, "match", 0, {2: 0.0})),
+        ("buy", (3, "match", 1, {1: 1.0})),
+    ]
+    shown = {"left_source": "buy", "left_id": 3, "right_source": "abt", "options": [1, 2], "answer": 2}
+    rows, _ = on(RECORDS, shown, constraint="one_to_many")
+    assert [(row["left_source"], row["ask"], row["left_id"]) for row in rows] == [("buy", "select", 3)]
+
+
 def test_a_pair_without_sources_is_of_the_first_and_the_last_one() -> None:
     rows, report = on(RECORDS, {"left_id": 2, "right_id": 1}, {"left_id": 1, "right_id": 2})
     assert [(row["left_id"], row["right_id"]) for row in rows] == [(1, 2), (2, 1)]
@@ -316,7 +333,7 @@ judged = st.tuples(pair | tuple_of, st.sampled_from(["a", "b"]), st.integers(1, 
 @given(
     rows=st.lists(judged, min_size=1, max_size=9),
     seed=st.integers(0, 99),
-    constraint=st.sampled_from(["none", "one_to_one", "many_to_one"]),
+    constraint=st.sampled_from(["none", "one_to_one", "many_to_one", "one_to_many"]),
 )
 @settings(max_examples=80)
 def test_the_order_of_labels_does_not_matter_and_every_judgement_has_its_place(

@@ -430,7 +430,22 @@ def test_local_only_goes_through_no_proxy(server: Server, local_only: bool, monk
         assert (len(server.requests), len(proxy.requests)) == ((1, 0) if local_only else (0, 1))
 
 
-@pytest.mark.parametrize("url", ["http://user:secret@host:99999/v1", "http://secret@host/v1", "http://host:99999/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@host:99999/v1",
+        "http://secret@host/v1",
+        "http://host:99999/v1",
+        "https://host/v1?key=secret",
+        "https://host?secret",
+        "https://host/v1#secret",
+        "https://user%3Asecret%40host/v1",
+        "https:/\\secret@host/v1",
+        "https://host\\@secret/v1",
+        "secret://host/v1",
+        "https://host/v1 secret",
+    ],
+)
 def test_a_wrong_address_is_refused_without_its_secret(url: str) -> None:
     with pytest.raises(SettingsError, match="base URL") as raised:
         OpenAICompatible(MODEL, base_url=url)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
 from distiller_udf.errors import SettingsError
 from distiller_udf.settings import Settings, checked
+from distiller_udf.settings.blocking import check_ways
 from distiller_udf.settings.check import refusal
 from distiller_udf.settings.declared import Declared
 from distiller_udf.settings.rules import rules, rules_of
@@ -36,18 +38,23 @@ class Macros:
         environment = Environment(extensions=["jinja2.ext.do"], autoescape=False)
         environment.globals.update({"distiller_udf": self, "return": self._return, "tojson": json.dumps})
         environment.globals["modules"] = SimpleNamespace(re=re)
-        folder = ROOT / "macros" / "utils"
-        text = "".join((folder / f"{name}.sql").read_text() for name in ("_er_settings", "_er_raise", "_er_variables"))
+        environment.globals["exceptions"] = SimpleNamespace(raise_compiler_error=self._raise)
+        names = ("utils/_er_settings", "utils/_er_raise", "utils/_er_variables")
+        names += ("blocking/steps/_er_ways", "blocking/steps/_er_way_options")
+        text = "".join((ROOT / "macros" / f"{name}.sql").read_text() for name in names)
         # As dbt does: Jinja hides what begins with an underscore.
         self._module = environment.from_string(text.replace("{% macro _", "{% macro dbt_")).module
 
     def _return(self, value: Any) -> None:
         raise Returned(value)
 
+    def _raise(self, message: str) -> None:
+        raise SettingsError(message.removeprefix("distiller_udf: "))
+
     def __getattr__(self, name: str) -> Any:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             try:
-                return getattr(self._module, f"dbt{name}")(*arguments)
+                return getattr(self._module, f"dbt{name}")(*arguments, **options)
             except Returned as returned:
                 return returned.args[0]
 
@@ -91,10 +98,114 @@ def test_python_macros_and_types_refuse_the_same(name: str, value: Any) -> None:
     theirs = MACROS._er_refusal(f"er_{name}", value, MACROS._er_variables()[f"er_{name}"])
     assert without_hint(ours) == without_hint(theirs)
     if ours is None:
-        assert getattr(Settings.of({name: value}), name) == value or name in ("sources", "blocking_rules")
+        of = (
+            Declared.model_validate if name.startswith("blocking") else Settings.of
+        )  # whether they name ways: see below
+        assert getattr(of({name: value}), name) == value or name in ("sources", "blocking_rules")
     elif "exactly one of" not in ours and "two entries" not in ours and name not in ("teachers", "llm_training"):
         with pytest.raises(ValueError, match=name):
             Declared(**{name: value})
+
+
+names = st.sampled_from(["town", "tokens", "equal", "identical", "all", "a and b", ""])
+options = st.dictionaries(
+    st.sampled_from(["name", "top_k", "topk", "mode", "terms", "bands", "rows", "expression", "window", "max_block"]),
+    names | st.sampled_from(["left", "words", 3, 0, 50, 100, None, True]),
+    max_size=3,
+)
+ways = st.recursive(
+    st.sampled_from(["auto", "rules", "tokens", "token", "qgrams", "minhash", "all", 3])
+    | st.dictionaries(
+        st.sampled_from(["tokens", "equal", "sorted", "minhash", "all", "embeddings", "equals"]),
+        names | options,
+        max_size=2,
+    ),
+    lambda inner: st.fixed_dictionaries({"all": st.lists(inner, max_size=3)}, optional={"name": names, "nam": names}),
+    max_leaves=4,
+)
+blocking_rules = st.none() | st.lists(names | st.fixed_dictionaries({"name": names, "expression": names}), max_size=2)
+
+
+def said_of(check: Callable[..., Any], *arguments: Any) -> str | None:
+    try:
+        check(*arguments)
+    except SettingsError as error:
+        return without_hint(str(error))
+    return None
+
+
+@settings(max_examples=600)
+@given(st.lists(ways, min_size=1, max_size=3) | ways, blocking_rules)
+def test_python_and_macros_refuse_the_same_ways_of_blocking(blocking: Any, given_rules: list[Any] | None) -> None:
+    for name, value in (("blocking", blocking), ("blocking_rules", given_rules)):
+        assume(refusal(name, value, rules()[name]) is None)
+    assert said_of(check_ways, blocking, given_rules) == said_of(MACROS._er_ways, blocking, given_rules)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host/v1?key=sk-secret",
+        "https://host/v1#sk-secret",
+        "https://me:sk-secret@host/v1",
+        "https://sk-secret@host",
+        "host/sk-secret",
+    ],
+)
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda url: {"teacher_base_url": url},
+        lambda url: {"llm_base_url": url},
+        lambda url: {"teachers": [{"model": "m", "base_url": url}]},
+        lambda url: {"teachers": {"model": "m", "base_url": url}},
+        lambda url: {"teachers": [url]},
+    ],
+)
+def test_an_address_that_may_hold_a_secret_is_refused_and_not_repeated(
+    url: str, given: Callable[[str], dict[str, Any]]
+) -> None:
+    ((name, value),) = given(url).items()
+    with pytest.raises(SettingsError) as raised:
+        Settings.of({name: value})
+    theirs = MACROS._er_refusal(name, value, MACROS._er_variables()[f"er_{name}"])
+    assert str(raised.value) == theirs
+    assert "secret" not in theirs
+    assert "Allowed: " in theirs
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:8000/v1",
+        "https://my_llm.internal/a/@b/v1/",
+        "HTTP://[::1]:80",
+        "http://10.0.0.1",
+        "https://b\u00fccher.de/v1",
+    ],
+)
+def test_an_address_is_taken(url: str) -> None:
+    assert Settings.of({"teacher_base_url": url}).teacher_base_url == url
+    assert MACROS._er_refusal("x", url, MACROS._er_variables()["er_teacher_base_url"]) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"blocking": ["tokens", "token"]},
+            'er_blocking has "token"; did you mean tokens? Allowed: auto, rules, tokens,',
+        ),
+        ({"blocking": {"qgrams": {"topk": 3}}}, 'qgrams in er_blocking has "topk"; did you mean top_k?'),
+        ({"blocking_rules": ["town", "town"]}, "er_blocking has the name town twice"),
+        ({"blocking": ["rules"]}, "er_blocking has rules, but er_blocking_rules is empty"),
+        ({"blocking": ["tokens"], "blocking_rules": ["town"]}, "er_blocking_rules are set, but er_blocking is tokens;"),
+        ({"blocking_rules": [{"name": "minhash", "expression": "town"}]}, "give it another name, for tokens, qgrams,"),
+    ],
+)
+def test_what_is_no_way_of_blocking_is_refused_by_every_command(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        Settings.of(given)
 
 
 @settings(max_examples=400)

@@ -39,7 +39,7 @@ select *, len(blocked_by) / {{ ways | length }} as similarity from pairs
     record in the other's source. What another way proposes is a candidate whatever its words are like.
 
     However far below, a pair stays that is among the two best of both records under one_to_one, of the left one under
-    many_to_one, of either without a constraint: a noisy record would have no candidate beside its cleaner rivals.
+    many_to_one and one_to_many, of either without a constraint: a noisy record would have no candidate beside its cleaner rivals.
 -#}
 {% macro _er_near_the_best(ways, share_of_best, constraint) -%}
 {%- set nearest = [] -%}
@@ -71,6 +71,6 @@ inner join standings as r on compared.right_n = r.n and compared.left_n = r.othe
 where
     compared.similarity >= {{ share_of_best }} * greatest(l.best, r.best)
     {#- The second best of both says what is no match; without it there would be nothing to learn that from. #}
-    or {{ {'one_to_one': 'greatest(l.place, r.place)', 'many_to_one': 'l.place', 'none': 'least(l.place, r.place)'}[constraint] }} <= 2
+    or {{ ['least(l.place, r.place)', 'l.place', 'greatest(l.place, r.place)'][distiller_udf._er_limited_sides(constraint) | length] }} <= 2
     or not list_has_all([{{ nearest | join(', ') }}]::varchar[], compared.blocked_by)
 {%- endmacro %}

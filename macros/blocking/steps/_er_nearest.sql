@@ -28,7 +28,7 @@ select right_n, left_n, {{ score }} from {{ pairs }}
 {#- Who has to have whom among its top k, where the mode is auto: whoever may have no more than one match. -#}
 {% macro _er_blocking_mode(mode, constraint) %}
     {% do return(
-        {'one_to_one': 'mutual', 'many_to_one': 'left', 'none': 'union'}[constraint] if mode == 'auto' else mode
+        ['union', 'left', 'mutual'][distiller_udf._er_limited_sides(constraint) | length] if mode == 'auto' else mode
     ) %}
 {% endmacro %}
 

@@ -1,7 +1,7 @@
 {#- One way, checked: a word, {kind: options}, {equal: expression}, or {all: [ways]} with or without a name. -#}
 {% macro _er_way(given, defaults, words=[]) %}
     {% set rules = distiller_udf._er_way_rules() %}
-    {% set example = ' Such as tokens, {qgrams: {top_k: 10}}, {equal: lower(email)}, {equal: {expression: lower(email), name: email}} or {all: [qgrams, {equal: town}]}.' %}
+    {% set example = distiller_udf._er_way_words()['example'] %}
     {% if given is string %}
         {% set kind, options = given, {} %}
     {% elif given is mapping and given.get('all') is not none %}
@@ -10,10 +10,10 @@
         {% set kind = given | first %}
         {% set options = given[kind] if given[kind] is not none else {} %}
     {% else %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ (given | tojson) ~ ', which is no way of blocking.' ~ example) %}
+        {% do distiller_udf._er_raise('er_blocking has ' ~ tojson(given) ~ ', which is no way of blocking.' ~ example) %}
     {% endif %}
     {% if kind not in rules %}
-        {% do distiller_udf._er_raise('er_blocking has ' ~ (kind | tojson) ~ distiller_udf._er_allowed(kind, words + (rules | list))) %}
+        {% do distiller_udf._er_raise('er_blocking has ' ~ tojson(kind) ~ distiller_udf._er_allowed(kind, words + (rules | list))) %}
     {% endif %}
     {% if options is string and 'expression' in rules[kind] %}
         {% set options = {'expression': options} %}
@@ -32,9 +32,11 @@
     {% for option, rule in rules[kind].items() if option != 'name' %}
         {% do way.update({option: options.get(option, rule.get('default', defaults.get(option)))}) %}
     {% endfor %}
-    {% if kind == 'minhash' and way['bands'] * way['rows'] > 1000 %}
+    {% set most = distiller_udf._er_way_words()['max_hashes'] %}
+    {% if kind == 'minhash' and way['bands'] * way['rows'] > most %}
         {% do distiller_udf._er_raise(
-            'er_blocking has minhash with ' ~ way['bands'] ~ ' bands of ' ~ way['rows'] ~ ' rows; together these are 1000 at most.'
+            'er_blocking has minhash with ' ~ way['bands'] ~ ' bands of ' ~ way['rows'] ~ ' rows; together these are ' ~ most
+            ~ ' at most.'
         ) %}
     {% endif %}
     {% do return(way) %}

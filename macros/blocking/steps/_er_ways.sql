@@ -11,13 +11,14 @@
     A key is the column of er_blocking_records that holds the expression's value. Within an intersection the same text is no
     way: it would propose what the other parts keep apart.
 -#}
-{% macro _er_ways(blocking, rules=none, top_k=6, mode='mutual', max_block=100, rules_are_known=true) %}
+{% macro _er_ways(blocking, rules=none, top_k=6, mode='mutual', max_block=100) %}
+    {% set known = distiller_udf._er_way_words() %}
     {% set given = [blocking] if blocking is string or blocking is mapping else blocking | list %}
     {% set kinds = [] %}
     {% for way in given %}
         {% do kinds.extend(way | list if way is mapping else [way]) %}
     {% endfor %}
-    {% do distiller_udf._er_check_rules_are_used(kinds, rules) if rules_are_known %}
+    {% do distiller_udf._er_check_rules_are_used(kinds, rules) %}
     {% set defaults = {'top_k': top_k, 'mode': mode, 'max_block': max_block} %}
     {% set ways = [] %}
     {% for way in given %}
@@ -26,16 +27,16 @@
                 {% do ways.append(distiller_udf._er_way(kind, defaults)) %}
             {% endfor %}
         {% elif way != 'rules' %}
-            {% do ways.append(distiller_udf._er_way(way, defaults, ['auto', 'rules'])) %}
+            {% do ways.append(distiller_udf._er_way(way, defaults, known['words'])) %}
         {% endif %}
     {% endfor %}
     {% for rule in rules or [] %}
         {% do ways.append(distiller_udf._er_way({'equal': rule}, defaults)) %}
     {% endfor %}
-    {% if ways | selectattr('kind', 'in', ['tokens', 'qgrams', 'embeddings']) | list %}
-        {% do ways.append({'kind': 'identical', 'name': 'identical'}) %}
+    {% if ways | selectattr('kind', 'in', known['neighbours']) | list %}
+        {% do ways.append({'kind': known['identical'], 'name': known['identical']}) %}
     {% endif %}
-    {% do distiller_udf._er_check_way_names(ways, kinds=(distiller_udf._er_way_rules() | list)[:-1] + ['identical', 'all']) %}
+    {% do distiller_udf._er_check_way_names(ways, (distiller_udf._er_way_rules() | reject('equalto', 'all') | list) + [known['identical']]) %}
     {% for way in distiller_udf._er_leaves(ways) | selectattr('kind', 'in', ['equal', 'sorted']) %}
         {% do way.update({'key': 'key_' ~ loop.index}) %}
     {% endfor %}
@@ -60,7 +61,7 @@
     Raise where two ways have one name, for blocked_by could not tell them apart; or where one is named like another kind, for
     whoever reads of embeddings should find embeddings. all is the name of all ways together, in er_blocking_report.
 -#}
-{% macro _er_check_way_names(ways, kinds) %}
+{% macro _er_check_way_names(ways, taken) %}
     {% set names = [] %}
     {% for way in ways %}
         {% if way['name'] in names %}
@@ -68,10 +69,10 @@
                 'er_blocking has the name ' ~ way['name'] ~ ' twice; every way needs a name of its own.'
             ) %}
         {% endif %}
-        {% if way['name'] == 'all' or (way['name'] in kinds and way['name'] != way['kind']) %}
+        {% if way['name'] == 'all' or (way['name'] in taken and way['name'] != way['kind']) %}
             {% do distiller_udf._er_raise(
                 'er_blocking has the name ' ~ way['name'] ~ ' for a way of the kind ' ~ way['kind'] ~ '; give it another name, for '
-                ~ (kinds[:-1] | join(', ')) ~ ' and all are taken.'
+                ~ (taken | join(', ')) ~ ' and all are taken.'
             ) %}
         {% endif %}
         {% do names.append(way['name']) %}
