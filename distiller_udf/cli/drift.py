@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,12 @@ if TYPE_CHECKING:
     from distiller_udf.training.schedule.drift import Answers, Drift
     from distiller_udf.training.schedule.snapshot import Snapshot
 
-DRIFTED = 30
+EXITS = {"no drift": 0, "drift": 30, "unknown": 40}
+SENTENCES = {
+    "no drift": "No drift.",
+    "drift": "Drift: `distiller retrain` is due.",
+    "unknown": "Whether there is drift cannot be told.",
+}
 
 
 @click.command()
@@ -41,15 +45,16 @@ def drift(context: click.Context, /, project: Project, draw: int | None, as_json
     Exit codes:
       0   no drift
       30  drift: `distiller retrain` is due
+      40  it cannot be told: too few answers, or no held-out labels to compare them with
       1   an error
       2   wrong options
     """
     found = measured(project, draw)
     if as_json:
-        print_json(asdict(found))
+        print_json(found.to_dict())
     else:
         show(found)
-    context.exit(DRIFTED if found.drifted else 0)
+    context.exit(EXITS[found.outcome])
 
 
 def measured(project: Project, draw: int | None = None) -> Drift:
@@ -110,4 +115,4 @@ def show(found: Drift) -> None:
         say(f"Stopped asking: {found.stopped}; {found.answered:,} of {found.tuples:,} were answered and are used.")
     for reason in found.reasons:
         say(f"- {reason}")
-    say("Drift: `distiller retrain` is due." if found.drifted else "No drift.")
+    say(SENTENCES[found.outcome])

@@ -12,6 +12,7 @@ import click
 from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table, say, tell
 from distiller_udf.cli.options import REGISTRY, with_project
 from distiller_udf.cli.weighing import compare
+from distiller_udf.english import counted
 from distiller_udf.errors import StudentError
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
@@ -186,9 +187,9 @@ def learned_from(info: StudentInfo) -> dict[str, str]:
     facts: dict[str, str] = {}
     if origin.get("labels") is not None:
         teachers = ", ".join(origin.get("teachers") or ["unknown"])
-        facts["learned from"] = f"{_counted(origin['labels'], 'answer')} by {teachers}"
+        facts["learned from"] = f"{counted(origin['labels'], 'answer')} by {teachers}"
     if metrics.get("labelled_pairs") is not None:
-        matches = _counted(metrics["labelled_matches"], "match", "matches")
+        matches = counted(metrics["labelled_matches"], "match", "matches")
         facts["labelled pairs"] = f"{metrics['labelled_pairs']:,}, of them {matches}"
     if metrics.get("unlabelled_pairs") is not None:
         number = metrics["unlabelled_pairs"]
@@ -207,7 +208,3 @@ def expected(info: StudentInfo) -> list[list[object]]:
     ]
     names = ("precision", "recall", "f1", "calibration_error")
     return [[says, threshold, *(info.expected(kind, name) for name in names)] for kind, says, threshold in decisions]
-
-
-def _counted(number: int, one: str, several: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"

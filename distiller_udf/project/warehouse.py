@@ -66,5 +66,5 @@ class Warehouse:
             return self.connect().table(str(relation))
         except duckdb.CatalogException as error:
             raise RecordError(
-                f"{self.path} has no table {relation.shown}; run `dbt run --select +{name}` first"
+                f"{self.path} has no table {relation.shown}; run `dbt build --select +{name}` first"
             ) from error
