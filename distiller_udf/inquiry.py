@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from distiller_udf.english import counted
 from distiller_udf.errors import RecordError
 from distiller_udf.pipeline.labels import PACKED
 from distiller_udf.project.warehouse import Warehouse
@@ -189,7 +190,7 @@ def _by_keys(tables: Tables, settings: Settings, left: Record, right: Record) ->
         elif found["l"] != found["r"]:
             said = "their values differ"
         else:
-            said = f"their value is the same, and {found['shared']:,} records have it: too many to be compared"
+            said = f"their value is the same, and {counted(found['shared'], 'record')} have it: too many to be compared"
         yield f"By {kind} {expression}: {said}."
 
 

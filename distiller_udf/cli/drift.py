@@ -11,6 +11,7 @@ from distiller_udf.cli.ask import PAIR_COLUMNS
 from distiller_udf.cli.console import json_option, print_json, print_table, say
 from distiller_udf.cli.options import BUDGET, REGISTRY, with_project
 from distiller_udf.cli.weighing import of_project
+from distiller_udf.english import counted
 from distiller_udf.errors import SettingsError
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
@@ -112,7 +113,8 @@ def show(found: Drift) -> None:
         rows = [[shift.what, shift.psi, shift.chance] for shift in found.shifts[:10]]
         print_table("Today's pairs and those trained on", ["", "PSI", "by chance up to"], rows)
     if found.stopped:
-        say(f"Stopped asking: {found.stopped}; {found.answered:,} of {found.tuples:,} were answered and are used.")
+        of = counted(found.tuples, "question")
+        say(f"Stopped asking: {found.stopped}; {found.answered:,} of {of} got an answer, which is used.")
     for reason in found.reasons:
         say(f"- {reason}")
     say(SENTENCES[found.outcome])

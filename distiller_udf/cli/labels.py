@@ -11,13 +11,14 @@ import click
 
 from distiller_udf.cli.console import err, json_option, out, print_json, print_table, say, say_some
 from distiller_udf.cli.options import STORE, with_project
+from distiller_udf.english import counted
 from distiller_udf.errors import LabelError
 from distiller_udf.labels.reading import PEOPLE
 from distiller_udf.project import Project
 
 if TYPE_CHECKING:
     from distiller_udf.labels import LabelStore
-    from distiller_udf.labels.erasure import Find
+    from distiller_udf.labels.erasure import Deleted, Find
 
 
 @click.group()
@@ -47,7 +48,7 @@ def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool,
 
     store = Path(project.settings.label_store)
     table = read_table(file)
-    with err.status(f"importing {table.num_rows:,} labels"), LabelStore(store) as target:
+    with err.status(f"importing {counted(table.num_rows, 'label')}"), LabelStore(store) as target:
         result = target.import_labels(
             table, teacher=teacher, sources=project.settings.source_names, skip_bad_rows=skip_bad_rows
         )
@@ -82,7 +83,7 @@ def export(project: Project, file: Path, as_json: bool) -> None:
     if as_json:
         print_json({"labels": table.num_rows, "output": str(file)})
     else:
-        say(f"{table.num_rows:,} labels: {file}")
+        say(f"{counted(table.num_rows, 'label')}: {file}")
 
 
 @labels.command()
@@ -147,9 +148,10 @@ def delete(
         erase = partial(target.delete, _found_by(record_id, source, text, containing))
         found, unmentioned = erase(dry_run=True), target.unmentioned() if record_id is not None else 0
         if not as_json or not (yes or dry_run):
-            say(f"{store}: {found.answers:,} answers and {found.imported:,} imported labels mention it")
+            say(f"{store}: it is mentioned in {_counts(found)}")
         if unmentioned and not as_json:
-            say(f"{unmentioned:,} answers do not say whom they mention; --text or --containing looks into them")
+            one, several = "answer does not say whom it mentions", "answers do not say whom they mention"
+            say(f"{counted(unmentioned, one, several)}; --text or --containing looks into them")
         if not (dry_run or yes):
             click.confirm("Delete them for good?", abort=True, err=True)
         # Also where nothing is found: an earlier deletion may have been cut off before it cleared the log.
@@ -157,7 +159,7 @@ def delete(
     if as_json:
         print_json({**asdict(deleted), "deleted": not dry_run, "unmentioned": unmentioned, "store": str(store)})
     elif not dry_run:
-        say(f"{deleted.answers:,} answers and {deleted.imported:,} imported labels deleted")
+        say(f"{_counts(deleted)} deleted")
 
 
 def _found_by(record_id: str | None, source: str | None, text: str | None, containing: str | None) -> Find:
@@ -170,6 +172,10 @@ def _found_by(record_id: str | None, source: str | None, text: str | None, conta
     if containing is not None:
         return erasure.containing(containing)
     return erasure.of_text(Records.from_texts([text]).texts()[0])
+
+
+def _counts(found: Deleted) -> str:
+    return f"{counted(found.answers, 'answer')} and {counted(found.imported, 'imported label')}"
 
 
 def _existing(store: Path) -> LabelStore:

@@ -13,6 +13,7 @@ import click
 from distiller_udf.cli.console import say, say_some, with_options
 from distiller_udf.cli.options import FILE
 from distiller_udf.constraint import Constraint, sides
+from distiller_udf.english import counted
 from distiller_udf.errors import require_columns
 from distiller_udf.files.tables import open_table, read_table
 from distiller_udf.project import Project
@@ -231,7 +232,7 @@ def labels_of_file(
 def _say_unused(report: FoundReport) -> None:
     say_some("not used", report.examples)
     if report.used < report.total:
-        say(f"{report.total - report.used:,} of {report.total:,} labels name records that are not there")
+        say(f"{report.total - report.used:,} of {counted(report.total, 'label')} left out: no such record is there")
     say_some("neither is used", [str(each) for each in report.contradictions])
 
 

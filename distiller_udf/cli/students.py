@@ -189,7 +189,7 @@ def learned_from(info: StudentInfo) -> dict[str, str]:
         teachers = ", ".join(origin.get("teachers") or ["unknown"])
         facts["learned from"] = f"{counted(origin['labels'], 'answer')} by {teachers}"
     if metrics.get("labelled_pairs") is not None:
-        matches = counted(metrics["labelled_matches"], "match", "matches")
+        matches = counted(metrics["labelled_matches"], "match")
         facts["labelled pairs"] = f"{metrics['labelled_pairs']:,}, of them {matches}"
     if metrics.get("unlabelled_pairs") is not None:
         number = metrics["unlabelled_pairs"]

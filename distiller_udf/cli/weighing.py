@@ -14,6 +14,7 @@ import click
 from distiller_udf.cli.console import json_option, print_facts, print_json, print_table, progress, say, with_options
 from distiller_udf.cli.options import FILE, REGISTRY, with_project
 from distiller_udf.cli.sources import LABELS, Files, described, labels_of_file, pairs_of_file, with_files
+from distiller_udf.english import counted
 from distiller_udf.errors import StudentNotFound
 from distiller_udf.files.tables import open_table
 from distiller_udf.project import Project
@@ -206,7 +207,7 @@ def print_comparison(found: Comparison) -> None:
     columns = ["", found.challenger, found.current or "(none)", "difference"]
     rows = [*_figures(found), *_gold(found)]
     if rows:
-        held_out = f"{found.held_out.tuples:,} held-out tuples, {found.held_out.matches:,} with a match"
+        held_out = f"{counted(found.held_out.tuples, 'held-out tuple')}, {found.held_out.matches:,} with a match"
         print_table(f"By {held_out}; intervals of 95 %", columns, rows)
     if found.changes is not None:
         facts = {name.replace("_", " "): value for name, value in vars(found.changes).items() if value is not None}
@@ -246,7 +247,7 @@ def _gold(found: Comparison) -> list[list[str]]:
     if gold is None:
         return []
     values = [_estimate(gold.challenger), _estimate(gold.current), _estimate(gold.difference, "+.3f")]
-    return [[f"F1 against {gold.known:,} known matches", *values]]
+    return [[f"F1 against {counted(gold.known, 'known match')}", *values]]
 
 
 def _estimate(estimate: Estimate | None, style: str = ".3f") -> str:

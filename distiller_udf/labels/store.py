@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from distiller_udf.english import counted
 from distiller_udf.errors import LabelError
 from distiller_udf.files.database import Database
 from distiller_udf.labels import erasure, rows
@@ -155,7 +156,8 @@ class LabelStore:
         labels, problems = read_labels(table, teacher=teacher, former=held.former)
         if problems and not skip_bad_rows:
             raise LabelError(
-                f"{len(problems):,} of {table.num_rows:,} rows cannot be imported, so nothing was: {listed(problems)}. "
+                f"{len(problems):,} of {counted(table.num_rows, 'row')} cannot be imported, so nothing was: "
+                f"{listed(problems)}. "
                 "Correct them, or leave them out with --skip-bad-rows"
             )
         with self._database.using(), self._database.writing() as connection:

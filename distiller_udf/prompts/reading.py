@@ -30,7 +30,11 @@ def unusable(reply: str | None) -> Answer | None:
     if not reply or not reply.strip():
         return abstained("the reply is empty")
     length = len(usable_text(reply))
-    return abstained(f"the reply has {length:,} characters") if length > MAX_REPLY_CHARACTERS else None
+    return (
+        abstained(f"the reply has {length:,} characters, more than {MAX_REPLY_CHARACTERS:,}")
+        if length > MAX_REPLY_CHARACTERS
+        else None
+    )
 
 
 def abstained(reason: str, text: str | None = None) -> Answer:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from distiller_udf.english import counted
 from distiller_udf.prompts.question import Answer, Question
 from distiller_udf.prompts.reading import (
     abstained,
@@ -44,7 +45,7 @@ def parse_answer(reply: str | None, n: int) -> Answer:
     answer = _decided(reply, _CHOICE)
     if answer.choice is None or 0 <= answer.choice <= n:
         return answer
-    return abstained(f"the reply chose {_number(answer.choice)}, but there are {n} candidates")
+    return abstained(f"the reply chose {_number(answer.choice)} of {counted(n, 'candidate')}")
 
 
 def parse_match(reply: str | None) -> Answer:

@@ -118,7 +118,7 @@ def test_a_spent_budget_leaves_what_was_answered(shop: Path, teacher: FakeLLM) -
     )
     assert needed in few["reasons"]
     some = run("drift", *database(shop), "--tuples", 40, "--budget-calls", 15)
-    assert "20 of 40 were answered and are used" in some.stderr
+    assert "20 of 40 questions got an answer, which is used" in some.stderr
     assert len(teacher.asked) == 20
 
 

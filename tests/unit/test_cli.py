@@ -132,7 +132,7 @@ def test_score_compares_ids_of_different_types_as_text(files: Path, students: Re
 
 def test_score_counts_candidates_that_name_unknown_records(files: Path, students: Registry) -> None:
     pq.write_table(pa.table({"left_id": [1, 2, 99], "right_id": [1, 2, 3]}), files / "candidates.parquet")
-    assert "1 of 3 candidates name unknown records" in run(*score_inputs(files, students)).stderr
+    assert "1 of 3 candidates left out: the files have no such records" in run(*score_inputs(files, students)).stderr
     done = run_json(*score_inputs(files, students))
     assert (done["pairs"], done["unknown"]) == (2, 1)
     pq.write_table(pa.table({"left_id": ["x", "y"], "right_id": [1, 2]}), files / "candidates.parquet")

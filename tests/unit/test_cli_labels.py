@@ -183,7 +183,7 @@ def test_delete_says_how_many_then_erases_them(
 def test_delete_asks_first(store: list[object]) -> None:
     arguments = ["labels", "delete", "--containing", "anna", *store]
     refused = run(*arguments, typed="n\n", code=1)
-    assert "2 answers and 1 imported labels mention it" in refused.stderr
+    assert "it is mentioned in 2 answers and 1 imported label" in refused.stderr
     assert kept(store) == (3, 2)
     run(*arguments, typed="", code=1)
     assert kept(store) == (3, 2)
@@ -202,5 +202,5 @@ def test_delete_says_which_answers_it_cannot_find_by_id(store: list[object]) -> 
     with LabelStore(str(store[1])) as opened:
         opened.put(Question(ANNA, (ANNA,)), Somebody(), Answer(1))
     arguments = ["labels", "delete", "--id", "anna", "--dry-run", *store]
-    assert "1 answers do not say whom they mention" in run(*arguments).stderr
+    assert "1 answer does not say whom it mentions" in run(*arguments).stderr
     assert run_json(*arguments)["unmentioned"] == 1
