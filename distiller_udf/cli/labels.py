@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import err, json_option, out, print_json, print_table, say, say_some
+from distiller_udf.cli.console import Group, err, json_option, out, print_json, print_table, say, say_some
 from distiller_udf.cli.options import STORE, with_project
 from distiller_udf.english import counted
 from distiller_udf.errors import LabelError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from distiller_udf.labels.erasure import Deleted, Find
 
 
-@click.group()
+@click.group(cls=Group)
 def labels() -> None:
     """Import, export, show and delete the teachers' labels."""
 
@@ -33,7 +33,7 @@ def labels() -> None:
 @with_project(STORE)
 @json_option
 def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool, as_json: bool) -> None:
-    """Import labels from FILE (.parquet, .csv, .json, .jsonl).
+    """Import labels from FILE (.parquet, .csv, .tsv, .json, .jsonl, .ndjson).
 
     One pair a line: left_id, right_id, is_match (1 or 0; without it, every pair is a match). Or one left record a line:
     left_id, options (the candidates' ids in the order shown) and answer (1-based, 0 = none) or right_id (NULL = none).
@@ -87,15 +87,18 @@ def export(project: Project, file: Path, as_json: bool) -> None:
 
 
 @labels.command()
-@click.option("--limit", type=click.IntRange(0), default=10, show_default=True, help="How many of the newest answers.")
+@click.option("--limit", type=click.IntRange(0), default=10, show_default=True, help="How many of the newest labels.")
 @with_project(STORE)
 @json_option
 def show(project: Project, limit: int, as_json: bool) -> None:
-    """Show what the store holds, by teacher and kind of question, and the newest answers."""
+    """Show what the store holds, by teacher and kind of question, and the newest labels.
+
+    These are answers that were asked, answers that an import corrected, and imported labels.
+    """
     store = Path(project.settings.label_store)
     with _existing(store) as source:
         teachers = [asdict(summary) for summary in source.summary()]
-        newest = source.newest(limit).to_pylist()
+        newest = source.latest(limit)
     if as_json:
         print_json({"teachers": teachers, "newest": newest})
         return
@@ -103,9 +106,9 @@ def show(project: Project, limit: int, as_json: bool) -> None:
     print_table(f"Labels in {store}", columns, [[row[c] for c in columns] for row in teachers])
     if not teachers:
         out.print("No labels yet; `dbt build` asks the teacher, `distiller labels import FILE` brings your own.")
-    shown = [[row["teacher"], row["ask"], row["query"][:60], _choice_text(row), row["confidence"]] for row in newest]
-    if shown:
-        print_table("Newest answers", ["teacher", "ask", "query", "choice", "confidence"], shown)
+    if newest:
+        columns = ["when (UTC)", "origin", "teacher", "ask", "record", "choice", "confidence"]
+        print_table("Newest labels", columns, [_cells(row) for row in newest])
 
 
 @labels.command()
@@ -190,4 +193,17 @@ def _choice_text(row: dict[str, Any]) -> str:
     choice = row["choice"]
     if choice is None:
         return f"abstained: {row['error']}"
-    return "none" if choice == 0 else str(row["options"][choice - 1]["record"])[:60]
+    return "none" if choice == 0 else _shown(row["options"][choice - 1])
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    when = str(row["stored_at"] or "").replace("T", " ")[:16]
+    record = _shown({"record": row["query"], "source": row["left_source"], "id": row["left_id"]})
+    return [when, row["origin"], row["teacher"], row["ask"], record, _choice_text(row), row["confidence"]]
+
+
+def _shown(record: dict[str, Any]) -> str:
+    """A record's text as far as there is room; of one that was only named its id."""
+    if record["record"] is not None:
+        return str(record["record"])[:60]
+    return f"{record['source']}:{record['id']}" if record["source"] else str(record["id"])

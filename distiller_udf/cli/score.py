@@ -40,7 +40,7 @@ def score(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Score pairs of records: files in, a file out (.parquet, .csv, .json, .jsonl).
+    """Score pairs of records: files in, a file out; the suffix says of which kind (.parquet, .csv, .json, .jsonl).
 
     Ids of different types are compared as text; candidates that name unknown records are counted and left out.
     Writes every other pair with `probability` (the two records alone), `choice_probability` (given the other candidates

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from distiller_udf.labels import FoundReport
     from distiller_udf.pairs import PairSource, RecordFile
+    from distiller_udf.project.warehouse import Warehouse
 
 LABELS = click.option(
     "--labels", type=FILE, help="Instead of the warehouse: labels in any shape that `distiller labels import` reads."
@@ -141,6 +142,22 @@ class TrainingData:
     settings: Settings
 
 
+def say_of_newer_labels(warehouse: Warehouse, store: Path) -> None:
+    """Warn where labels were imported or corrected after the warehouse was written last: er_votes lacks them."""
+    from distiller_udf.labels import LabelStore
+
+    written = [path.stat().st_mtime for path in (Path(warehouse.path), Path(f"{warehouse.path}.wal")) if path.exists()]
+    if not written or not store.exists():
+        return
+    with LabelStore(store) as labels:
+        imported = labels.last_import()
+    if imported is not None and imported.timestamp() > max(written):
+        say(
+            "Warning: labels were imported after the warehouse was built, so er_votes does not have them; "
+            "`dbt build --select er_labels+` takes them in."
+        )
+
+
 def read_sources(
     project: Project, labels: Path | None, files: Files, share: float | None, voted: bool = True
 ) -> TrainingData:
@@ -165,6 +182,7 @@ def read_sources(
         table = vote(table, settings.vote) if voted else table
     else:
         warehouse = warehouse_of(project)
+        say_of_newer_labels(warehouse, Path(settings.label_store))
         table = warehouse.table("er_votes" if voted else "er_labels").to_arrow_table()
         pairs = warehouse.table("er_pairs")
         require_columns("the pairs", pairs.columns, RECORD_COLUMNS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table, say, tell
+from distiller_udf.cli.console import Group, json_option, out, print_facts, print_json, print_table, say, tell
 from distiller_udf.cli.options import REGISTRY, with_project
 from distiller_udf.cli.weighing import compare
 from distiller_udf.english import counted
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from distiller_udf.students.base import StudentInfo
 
 
-@click.group()
+@click.group(cls=Group)
 def students() -> None:
     """List and show trained students, and choose which one answers.
 
@@ -167,7 +167,10 @@ def report(version: str, before: str | None, pinned: bool, as_json: bool) -> Non
         return
     was = f"; it was {before}" if before and before != version else ""
     if pinned:
-        then = f"It stays that when others are trained, until `distiller students promote {version}` releases it."
+        then = (
+            "It is pinned: `dbt build` would otherwise bring back what its labels give. "
+            f"`distiller students promote {version}` ends that."
+        )
     else:
         then = "The next student that is trained takes its place."
     for line in (f"{version} is the current student{was}.", then):

@@ -1,6 +1,6 @@
 {#-
-    Where a model (or package.model; a relation stays as it is) is built; none, or an error where it is needed, where the
-    project has no such model or has not built it yet. The project's own models come before this package's.
+    Where a model (or package.model; a relation stays as it is) is; none where the project has no such model or, but where it
+    is needed anyway, has not built it yet. The project's own models come before this package's.
 
     It is no reference: what calls this must come after that model by another way. A data test that refers to two models
     is selected with either of them, also where the other one is not there or no longer fits.
@@ -14,11 +14,9 @@
         {% for node in graph.nodes.values()
             if node.resource_type in ('model', 'seed', 'snapshot') and node.name == parts[-1] and node.package_name == package %}
             {% set there = adapter.get_relation(node.database, node.schema, node.alias) %}
-            {% do return(there or node.get('defer_relation', {})['relation_name']) if there or node.get('defer_relation') %}
+            {% set deferred = node.get('defer_relation', {})['relation_name'] if node.get('defer_relation') else none %}
+            {% do return(there or deferred or (node.relation_name if needed else none)) %}
         {% endfor %}
     {% endfor %}
-    {% if needed %}
-        {% do distiller_udf._er_raise(name ~ ' has not been built; run `dbt build --select +' ~ name ~ '` first.') %}
-    {% endif %}
     {% do return(none) %}
 {% endmacro %}
