@@ -48,15 +48,14 @@ def init(
     """Add distiller-udf to an existing dbt project; nothing is overwritten.
 
     Adds the package entry, the plug-in in the profile, the variable er_sources and a .gitignore where they are missing.
-    Where er_sources is set otherwise than --source says, it says what differs. Without ID, the id is the only column of
-    the table without repeats, where the table has been built; otherwise `id` is assumed, and that is said.
+    Where er_sources is set otherwise than --source says, it says what differs. Without ID, the id is the column
+    that tells the table's rows apart, where the table has been built; otherwise `id` is assumed, and that is said.
     """
     project, report = ProjectFiles(project_dir, profiles_dir), Report()
     entries = [parse_source(text) for text in sources]
     if not project.sources():
-        entries = [
-            with_id(entry, project, report) for entry in entries
-        ]  # before the package is listed: dbt reads it yet
+        # Before the package is listed: until `dbt deps`, dbt reads no project that lists one.
+        entries = [with_id(entry, project, report) for entry in entries]
     init_package(project, package, report)
     init_sources(project, entries, report)
     init_plugin(project, report)
@@ -85,7 +84,9 @@ def with_id(entry: dict[str, str], project: ProjectFiles, report: Report) -> dic
     if "id" in entry:
         return entry
     columns = unique_columns(project, entry["model"])
-    found = next((name for name in columns if name.lower() == "id"), columns[0] if len(columns) == 1 else None)
+    named = [name for name in columns if name.lower().endswith(("id", "key"))]
+    found = next((name for name in columns if name.lower() == "id"), None)
+    found = found or next((some[0] for some in (columns, named) if len(some) == 1), None)
     if found is None:
         which = f"one of {', '.join(columns)}, which tell all rows apart today" if columns else "the column that does"
         report.next.append(
@@ -94,7 +95,7 @@ def with_id(entry: dict[str, str], project: ProjectFiles, report: Report) -> dic
             f"{entry['name']}={entry['model']}:{columns[0] if columns else 'customer_id'}"
         )
     elif found.lower() != "id":
-        report.added.append(f"the id of {entry['name']}: {found}, the only column of {entry['model']} without repeats")
+        report.added.append(f"the id of {entry['name']}: {found}, which tells all rows of {entry['model']} apart")
     return {**entry, "id": found or "id"}
 
 

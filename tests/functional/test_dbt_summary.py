@@ -85,6 +85,23 @@ def test_every_figure_is_that_of_the_tables(shop: Project) -> None:
     assert "embedded goes by similarity alone" in lines["Next"]
 
 
+def test_the_lines_before_it_say_of_what_they_speak(tmp_path: Path) -> None:
+    made = project(tmp_path)
+    made.run("build")
+    log = (tmp_path / "logs" / "dbt.log").read_text()
+    pairs, records = counts(
+        made, "select count(*) from er_scores", "select count(distinct (left_source, left_id)) from er_candidates"
+    )
+    assert re.findall(r"er_scores: (.*)", log)[-1].startswith(f"{pairs} new or changed pairs for lexical-")
+    assert re.search(
+        rf"embedded: fitted on {pairs} pairs of {records} left records; by similarity [\d.]+% of these", log
+    )
+    assert "embedded: 60 of 60 questions answered (0 of them before), 0 abstentions, 0 failures; 0 tokens" in log
+    assert "training the student: deciding (95 %)" in log
+    made.run("build")
+    assert "er_scores: no pair is new or has changed" in (tmp_path / "logs" / "dbt.log").read_text()[len(log) :]
+
+
 def test_known_matches_have_the_word(shop: Project) -> None:
     lines = said(shop, "build", er_gold="known")
     measured = dict(shop.query("select metric, value from er_metrics"))
