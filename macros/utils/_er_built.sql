@@ -14,8 +14,10 @@
         {% for node in graph.nodes.values()
             if node.resource_type in ('model', 'seed', 'snapshot') and node.name == parts[-1] and node.package_name == package %}
             {% set there = adapter.get_relation(node.database, node.schema, node.alias) %}
-            {% set deferred = node.get('defer_relation', {})['relation_name'] if node.get('defer_relation') else none %}
-            {% do return(there or deferred or (node.relation_name if needed else none)) %}
+            {% set place = node.get('defer_relation') or (node if needed else none) %}
+            {% do return(there or (
+                api.Relation.create(database=place['database'], schema=place['schema'], identifier=place['alias']) if place
+            )) %}
         {% endfor %}
     {% endfor %}
     {% do return(none) %}

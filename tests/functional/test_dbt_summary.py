@@ -36,6 +36,7 @@ def project(folder: Path, **variables: object) -> Project:
             "er_selection_minimum": 60,
             **variables,
         },
+        output={"plugins": [{"module": "distiller_udf.plugin"}]},
         written=True,
     )
 
@@ -92,12 +93,12 @@ def test_the_lines_before_it_say_of_what_they_speak(tmp_path: Path) -> None:
     pairs, records = counts(
         made, "select count(*) from er_scores", "select count(distinct (left_source, left_id)) from er_candidates"
     )
-    assert re.findall(r"er_scores: (.*)", log)[-1].startswith(f"{pairs} new or changed pairs for lexical-")
+    assert re.findall(r"er_scores: (\d.* pairs?) for lexical-", log) == [f"{pairs} new or changed pairs"]
     assert re.search(
         rf"embedded: fitted on {pairs} pairs of {records} left records; by similarity [\d.]+% of these", log
     )
     assert "embedded: 60 of 60 questions answered (0 of them before), 0 abstentions, 0 failures; 0 tokens" in log
-    assert "training the student: deciding (95 %)" in log
+    assert "er_student: deciding (95 %)" in log
     made.run("build")
     assert "er_scores: no pair is new or has changed" in (tmp_path / "logs" / "dbt.log").read_text()[len(log) :]
 
