@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
+from distiller_udf.english import counted
 from distiller_udf.errors import BudgetSpent, SettingsError
 
 _BYTES_A_TOKEN = 3.0
@@ -70,9 +71,9 @@ class Limits:
     def exceeded(self, cost: Cost) -> str | None:
         """The limit that `cost` is over, as a sentence's end; None where it is within all of them."""
         if self.calls is not None and cost.calls > self.calls:
-            return f"{self.calls:,} calls"
+            return counted(self.calls, "call")
         if self.tokens is not None and cost.tokens > self.tokens:
-            return f"{self.tokens:,} tokens"
+            return counted(self.tokens, "token")
         if self.usd is not None and (cost.usd is None or cost.usd > self.usd + 1e-12):
             return f"{self.usd:g} US dollars"
         return None
@@ -159,7 +160,8 @@ class Budget:
     def _message(self, over: str) -> str:
         spent = self._ledger.spent
         return (
-            f"the budget of {over} is spent ({spent.calls:,} calls, {spent.tokens:,} tokens, ${spent.usd or 0.0:.4f}); "
+            f"the budget of {over} is spent ({counted(spent.calls, 'call')}, "
+            f"{counted(spent.tokens, 'token')}, ${spent.usd or 0.0:.4f}); "
             "raise it, or run again to ask the rest under a new one"
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from distiller_udf.english import counted
 from distiller_udf.errors import RecordError
 from distiller_udf.pipeline.labels import PACKED
 from distiller_udf.project.warehouse import Warehouse
@@ -24,17 +25,19 @@ NEIGHBOURS = {"tokens": "words", "qgrams": "q-grams", "embeddings": "embeddings"
 _SOURCES = "select source from {er_blocking_records} group by source order by min(source_rank)"
 
 NO_CANDIDATE = "Not matched: blocking does not propose this pair, so nobody has judged it."
-DROPPED = "; what both lists have is dropped again where it is far below the best of either, or over er_max_candidates"
+DROPPED = (
+    ". A pair that is in both lists is still left out where it is far less similar than the best candidate of either "
+    "record (er_blocking_share_of_best), or where its left record has er_max_candidates better ones"
+)
 
 
 @dataclass(frozen=True)
 class Record:
-    """A record of er_records: `values` by column, those that it has; `n` is its number in er_blocking_records."""
+    """A record of er_records: `values` by column, those that it has."""
 
     source: str
     id: str
     values: dict[str, str]
-    n: int | None = None
 
     @property
     def name(self) -> str:
@@ -46,7 +49,8 @@ class Inquiry:
     """What is known of a pair.
 
     `decision` is its row of er_decisions, None where it is no candidate; then `blocking` has a sentence for each way.
-    `verdict` is what holds, `evidence` what speaks for and against it.
+    `verdict` is what holds, `evidence` what speaks for and against it; `labels` has a sentence for each teacher or
+    person who says something else than was decided. `compared` are the student's pairs of columns, left and right.
     """
 
     left: Record
@@ -56,6 +60,8 @@ class Inquiry:
     blocking: tuple[str, ...]
     verdict: str
     evidence: str
+    labels: tuple[str, ...] = ()
+    compared: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,14 +123,53 @@ def inquire(tables: Tables, student: Student, settings: Settings, left: str, rig
     second = Records.from_dicts([other.values]).with_columns(student.info.right_columns)
     said = verdict(student.info, float(student.score(first, second)[0]), decision)
     (evidence,) = student.explain(first, second, [said.is_match])
-    same = _same_entity(tables, one, other)
+    same, compared = _same_entity(tables, one, other), _compared(student)
+    labels = tuple(_labels_against(tables, settings, one, other, bool(decision and decision["is_match"])))
     if decision is not None:
-        return Inquiry(one, other, decision, same, (), said.text, evidence)
+        return Inquiry(one, other, decision, same, (), said.text, evidence, labels, compared)
     together = " Its records are in one entity all the same, through others." if same else ""
-    judged = f" Judged now: {said.text}" if said.text else ""
+    judged = f" Were it a candidate, the student would say: {said.text}" if said.text else ""
     is_said = judged or not (one.values and other.values)  # of one source, records may have no column to compare
     why = tuple(_why_no_candidate(tables, settings, one, other))
-    return Inquiry(one, other, None, same, why, f"{NO_CANDIDATE}{together}{judged}", evidence if is_said else "")
+    told = f"{NO_CANDIDATE}{together}{judged}"
+    return Inquiry(one, other, None, same, why, told, evidence if is_said else "", labels, compared)
+
+
+def _compared(student: Student) -> tuple[tuple[str, str], ...]:
+    """The pairs of columns, left and right, that the student compares; none of one that reads records as a whole."""
+    comparisons = getattr(getattr(student, "similarity", None), "comparisons", ())
+    both = [(each.left_columns, each.right_columns) for each in comparisons]
+    return tuple((left[0], right[0]) for left, right in both if len(left) == len(right) == 1)
+
+
+def _labels_against(tables: Tables, settings: Settings, left: Record, right: Record, is_match: bool) -> Iterator[str]:
+    """Who says something else of the pair than was decided: teachers, and people whose labels were imported."""
+    if not tables.has("er_labels"):
+        return
+    query = """
+        select teacher, ask, choice, probabilities, seed is null as is_imported,
+            [{{'source': o.source, 'id': o.id::varchar}} for o in options] as options
+        from {er_labels} where left_source = ? and left_id::varchar = ? order by teacher
+    """
+    for one, other in ((left, right), (right, left)):
+        for row in tables.rows(query, one.source, one.id):
+            said = _said_of(row, (other.source, other.id), settings.resolved_constraint.limits_left)
+            if said is not None and said != is_match:
+                who = f"{row['teacher']} (imported)" if row["is_imported"] else row["teacher"]
+                yield f"Label: {who} says that they {'match' if said else 'do not match'}, unlike what was decided."
+
+
+def _said_of(row: dict[str, Any], key: tuple[str, str], one_at_most: bool) -> bool | None:
+    """Whether a label says that its left record and this one match; None where it does not say."""
+    options = [(option["source"], option["id"]) for option in row["options"]]
+    if key not in options:
+        return None
+    place, choice = options.index(key), row["choice"]
+    if row["ask"] == "match" and row["probabilities"] and row["probabilities"][place] is not None:
+        return bool(row["probabilities"][place] > 0.5) if row["probabilities"][place] != 0.5 else None
+    if choice is None or choice in (0, place + 1):
+        return None if choice is None else bool(choice)
+    return False if one_at_most else None
 
 
 def _record(tables: Tables, settings: Settings, given: str, place: int) -> Record:
@@ -139,10 +184,14 @@ def _record(tables: Tables, settings: Settings, given: str, place: int) -> Recor
         )
     row = found.slice(range(found.num_rows)[place], 1)
     (values,) = Records.from_arrow(row["record"]).to_dicts()
-    source, own = row["source"][0].as_py(), row["id"][0].as_py()
+    known = {name: text for name, text in values.items() if text is not None}
+    return Record(row["source"][0].as_py(), row["id"][0].as_py(), known)
+
+
+def _number(tables: Tables, record: Record) -> int | None:
+    """The record's number in er_blocking_records."""
     numbers = "select n from {er_blocking_records} where source = ? and id::varchar = ?"
-    n = next((number["n"] for number in tables.rows(numbers, source, own)), None)
-    return Record(source, own, {name: text for name, text in values.items() if text is not None}, n)
+    return next((row["n"] for row in tables.rows(numbers, record.source, record.id)), None)
 
 
 def _decision(tables: Tables, left: Record, right: Record) -> dict[str, Any] | None:
@@ -170,14 +219,15 @@ def _why_no_candidate(tables: Tables, settings: Settings, left: Record, right: R
         which = "of one source" if within else "of two sources"
         yield f"er_task is {settings.resolved_task}, so records {which} are never compared."
         return
-    if left.n is not None and right.n is not None:
-        yield from _by_keys(tables, settings, left, right)
+    numbers = _number(tables, left), _number(tables, right)
+    if None not in numbers:
+        yield from _by_keys(tables, settings, *numbers)
         for kind in NEIGHBOURS:
             if tables.has(f"er_neighbours_by_{kind}"):
-                yield _by_neighbours(tables, kind, left, right)
+                yield _by_neighbours(tables, kind, (left, right), numbers)
 
 
-def _by_keys(tables: Tables, settings: Settings, left: Record, right: Record) -> Iterator[str]:
+def _by_keys(tables: Tables, settings: Settings, left: int | None, right: int | None) -> Iterator[str]:
     """Of each expression that records are looked up by, whether both have the same value."""
     for number, (kind, expression) in enumerate(keyed_ways(settings), 1):
         query = f"""
@@ -186,13 +236,13 @@ def _by_keys(tables: Tables, settings: Settings, left: Record, right: Record) ->
             from {{er_blocking_records}} as l, {{er_blocking_records}} as r
             where l.n = ? and r.n = ?
         """  # noqa: S608
-        (found,) = tables.rows(query, left.n, right.n)
+        (found,) = tables.rows(query, left, right)
         if found["l"] is None or found["r"] is None:
             said = "a record has no value"
         elif found["l"] != found["r"]:
             said = "their values differ"
         else:
-            said = f"their value is the same, and {found['shared']:,} records have it: too many to be compared"
+            said = f"their value is the same, and {counted(found['shared'], 'record')} have it: too many to be compared"
         yield f"By {kind} {expression}: {said}."
 
 
@@ -216,9 +266,12 @@ def keyed_ways(settings: Settings) -> list[tuple[str, str]]:
     return [*leaves(given), *(("equal", rule) for rule in rules)]
 
 
-def _by_neighbours(tables: Tables, kind: str, left: Record, right: Record) -> str:
+def _by_neighbours(
+    tables: Tables, kind: str, pair: tuple[Record, Record], numbers: tuple[int | None, int | None]
+) -> str:
     """What a search for the nearest records has to say: the terms in common, and who is how near to whom."""
-    places = [_place(tables, kind, one, other) for one, other in ((left, right), (right, left))]
+    left, right = pair
+    places = [_place(tables, kind, numbers[side], pair[1 - side], numbers[1 - side]) for side in (0, 1)]
     told = ["neither is among those nearest to the other"]
     if any(places):
         told = [
@@ -227,12 +280,12 @@ def _by_neighbours(tables: Tables, kind: str, left: Record, right: Record) -> st
         ]
     if tables.has(f"er_{kind}") and kind != "embeddings":
         terms = f"select term from {{er_{kind}}} where n = ?"  # noqa: S608
-        shared = len(tables.rows(f"{terms} intersect {terms}", left.n, right.n))
+        shared = len(tables.rows(f"{terms} intersect {terms}", *numbers))
         told.insert(0, f"{shared:,} in common")
     return f"By {NEIGHBOURS[kind]}: {', '.join(told)}{DROPPED if all(places) else ''}."
 
 
-def _place(tables: Tables, kind: str, record: Record, other: Record) -> int | None:
+def _place(tables: Tables, kind: str, number: int | None, other: Record, others: int | None) -> int | None:
     """At which place of a record's shortlist another one is, among those of its source; None where it is not."""
     query = f"""
         select listed.n as n
@@ -241,5 +294,5 @@ def _place(tables: Tables, kind: str, record: Record, other: Record) -> int | No
         where mates.source = ?
         order by listed.score desc, listed.n
     """  # noqa: S608
-    ranked = [row["n"] for row in tables.rows(query, record.n, other.source)]
-    return ranked.index(other.n) + 1 if other.n in ranked else None
+    ranked = [row["n"] for row in tables.rows(query, number, other.source)]
+    return ranked.index(others) + 1 if others in ranked else None

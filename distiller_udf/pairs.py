@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from distiller_udf.constraint import Constraint
+from distiller_udf.english import counted
 from distiller_udf.errors import RecordError
 from distiller_udf.files import replaced
 from distiller_udf.files.tables import check_suffix, open_table, write_table
@@ -110,8 +111,8 @@ def pairs_from_tables(left: RecordFile, right: RecordFile, candidates: Path) -> 
     rows = _count(joined)
     if given and not rows:
         raise RecordError(
-            f"none of the {given:,} candidates in {candidates} names two known records; compare its left_id with "
-            f"{left.id_column!r} in {left.path} and its right_id with {right.id_column!r} in {right.path}"
+            f"none of the {counted(given, 'candidate')} in {candidates} names two known records; compare its "
+            f"left_id with {left.id_column!r} in {left.path} and its right_id with {right.id_column!r} in {right.path}"
         )
     return PairSource(joined.order("left_id, right_id"), rows, ("left_id",), given - rows, of_tables=True)
 

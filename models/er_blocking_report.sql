@@ -13,6 +13,6 @@
     records=ref('er_records'),
     sources=er['er_sources'],
     gold=distiller_udf._er_ref(er['er_gold']),
-    labels=none if er['er_gold'] else distiller_udf._er_if_enabled('er_votes'),
+    labels=none if er['er_gold'] else distiller_udf._er_built('er_votes'),
     constraint=er['er_constraint']
 ) }}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from distiller_udf.english import counted
 from distiller_udf.metrics.figures import Judged, calibration_error, intervals, measures
 from distiller_udf.settings.training import CommonSettings
 from distiller_udf.students.choice import Choice
@@ -68,11 +69,11 @@ class Decisions:
         }
         if target is not None and metrics["choice_recall"] < LITTLE:
             logger.warning(
-                "a precision of %s on the %d labelled tuples leaves %.0f %% of their matches; "
-                "lower target_precision, or label more",
+                "to keep a precision of %s, the student finds only %.0f %% of the matches that the labels name in %s; "
+                "lower er_target_precision, or label more",
                 target,
-                pairs.questions,
                 100 * metrics["choice_recall"],
+                counted(pairs.questions, "labelled tuple"),
             )
         return cls(pair.threshold, among.threshold, _named(choice, log_odds, pairs, pool), metrics)
 

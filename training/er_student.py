@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from distiller_udf.constraint import Constraint
+from distiller_udf.english import counted
 from distiller_udf.errors import TrainingError
 from distiller_udf.pipeline.labels import imported_models, imported_teachers
 from distiller_udf.pipeline.relations import PAIR_KEYS, RIVAL_KEYS, TUPLE_KEYS, is_empty
@@ -94,7 +95,8 @@ def _say_what_is_newer(labels: pa.Table, registry: Registry) -> None:
     current = registry.current()
     newer = Learned.read(current).new(labels).num_rows
     if newer:
-        logger.info("%d labels are newer than %s; `distiller retrain` weighs a student of them", newer, current.name)
+        new = counted(newer, "label is", "labels are")
+        logger.info("%s newer than %s; `distiller retrain` trains a student and weighs it", new, current.name)
 
 
 def training_settings(settings: Settings) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from distiller_udf.english import counted
 from distiller_udf.errors import TrainingError
 from distiller_udf.records import Records
 from distiller_udf.settings.training import CommonSettings
@@ -159,19 +160,18 @@ def _check(pairs: LabelledPairs) -> None:
     """Raise TrainingError where nothing could be learnt."""
     positive = int((pairs.labels >= 0.5).sum())
     if pairs.questions < MINIMUM_TUPLES:
-        are = "tuple is" if pairs.questions == 1 else "tuples are"
         raise TrainingError(
-            f"{pairs.questions} labelled {are} too few to train on; label at least {MINIMUM_TUPLES}, better 50. "
-            "Imported labels count where er_records has the records that they name; where a budget ended the asking, "
-            "raise it or run again"
+            f"{counted(pairs.questions, 'labelled tuple is', 'labelled tuples are')} too few to train on; "
+            f"label at least {MINIMUM_TUPLES}, better 50. Imported labels count where er_records has the records that "
+            "they name; where a budget ended the asking, raise it or run again"
         )
     if positive == 0:
         raise TrainingError(
-            f"the teacher found no match in {pairs.questions} tuples, so there is nothing to learn; check that "
-            "blocking proposes true matches, or label more records with another selection"
+            f"the teacher found no match in {counted(pairs.questions, 'tuple')}, so there is nothing to learn; "
+            "check that blocking proposes true matches, or label more records with another selection"
         )
     if positive == len(pairs):
         raise TrainingError(
-            f"all {len(pairs)} labelled pairs are matches, so there is nothing to tell them from; "
-            "let blocking propose more candidates a record, or label records that have no match"
+            f"every labelled pair is a match ({len(pairs):,} of {len(pairs):,}), so there is nothing to tell them "
+            "from; let blocking propose more candidates a record, or label records that have no match"
         )

@@ -42,7 +42,7 @@ def train(
     """
     one_of("student", kind, KINDS)
     chosen = checked(KINDS[kind].settings, settings)
-    report = progress or (lambda step, share: logger.info("%s (%.0f %%)", step, 100 * share))
+    report = progress or (lambda step, share: logger.info("er_student: %s (%.0f %%)", step, 100 * share))
     report("reading labels and candidates", 0.0)
     work = work or folder.with_name(f"{folder.name}.work")
     material = Material.of(labels, candidates, chosen, work, KINDS[kind].reads_all)

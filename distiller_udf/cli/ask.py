@@ -14,6 +14,7 @@ import click
 from distiller_udf.cli.console import json_option, print_json, say, tell
 from distiller_udf.cli.options import BUDGET, FILE, STORE, opened_warehouse, with_project
 from distiller_udf.cli.sources import Files, with_constraint, with_files
+from distiller_udf.english import counted
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.files.tables import check_suffix, read_table, write_table
 from distiller_udf.project import Project
@@ -171,7 +172,10 @@ def _label(run: Run, asked: TuplesToAsk, output: Path | None, report: Report, as
     if code == 0 and watch.stopped:
         code, report.stopped = BUDGET_REACHED, watch.stopped
     elif code == 0 and watch.failed:
-        code, report.stopped = FAILED, f"{watch.failed:,} questions stayed without a reply; run again to ask them"
+        code, report.stopped = (
+            FAILED,
+            f"{counted(watch.failed, 'question')} stayed without a reply; run again to ask once more",
+        )
     report.outcome = [asdict(stand) for stand in stands]
     report.spent = {**asdict(run.budget.spent), "cost_unknown": sum(stand.cost_unknown for stand in stands)}
     if rows is not None:
@@ -188,7 +192,8 @@ def _label(run: Run, asked: TuplesToAsk, output: Path | None, report: Report, as
 
 def _say_end(code: int, report: Report, stands: Sequence[Progress]) -> None:
     """In a sentence, how it ended."""
-    kept = f"{sum(stand.answered for stand in stands):,} answers arrived and are kept"
+    arrived = sum(stand.answered for stand in stands)
+    kept = counted(arrived, "answer has arrived and is kept", "answers have arrived and are kept")
     if code == INTERRUPTED:
         say(f"Interrupted: {kept}; run again to ask the rest.")
     elif code == BUDGET_REACHED:
@@ -196,7 +201,7 @@ def _say_end(code: int, report: Report, stands: Sequence[Progress]) -> None:
     elif code == FAILED:
         say(f"Error: {report.stopped}")
     if report.output:
-        say(f"{report.labels:,} labels: {report.output}")
+        say(f"{counted(report.labels or 0, 'label')}: {report.output}")
 
 
 def _estimate(part: CostEstimate) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import click
 
 from distiller_udf.cli.console import json_option, out, print_json, tell
 from distiller_udf.cli.options import REGISTRY, STORE, opened_warehouse, with_project
+from distiller_udf.english import counted
 from distiller_udf.errors import DistillerError, SettingsError
 from distiller_udf.project import Project
 from distiller_udf.project.dbt import profile_of
@@ -126,7 +127,11 @@ def check_warehouse(project: Project, files: ProjectFiles) -> Check:
         matches = warehouse.table("er_matches").aggregate("count(*)").fetchall()[0][0]
     except DistillerError as error:
         return Check("warehouse", False, str(error), "dbt deps && dbt build", needed=False)
-    return Check("warehouse", True, f"{warehouse.path}, {warehouse.relation('er_matches')}: {matches:,} matches")
+    return Check(
+        "warehouse",
+        True,
+        f"{warehouse.path}, {warehouse.relation('er_matches')}: {counted(matches, 'match')}",
+    )
 
 
 def check_language_model(settings: Settings) -> Iterator[Check]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from distiller_udf.cli.ask import PAIR_COLUMNS
 from distiller_udf.cli.console import json_option, print_json, print_table, say
 from distiller_udf.cli.options import BUDGET, REGISTRY, with_project
 from distiller_udf.cli.weighing import of_project
+from distiller_udf.english import counted
 from distiller_udf.errors import SettingsError
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from distiller_udf.training.schedule.drift import Answers, Drift
     from distiller_udf.training.schedule.snapshot import Snapshot
 
-DRIFTED = 30
+EXITS = {"no drift": 0, "drift": 30, "unknown": 40}
+SENTENCES = {
+    "no drift": "No drift.",
+    "drift": "Drift: `distiller retrain` is due.",
+    "unknown": "Whether there is drift cannot be told.",
+}
 
 
 @click.command()
@@ -41,15 +46,16 @@ def drift(context: click.Context, /, project: Project, draw: int | None, as_json
     Exit codes:
       0   no drift
       30  drift: `distiller retrain` is due
+      40  it cannot be told: too few answers, or no held-out labels to compare them with
       1   an error
       2   wrong options
     """
     found = measured(project, draw)
     if as_json:
-        print_json(asdict(found))
+        print_json(found.to_dict())
     else:
         show(found)
-    context.exit(DRIFTED if found.drifted else 0)
+    context.exit(EXITS[found.outcome])
 
 
 def measured(project: Project, draw: int | None = None) -> Drift:
@@ -107,7 +113,8 @@ def show(found: Drift) -> None:
         rows = [[shift.what, shift.psi, shift.chance] for shift in found.shifts[:10]]
         print_table("Today's pairs and those trained on", ["", "PSI", "by chance up to"], rows)
     if found.stopped:
-        say(f"Stopped asking: {found.stopped}; {found.answered:,} of {found.tuples:,} were answered and are used.")
+        of = counted(found.tuples, "question")
+        say(f"Stopped asking: {found.stopped}; {found.answered:,} of {of} got an answer, which is used.")
     for reason in found.reasons:
         say(f"- {reason}")
-    say("Drift: `distiller retrain` is due." if found.drifted else "No drift.")
+    say(SENTENCES[found.outcome])

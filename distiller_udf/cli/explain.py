@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from distiller_udf.cli.console import json_option, print_json, print_table
 from distiller_udf.cli.options import REGISTRY, opened_warehouse, with_project
 from distiller_udf.project import Project
+
+if TYPE_CHECKING:
+    from distiller_udf.inquiry import Inquiry
 
 
 @click.command()
@@ -33,8 +37,23 @@ def explain(project: Project, left: str, right: str, as_json: bool) -> None:
     if as_json:
         print_json(asdict(found))
         return
-    names = list(dict.fromkeys([*found.left.values, *found.right.values]))
-    rows = [[name, found.left.values.get(name, ""), found.right.values.get(name, "")] for name in names]
-    print_table("", ["", found.left.name, found.right.name], rows)
-    for sentence in filter(None, (found.verdict, *found.blocking, found.evidence)):
+    print_table("", ["", found.left.name, found.right.name], beside(found))
+    for sentence in filter(None, (found.verdict, *found.labels, *found.blocking, found.evidence)):
         click.echo(sentence)
+
+
+def beside(found: Inquiry) -> list[list[str]]:
+    """The records' values, a row a column, or two that are compared with each other."""
+    left, right = found.left.values, found.right.values
+    named_else = {
+        one: other
+        for one, other in found.compared
+        if one != other and one in left and other in right and one not in right and other not in left
+    }
+    rows = []
+    for name in dict.fromkeys([*left, *right]):
+        if name in named_else:
+            rows.append([f"{name} | {named_else[name]}", left[name], right[named_else[name]]])
+        elif name not in named_else.values():
+            rows.append([name, left.get(name, ""), right.get(name, "")])
+    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,13 @@ import click
 from distiller_udf.cli.console import json_option, out, print_json, tell
 from distiller_udf.cli.options import FOLDER
 from distiller_udf.errors import SettingsError
+from distiller_udf.files import write_text
 from distiller_udf.project.dbt import profile_of
 from distiller_udf.project.files import ProjectFiles, installed_package, read_variables
+from distiller_udf.sql import quoted
+
+IGNORED = ("target/", "dbt_packages/", "logs/", "*.duckdb", "*.duckdb.wal", "distiller/")
+"""What dbt and this package write: the database, and in distiller/ the label store and the students."""
 
 EXAMPLE = "{name: customers, model: stg_customers, id: customer_id}"
 
@@ -56,13 +61,19 @@ def init(
 ) -> None:
     """Add distiller-udf to an existing dbt project; nothing is overwritten.
 
-    Adds the package entry, the plug-in in the profile and the variable er_sources where they are missing.
+    Adds the package entry, the plug-in in the profile, the variable er_sources and a .gitignore where they are missing.
+    Where er_sources is set otherwise than --source says, it says what differs. Without ID, the id is the column
+    that tells the table's rows apart, where the table has been built; otherwise `id` is assumed, and that is said.
     """
     project, report = ProjectFiles(project_dir, profiles_dir), Report()
     entries = [parse_source(text) for text in sources]
+    if not project.sources():
+        # Before the package is listed: until `dbt deps`, dbt reads no project that lists one.
+        entries = [with_id(entry, project, report) for entry in entries]
     init_package(project, package, report)
     init_sources(project, entries, report)
     init_plugin(project, read_variables(variables), report)
+    init_ignored(project, report)
     report.next.append("dbt deps && dbt build")
     if as_json:
         print_json(asdict(report))
@@ -74,12 +85,51 @@ def init(
 
 
 def parse_source(text: str) -> dict[str, str]:
-    """One --source as an entry of er_sources. Raises SettingsError when it is not NAME=MODEL[:ID]."""
+    """One --source as an entry of er_sources; without an id it has none. Raises SettingsError for other texts."""
     name, _, rest = text.partition("=")
     model, _, id_column = rest.partition(":")
     if not (name and model):
         raise SettingsError(f"--source {text!r} is not NAME=MODEL or NAME=MODEL:ID, as in customers=stg_customers:id")
-    return {"name": name, "model": model, "id": id_column or "id"}
+    return {"name": name, "model": model, **({"id": id_column} if id_column else {})}
+
+
+def with_id(entry: dict[str, str], project: ProjectFiles, report: Report) -> dict[str, str]:
+    """The entry with its id: the one that was given, else the column of its table that tells all rows apart."""
+    if "id" in entry:
+        return entry
+    columns = unique_columns(project, entry["model"])
+    named = [name for name in columns if name.lower().endswith(("id", "key"))]
+    found = next((name for name in columns if name.lower() == "id"), None)
+    found = found or next((some[0] for some in (columns, named) if len(some) == 1), None)
+    if found is None:
+        which = f"one of {', '.join(columns)}, which tell all rows apart today" if columns else "the column that does"
+        report.next.append(
+            f"check the id of {entry['name']} in dbt_project.yml: `id` was assumed. It must tell the rows of "
+            f"{entry['model']} apart; if it is another column, write {which}, as in --source "
+            f"{entry['name']}={entry['model']}:{columns[0] if columns else 'customer_id'}"
+        )
+    elif found.lower() != "id":
+        report.added.append(f"the id of {entry['name']}: {found}, which tells all rows of {entry['model']} apart")
+    return {**entry, "id": found or "id"}
+
+
+def unique_columns(project: ProjectFiles, model: str) -> list[str]:
+    """The columns of a model's table whose values are all there and all different; none where it cannot be read."""
+    import duckdb
+
+    from distiller_udf.errors import DistillerError
+    from distiller_udf.project import Project
+    from distiller_udf.project.dbt import warehouse_of
+
+    try:
+        table = warehouse_of(Project.of(project.folder, profiles_dir=project.profiles_dir)).table(model)
+        names = table.columns
+        rows, *distinct = table.aggregate(
+            ", ".join(["count(*)", *(f"count(distinct {quoted(name)})" for name in names)])
+        ).fetchall()[0]
+    except (DistillerError, duckdb.Error):
+        return []
+    return [name for name, values in zip(names, distinct, strict=True) if values == rows > 1]
 
 
 def init_package(project: ProjectFiles, package: str | None, report: Report) -> None:
@@ -98,9 +148,11 @@ def init_sources(project: ProjectFiles, entries: list[dict[str, str]], report: R
     if found:
         names = [str(source.get("name")) for source in found if isinstance(source, dict)]
         report.kept.append(f"er_sources in dbt_project.yml: {', '.join(names)}")
-        new = [entry["name"] for entry in entries if entry["name"] not in names]
-        if new:
-            report.next.append(f"add {', '.join(new)} to er_sources in dbt_project.yml yourself: it is set already")
+        known = {str(source.get("name")): source for source in found if isinstance(source, dict)}
+        for entry in entries:
+            is_there = all(known.get(entry["name"], {}).get(key) == value for key, value in entry.items())
+            if not is_there:
+                report.next.append(f"er_sources is set, and nothing of it was changed; {difference(entry, known)}")
     elif entries:
         project.add_sources(entries)
         report.added.append(f"er_sources in dbt_project.yml: {', '.join(entry['name'] for entry in entries)}")
@@ -109,6 +161,30 @@ def init_sources(project: ProjectFiles, entries: list[dict[str, str]], report: R
             "name your tables: `distiller init --source NAME=MODEL:ID`, or under vars: er_sources in dbt_project.yml, "
             f"as in - {EXAMPLE}"
         )
+
+
+def difference(entry: dict[str, str], known: Mapping[str, Mapping[str, object]]) -> str:
+    """What an entry of er_sources says otherwise than dbt_project.yml, and what to write there."""
+    there = known.get(entry["name"])
+    full = {**entry, "id": str(entry.get("id") or (there or {}).get("id") or "id")}
+    wanted = "{" + ", ".join(f"{key}: {value}" for key, value in full.items()) + "}"
+    if there is None:
+        return f"it has no {entry['name']}: add - {wanted} to it in dbt_project.yml"
+    others = [f"{key} is {there.get(key)}, not {value}" for key, value in entry.items() if there.get(key) != value]
+    return f"of {entry['name']}, {' and '.join(others)}: if that is meant, write {wanted} in dbt_project.yml"
+
+
+def init_ignored(project: ProjectFiles, report: Report) -> None:
+    """Write a .gitignore of what runs leave behind, or say which lines one that is there lacks."""
+    file = project.folder / ".gitignore"
+    if not file.exists():
+        write_text(file, "".join(f"{line}\n" for line in IGNORED))
+        report.added.append(f".gitignore: {', '.join(IGNORED)}")
+        return
+    lines = {line.strip().strip("/") for line in file.read_text(encoding="utf-8").splitlines()}
+    missing = [line for line in IGNORED if line.strip("/") not in lines]
+    if missing:
+        report.next.append(f"add to .gitignore: {', '.join(missing)} (what dbt and distiller-udf write)")
 
 
 def init_plugin(project: ProjectFiles, variables: dict[str, Any], report: Report) -> None:

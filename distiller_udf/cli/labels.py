@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import err, json_option, out, print_json, print_table, say, say_some
+from distiller_udf.cli.console import Group, err, json_option, out, print_json, print_table, say, say_some
 from distiller_udf.cli.options import STORE, with_project
+from distiller_udf.english import counted
 from distiller_udf.errors import DistillerError, LabelError
 from distiller_udf.labels.reading import PEOPLE
 from distiller_udf.project import Project
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from distiller_udf.labels import LabelStore
-    from distiller_udf.labels.erasure import Find
+    from distiller_udf.labels.erasure import Deleted, Find
 
 
-@click.group()
+@click.group(cls=Group)
 def labels() -> None:
     """Import, export, show and delete the teachers' labels."""
 
@@ -34,7 +35,7 @@ def labels() -> None:
 @with_project(STORE, warehouse=True)
 @json_option
 def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool, as_json: bool) -> None:
-    """Import labels from FILE (.parquet, .csv, .json, .jsonl).
+    """Import labels from FILE (.parquet, .csv, .tsv, .json, .jsonl, .ndjson).
 
     One pair a line: left_id, right_id, is_match (1 or 0; without it, every pair is a match). Or one left record a line:
     left_id, options (the candidates' ids in the order shown) and answer (1-based, 0 = none) or right_id (NULL = none).
@@ -50,7 +51,7 @@ def import_file(project: Project, file: Path, teacher: str, skip_bad_rows: bool,
 
     store = Path(project.settings.label_store)
     table = read_table(file)
-    with err.status(f"importing {table.num_rows:,} labels"), LabelStore(store) as target:
+    with err.status(f"importing {counted(table.num_rows, 'label')}"), LabelStore(store) as target:
         result = target.import_labels(
             table, teacher=teacher, sources=project.settings.source_names, skip_bad_rows=skip_bad_rows
         )
@@ -105,19 +106,22 @@ def export(project: Project, file: Path, as_json: bool) -> None:
     if as_json:
         print_json({"labels": table.num_rows, "output": str(file)})
     else:
-        say(f"{table.num_rows:,} labels: {file}")
+        say(f"{counted(table.num_rows, 'label')}: {file}")
 
 
 @labels.command()
-@click.option("--limit", type=click.IntRange(0), default=10, show_default=True, help="How many of the newest answers.")
+@click.option("--limit", type=click.IntRange(0), default=10, show_default=True, help="How many of the newest labels.")
 @with_project(STORE)
 @json_option
 def show(project: Project, limit: int, as_json: bool) -> None:
-    """Show what the store holds, by teacher and kind of question, and the newest answers."""
+    """Show what the store holds, by teacher and kind of question, and the newest labels.
+
+    These are answers that were asked, answers that an import corrected, and imported labels.
+    """
     store = Path(project.settings.label_store)
     with _existing(store) as source:
         teachers = [asdict(summary) for summary in source.summary()]
-        newest = source.newest(limit).to_pylist()
+        newest = source.latest(limit)
     if as_json:
         print_json({"teachers": teachers, "newest": newest})
         return
@@ -125,9 +129,9 @@ def show(project: Project, limit: int, as_json: bool) -> None:
     print_table(f"Labels in {store}", columns, [[row[c] for c in columns] for row in teachers])
     if not teachers:
         out.print("No labels yet; `dbt build` asks the teacher, `distiller labels import FILE` brings your own.")
-    shown = [[row["teacher"], row["ask"], row["query"][:60], _choice_text(row), row["confidence"]] for row in newest]
-    if shown:
-        print_table("Newest answers", ["teacher", "ask", "query", "choice", "confidence"], shown)
+    if newest:
+        columns = ["when (UTC)", "origin", "teacher", "ask", "record", "choice", "confidence"]
+        print_table("Newest labels", columns, [_cells(row) for row in newest])
 
 
 @labels.command()
@@ -170,9 +174,10 @@ def delete(
         erase = partial(target.delete, _found_by(record_id, source, text, containing))
         found, unmentioned = erase(dry_run=True), target.unmentioned() if record_id is not None else 0
         if not as_json or not (yes or dry_run):
-            say(f"{store}: {found.answers:,} answers and {found.imported:,} imported labels mention it")
+            say(f"{store}: it is mentioned in {_counts(found)}")
         if unmentioned and not as_json:
-            say(f"{unmentioned:,} answers do not say whom they mention; --text or --containing looks into them")
+            one, several = "answer does not say whom it mentions", "answers do not say whom they mention"
+            say(f"{counted(unmentioned, one, several)}; --text or --containing looks into them")
         if not (dry_run or yes):
             click.confirm("Delete them for good?", abort=True, err=True)
         # Also where nothing is found: an earlier deletion may have been cut off before it cleared the log.
@@ -180,7 +185,7 @@ def delete(
     if as_json:
         print_json({**asdict(deleted), "deleted": not dry_run, "unmentioned": unmentioned, "store": str(store)})
     elif not dry_run:
-        say(f"{deleted.answers:,} answers and {deleted.imported:,} imported labels deleted")
+        say(f"{_counts(deleted)} deleted")
 
 
 def _found_by(record_id: str | None, source: str | None, text: str | None, containing: str | None) -> Find:
@@ -195,6 +200,10 @@ def _found_by(record_id: str | None, source: str | None, text: str | None, conta
     return erasure.of_text(Records.from_texts([text]).texts()[0])
 
 
+def _counts(found: Deleted) -> str:
+    return f"{counted(found.answers, 'answer')} and {counted(found.imported, 'imported label')}"
+
+
 def _existing(store: Path) -> LabelStore:
     from distiller_udf.labels import LabelStore
 
@@ -207,4 +216,17 @@ def _choice_text(row: dict[str, Any]) -> str:
     choice = row["choice"]
     if choice is None:
         return f"abstained: {row['error']}"
-    return "none" if choice == 0 else str(row["options"][choice - 1]["record"])[:60]
+    return "none" if choice == 0 else _shown(row["options"][choice - 1])
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    when = str(row["stored_at"] or "").replace("T", " ")[:16]
+    record = _shown({"record": row["query"], "source": row["left_source"], "id": row["left_id"]})
+    return [when, row["origin"], row["teacher"], row["ask"], record, _choice_text(row), row["confidence"]]
+
+
+def _shown(record: dict[str, Any]) -> str:
+    """A record's text as far as there is room; of one that was only named its id."""
+    if record["record"] is not None:
+        return str(record["record"])[:60]
+    return f"{record['source']}:{record['id']}" if record["source"] else str(record["id"])

@@ -30,7 +30,11 @@ EXITS = {"promoted": 0, "nothing new": 10, "rejected": 20}
 @click.command()
 @WEIGHED
 @click.option("--challenger", metavar="VERSION", help="Weigh this version, trained before, instead of training one.")
-@click.option("--if-drift", is_flag=True, help="Only where `distiller drift` finds drift; it is run first.")
+@click.option(
+    "--if-drift",
+    is_flag=True,
+    help="Run `distiller drift` first; train nothing where it finds no drift.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what is new; nothing is trained.")
 @with_project(
     {
@@ -60,6 +64,8 @@ def retrain(
     as_json: bool,
 ) -> None:
     """Train a challenger from new labels, weigh it against the current student, and promote it if it is not worse.
+
+    With --if-drift it ends where nothing has drifted; where that cannot be told, it goes on as without the option.
 
     It never learns from a fifth of the labelled records (er_evaluation_share), by which both are compared. Settings are
     the er_* variables of the dbt project; the options override them. It may be killed at any moment and run again: the
@@ -100,7 +106,8 @@ def retrain(
 
 
 def unmoved(registry: Registry, project: Project) -> Retrained | None:
-    """The outcome where nothing has drifted; None where it has, or where there is no student that could be asked."""
+    """The outcome where nothing has drifted; None where something has, where that is unknown, and without a student."""
+    from distiller_udf.training.schedule.drift import CALM, UNKNOWN
     from distiller_udf.training.schedule.retrain import NOTHING_NEW, Retrained
 
     current = registry.current_version()
@@ -112,7 +119,9 @@ def unmoved(registry: Registry, project: Project) -> Retrained | None:
         return None
     for reason in found.reasons:
         say(f"- {reason}")
-    return None if found.drifted else Retrained(NOTHING_NEW, "no drift, so nothing was trained", current, 0)
+    if found.outcome == UNKNOWN:
+        say("Whether there is drift cannot be told, so that new labels alone decide, as without --if-drift.")
+    return Retrained(NOTHING_NEW, "no drift, so nothing was trained", current, 0) if found.outcome == CALM else None
 
 
 def planned(training: pa.Table, registry: Registry, recipe: Recipe) -> Retrained:

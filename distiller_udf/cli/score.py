@@ -9,6 +9,7 @@ import click
 from distiller_udf.cli.console import err, json_option, print_json, progress
 from distiller_udf.cli.options import with_project
 from distiller_udf.cli.sources import Files, with_files
+from distiller_udf.english import counted
 from distiller_udf.project import Project
 
 
@@ -39,7 +40,7 @@ def score(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Score pairs of records: files in, a file out (.parquet, .csv, .json, .jsonl).
+    """Score pairs of records: files in, a file out; the suffix says of which kind (.parquet, .csv, .json, .jsonl).
 
     Ids of different types are compared as text; candidates that name unknown records are counted and left out.
     Writes every other pair with `probability` (the two records alone), `choice_probability` (given the other candidates
@@ -55,7 +56,7 @@ def score(
         raise click.UsageError("give --pairs, or --left, --right and --candidates")
     if source.unknown:
         given = source.rows + source.unknown
-        err.print(f"{source.unknown:,} of {given:,} candidates name unknown records; they are left out")
+        err.print(f"{source.unknown:,} of {counted(given, 'candidate')} left out: the files have no such records")
     # Of one table a student without a constraint is needed; of two, how many may match is not said by the files.
     settings = project.settings if files.right else files.settings(project)
     scorer = CurrentStudent.of(settings if student is None else settings.but({"student_path": str(student)})).get()
@@ -65,4 +66,4 @@ def score(
         counts = {"pairs": rows, "matches": matches, "unknown": source.unknown}
         print_json({**counts, "student": scorer.info.version, "output": str(output)})
     else:
-        err.print(f"{rows:,} pairs scored by {scorer.info.version}, {matches:,} matches: {output}")
+        err.print(f"{counted(rows, 'pair')} scored by {scorer.info.version}, {counted(matches, 'match')}: {output}")

@@ -13,6 +13,7 @@ import click
 from distiller_udf.cli.console import say, say_some, with_options
 from distiller_udf.cli.options import FILE, opened_warehouse
 from distiller_udf.constraint import Constraint, sides
+from distiller_udf.english import counted
 from distiller_udf.errors import require_columns
 from distiller_udf.files.tables import open_table, read_table
 from distiller_udf.project import Project
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from distiller_udf.labels import FoundReport
     from distiller_udf.pairs import PairSource, RecordFile
+    from distiller_udf.project.warehouse import Warehouse
 
 LABELS = click.option(
     "--labels", type=FILE, help="Instead of the warehouse: labels in any shape that `distiller labels import` reads."
@@ -142,6 +144,22 @@ class TrainingData:
     settings: Settings
 
 
+def say_of_newer_labels(warehouse: Warehouse, store: Path) -> None:
+    """Warn where labels were imported or corrected after the warehouse was written last: er_votes lacks them."""
+    from distiller_udf.labels import LabelStore
+
+    written = [path.stat().st_mtime for path in (Path(warehouse.path), Path(f"{warehouse.path}.wal")) if path.exists()]
+    if not written or not store.exists():
+        return
+    with LabelStore(store) as labels:
+        imported = labels.last_import()
+    if imported is not None and imported.timestamp() > max(written):
+        say(
+            "Warning: labels were imported after the warehouse was built, so er_votes does not have them; "
+            "`dbt build --select er_labels+` takes them in."
+        )
+
+
 def read_sources(
     project: Project, labels: Path | None, files: Files, share: float | None, voted: bool = True
 ) -> TrainingData:
@@ -166,6 +184,7 @@ def read_sources(
         table = vote(table, settings.vote) if voted else table
     else:
         warehouse = opened_warehouse(project)
+        say_of_newer_labels(warehouse, Path(settings.label_store))
         table = warehouse.table("er_votes" if voted else "er_labels").to_arrow_table()
         pairs = warehouse.table("er_pairs")
         require_columns("the pairs", pairs.columns, RECORD_COLUMNS)
@@ -233,7 +252,7 @@ def labels_of_file(
 def _say_unused(report: FoundReport) -> None:
     say_some("not used", report.examples)
     if report.used < report.total:
-        say(f"{report.total - report.used:,} of {report.total:,} labels name records that are not there")
+        say(f"{report.total - report.used:,} of {counted(report.total, 'label')} left out: no such record is there")
     say_some("neither is used", [str(each) for each in report.contradictions])
 
 

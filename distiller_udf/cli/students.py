@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distiller_udf.cli.console import json_option, out, print_facts, print_json, print_table, say, tell
+from distiller_udf.cli.console import Group, json_option, out, print_facts, print_json, print_table, say, tell
 from distiller_udf.cli.options import REGISTRY, with_project
 from distiller_udf.cli.weighing import compare
+from distiller_udf.english import counted
 from distiller_udf.errors import StudentError
 from distiller_udf.project import Project
 from distiller_udf.registry import Registry
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from distiller_udf.students.base import StudentInfo
 
 
-@click.group()
+@click.group(cls=Group)
 def students() -> None:
     """List and show trained students, and choose which one answers.
 
@@ -166,7 +167,10 @@ def report(version: str, before: str | None, pinned: bool, as_json: bool) -> Non
         return
     was = f"; it was {before}" if before and before != version else ""
     if pinned:
-        then = f"It stays that when others are trained, until `distiller students promote {version}` releases it."
+        then = (
+            "It is pinned: `dbt build` would otherwise bring back what its labels give. "
+            f"`distiller students promote {version}` ends that."
+        )
     else:
         then = "The next student that is trained takes its place."
     for line in (f"{version} is the current student{was}.", then):
@@ -186,9 +190,9 @@ def learned_from(info: StudentInfo) -> dict[str, str]:
     facts: dict[str, str] = {}
     if origin.get("labels") is not None:
         teachers = ", ".join(origin.get("teachers") or ["unknown"])
-        facts["learned from"] = f"{_counted(origin['labels'], 'answer')} by {teachers}"
+        facts["learned from"] = f"{counted(origin['labels'], 'answer')} by {teachers}"
     if metrics.get("labelled_pairs") is not None:
-        matches = _counted(metrics["labelled_matches"], "match", "matches")
+        matches = counted(metrics["labelled_matches"], "match")
         facts["labelled pairs"] = f"{metrics['labelled_pairs']:,}, of them {matches}"
     if metrics.get("unlabelled_pairs") is not None:
         number = metrics["unlabelled_pairs"]
@@ -207,7 +211,3 @@ def expected(info: StudentInfo) -> list[list[object]]:
     ]
     names = ("precision", "recall", "f1", "calibration_error")
     return [[says, threshold, *(info.expected(kind, name) for name in names)] for kind, says, threshold in decisions]
-
-
-def _counted(number: int, one: str, several: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -13,7 +13,16 @@ import click
 
 from distiller_udf.cli.console import json_option, print_facts, print_json, print_table, progress, say, with_options
 from distiller_udf.cli.options import FILE, REGISTRY, opened_warehouse, with_project
-from distiller_udf.cli.sources import LABELS, Files, described, labels_of_file, pairs_of_file, with_files
+from distiller_udf.cli.sources import (
+    LABELS,
+    Files,
+    described,
+    labels_of_file,
+    pairs_of_file,
+    say_of_newer_labels,
+    with_files,
+)
+from distiller_udf.english import counted
 from distiller_udf.errors import StudentNotFound
 from distiller_udf.files.tables import open_table
 from distiller_udf.project import Project
@@ -83,6 +92,7 @@ def of_project(project: Project, select: Sequence[str], tables: dict[str, str]) 
         warehouse = opened_warehouse(project)
         settings = with_sources(settings, warehouse.table("er_pairs"))
         models = graph_of_files(settings, select, warehouse.name, warehouse.schema)
+    say_of_newer_labels(warehouse, Path(settings.label_store))
     wanted = {"er_pairs": "er_pairs", **tables}
     with of_warehouse(warehouse, models, wanted, settings.resolved_constraint) as snapshot:
         yield snapshot, settings
@@ -169,36 +179,33 @@ def compare(
 ) -> None:
     """Compare VERSION with OTHER, or with the current student; nothing is promoted.
 
-    With --now both decide all of today's pairs and are judged by the held-out labels. Without it, what
-    `distiller retrain` found when it weighed the two is shown again.
+    What `distiller retrain` found when it weighed the two is shown again. Where it has not, and with --now, both decide
+    all of today's pairs and are judged by the held-out labels.
     """
     registry = Registry.of(project.settings)
     new = registry.find(version)
     old = registry.find(other) if other else registry.current().name
-    if now or project.database or labels:
+    found = None if now or project.database or labels else remembered(registry, new, old)
+    if found is None:
         from distiller_udf.training.schedule.weigh import weigh
 
         with opened(project, labels, files, pairs, gold) as (snapshot, known):
             _, scales, _ = prepared(snapshot, known, whole=labels is not None)
             found = weigh(registry.path(new), registry.path(old), scales, steps=progress)
-    else:
-        found = remembered(registry, new, old)
     if as_json:
         print_json(found.to_dict())
     else:
         print_comparison(found)
 
 
-def remembered(registry: Registry, new: str, old: str) -> Comparison:
-    """The latest comparison of two versions, in either role. Raises StudentNotFound where there is none."""
+def remembered(registry: Registry, new: str, old: str) -> Comparison | None:
+    """The latest comparison of two versions, in either role. Raises StudentNotFound for one and the same."""
     from distiller_udf.training.schedule.comparison import Archive
 
     found = [c for c in Archive(registry.folder).all() if {c.challenger, c.current} == {new, old}]
     if new == old:
         raise StudentNotFound(f"{new} is the current student itself; name the version to compare it with")
-    if not found:
-        raise StudentNotFound(f"{new} has not been weighed against {old}; give --now to compare them")
-    return found[-1]
+    return found[-1] if found else None
 
 
 def print_comparison(found: Comparison) -> None:
@@ -206,7 +213,7 @@ def print_comparison(found: Comparison) -> None:
     columns = ["", found.challenger, found.current or "(none)", "difference"]
     rows = [*_figures(found), *_gold(found)]
     if rows:
-        held_out = f"{found.held_out.tuples:,} held-out tuples, {found.held_out.matches:,} with a match"
+        held_out = f"{counted(found.held_out.tuples, 'held-out tuple')}, {found.held_out.matches:,} with a match"
         print_table(f"By {held_out}; intervals of 95 %", columns, rows)
     if found.changes is not None:
         facts = {name.replace("_", " "): value for name, value in vars(found.changes).items() if value is not None}
@@ -246,7 +253,7 @@ def _gold(found: Comparison) -> list[list[str]]:
     if gold is None:
         return []
     values = [_estimate(gold.challenger), _estimate(gold.current), _estimate(gold.difference, "+.3f")]
-    return [[f"F1 against {gold.known:,} known matches", *values]]
+    return [[f"F1 against {counted(gold.known, 'known match')}", *values]]
 
 
 def _estimate(estimate: Estimate | None, style: str = ".3f") -> str:

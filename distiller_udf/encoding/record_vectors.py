@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from distiller_udf.encoding.texts import record_texts
 from distiller_udf.encoding.token_encoder import TokenEncoder
+from distiller_udf.english import counted
 from distiller_udf.errors import SettingsError, one_of
 from distiller_udf.records import Records
 from distiller_udf.settings import DEFAULT_ENCODER
@@ -81,7 +82,8 @@ def shortlists(
                 # One more where a record finds itself.
                 cosines, places = searchable.search(vectors[some], min(length + (asked == known), len(base)))
                 found.append(_without_itself(some, base, places, cosines, length))
-                logger.info("searched %d of %d records", start + len(some), len(rows))
+                done, all_of_it = f"{start + len(some):,}", counted(len(rows), "record")
+                logger.info("er_neighbours_by_embeddings: searched for the nearest of %s of %s", done, all_of_it)
     rows, others, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(rows, kind="stable")
     offsets = np.searchsorted(rows[order], np.arange(len(numbers) + 1)).astype(np.int32)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from distiller_udf.budget import Budget
+from distiller_udf.english import counted, listed
 from distiller_udf.errors import BudgetSpent, TeacherError
 from distiller_udf.labels.store import LabelStore
 from distiller_udf.prompts import Answer, Question
@@ -65,13 +66,12 @@ class Progress:
         )
 
     def __str__(self) -> str:
-        done = self.total - self.to_come
         known = f"${self.cost_usd:.4f}" if self.cost_unknown < self.answered or not self.answered else ""
-        unknown = f"{self.cost_unknown:,} answers of unknown price" if self.cost_unknown else ""
+        unknown = f"{counted(self.cost_unknown, 'answer')} of unknown price" if self.cost_unknown else ""
         return (
-            f"{self.teacher}: {done:,} of {self.total:,} ({self.cached:,} answered before, "
-            f"{self.abstained:,} abstained, {self.failed:,} failed), "
-            f"{self.tokens:,} tokens, {' and '.join(part for part in (known, unknown) if part)}"
+            f"{self.teacher}: {self.cached + self.answered:,} of {counted(self.total, 'question')} answered "
+            f"({self.cached:,} of them before), {counted(self.abstained, 'abstention')}, "
+            f"{counted(self.failed, 'failure')}; {counted(self.tokens, 'token')}, {listed([known, unknown])}"
         )
 
 
@@ -167,7 +167,7 @@ class _Asking:
                 elif not arrived:
                     if not waited:
                         who, count = self.teacher.name, len(still)
-                        logger.info("waiting for %d answers of %s that another run asks for", count, who)
+                        logger.info("waiting for %s of %s that another run asks for", counted(count, "answer"), who)
                     waited = True
                     time.sleep(_SECONDS_TO_WAIT_FOR_OTHERS)
         return _unasked(missing, f"no answer: {self.state.stopped}") | answers
@@ -189,7 +189,9 @@ class _Asking:
             arrived = self.state.answered - before
             if not arrived:
                 raise
-            kept = f"{arrived:,} of {len(missing):,} answers arrived and are kept; run again to ask only the rest"
+            kept = (
+                f"{arrived:,} of {counted(len(missing), 'answer')} arrived and are kept; run again to ask only the rest"
+            )
             raise type(error)(f"{error} ({kept})") from error
         if len(answers) < len(missing) and not self.state.stopped:
             self.tell(replace(self.state, failed=self.state.failed + len(missing) - len(answers)))
@@ -204,11 +206,12 @@ def _log_end(state: Progress, failed: Sequence[Answer]) -> None:
     """Say in one line what was asked and what it cost, and warn where questions failed."""
     logger.info("%s", state)
     if state.stopped:
-        logger.warning("%s stopped early, with %d questions unasked: %s", state.teacher, state.to_come, state.stopped)
+        unasked = counted(state.to_come, "question")
+        logger.warning("%s stopped early, with %s unasked: %s", state.teacher, unasked, state.stopped)
     elif failed:
         logger.warning(
-            "%d of %d questions to %s failed and will be asked again by the next run; the first: %s",
-            *(len(failed), state.total, state.teacher, failed[0].error),
+            "%s of %s to %s failed and will be asked again by the next run; the first: %s",
+            *(f"{len(failed):,}", counted(state.total, "question"), state.teacher, failed[0].error),
         )
 
 

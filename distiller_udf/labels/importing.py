@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from distiller_udf.english import counted
 from distiller_udf.labels import rows
 from distiller_udf.labels.judgements import Found, undisputed
 from distiller_udf.labels.table import Key, Label, parsed_time
 from distiller_udf.prompts import label_key
 
-NO_IDS = "name no records (left_id, or the id of an option, is NULL) and are no whole answers of a store"
-REASONS = "are reasons for answers of another store, which are no labels"
+NO_IDS = "no record is named (left_id, or the id of an option, is NULL), and it is no whole answer of a store"
+REASONS = "a reason for an answer of another store is no label"
 
 QuestionName = tuple[str, Key, frozenset[Key]]
 
@@ -107,7 +108,7 @@ def changes_of(
         counts["repeated"],
         rejected=tuple(problems),
         contradictions=tuple(contradictions),
-        passed_over=tuple(f"{count:,} rows {reason}" for reason, count in passed_over.items()),
+        passed_over=tuple(f"{counted(count, 'row')}: {reason}" for reason, count in passed_over.items()),
     )
     return changes, result
 

@@ -12,6 +12,7 @@ from operator import itemgetter
 import pyarrow as pa
 
 from distiller_udf.budget import Budget, Cost
+from distiller_udf.english import counted
 from distiller_udf.labels.answering import OnProgress, Progress, answer_questions, known_answers, unseen
 from distiller_udf.labels.store import LabelStore
 from distiller_udf.labels.table import Key
@@ -52,8 +53,8 @@ class CostEstimate:
     def __str__(self) -> str:
         given, made = self.cost.input_tokens, self.cost.output_tokens
         return (
-            f"{self.teacher}: {self.tuples:,} tuples, {self.questions:,} questions, {self.cached:,} answered "
-            f"before, {self.asked:,} to ask: about {given:,} tokens in, {made:,} out, {self.cost.price}"
+            f"{self.teacher}: {counted(self.tuples, 'tuple')}, {counted(self.questions, 'question')}, {self.cached:,} "
+            f"answered before, {self.asked:,} to ask: about {given:,} tokens in, {made:,} out, {self.cost.price}"
         )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distiller_udf.english import counted
 from distiller_udf.errors import LabelError
 from distiller_udf.files.tables import read_json
 from distiller_udf.labels.table import EXPORT_SCHEMA, Key, Label, Provenance
@@ -77,7 +78,7 @@ def good_labels(table: pa.Table, *, teacher: str = PEOPLE) -> list[Label]:
     """All rows of a table as labels. Raises LabelError that names the bad rows, where there are any."""
     labels, problems = read_labels(table, teacher=teacher)
     if problems:
-        raise LabelError(f"{len(problems):,} of {table.num_rows:,} labels cannot be used: {listed(problems)}")
+        raise LabelError(f"{len(problems):,} of {counted(table.num_rows, 'label')} cannot be used: {listed(problems)}")
     return labels
 
 
@@ -283,7 +284,9 @@ def _told(row: Row, answers: list[str], options: int) -> int | None:
                 "right_id may name the record instead"
             )
         if not 0 <= number <= options:
-            raise ValueError(f"answer {int(number)} is out of range: there are {options} options (0 = none)")
+            raise ValueError(
+                f"answer {int(number)} is out of range: it has {counted(options, 'option')}, and 0 is none"
+            )
         return int(number)
     return None
 
@@ -294,7 +297,7 @@ def _each(row: Row, name: str, options: int) -> tuple[Any, ...] | None:
         return None
     values = _list(name, row[name])
     if len(values) != options:
-        raise ValueError(f"{name} has {len(values)} values for {options} options")
+        raise ValueError(f"{name} has {counted(len(values), 'value')} for {counted(options, 'option')}")
     if name == "explanations":
         return tuple(None if value is None else str(value) for value in values)
     return tuple(_probability(name, value) for value in values)

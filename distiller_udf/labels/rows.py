@@ -14,7 +14,7 @@ from distiller_udf.records import content_hash
 APPLICATION_ID = 0x64554446
 """Marks an SQLite file as ours, in its header."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _VERSION_1 = """
 create table labels (
@@ -69,10 +69,13 @@ insert into brought (teacher, left_source, left_id, ask, options, choice, confid
 drop table imported
 """
 
-MIGRATIONS: Mapping[int, str] = {1: _VERSION_2, 2: _VERSION_3}
+# When an import put another answer in the place of the teacher's.
+_VERSION_4 = "alter table labels add column corrected_at text"
+
+MIGRATIONS: Mapping[int, str] = {1: _VERSION_2, 2: _VERSION_3, 3: _VERSION_4}
 """What makes the next version of a file of this version; nothing stored is lost by it."""
 
-SCHEMA = ";".join((_VERSION_1, _VERSION_2, _VERSION_3))
+SCHEMA = ";".join((_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4))
 """A new file is version 1 and its migrations, so that both ways lead to the very same tables."""
 
 _ANSWER = (
@@ -144,10 +147,14 @@ def answers(connection: sqlite3.Connection, which: str, values: _Values = ()) ->
 
 def correct_answers(connection: sqlite3.Connection, labels: Iterable[Label]) -> None:
     """Put other answers in the place of those that are there."""
-    assigned = ", ".join(f"{name} = ?" for name in (*_ANSWER, "created_at"))
+    assigned = ", ".join(f"{name} = ?" for name in (*_ANSWER, "created_at", "corrected_at"))
     connection.executemany(
         f"update labels set {assigned} where key = ?",  # noqa: S608
-        [(*_answer_values(label), label.stored_at, label.asked.key) for label in labels if label.asked],
+        [
+            (*_answer_values(label), label.stored_at, label.stored_at, label.asked.key)
+            for label in labels
+            if label.asked
+        ],
     )
 
 

@@ -11,10 +11,13 @@ import json
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from distiller_udf.english import counted
 from distiller_udf.errors import LabelError
 from distiller_udf.files.database import Database
 from distiller_udf.labels import erasure, rows
@@ -23,7 +26,7 @@ from distiller_udf.labels.erasure import Deleted
 from distiller_udf.labels.importing import Held, ImportResult, changes_of, later_than
 from distiller_udf.labels.reading import PEOPLE, listed, read_labels
 from distiller_udf.labels.rows import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
-from distiller_udf.labels.table import Key, Label, table_of
+from distiller_udf.labels.table import Key, Label, parsed_time, table_of
 from distiller_udf.prompts import Answer, Answerer, Question
 
 _KEYS_A_QUERY = 500
@@ -155,7 +158,8 @@ class LabelStore:
         labels, problems = read_labels(table, teacher=teacher, former=held.former)
         if problems and not skip_bad_rows:
             raise LabelError(
-                f"{len(problems):,} of {table.num_rows:,} rows cannot be imported, so nothing was: {listed(problems)}. "
+                f"{len(problems):,} of {counted(table.num_rows, 'row')} cannot be imported, so nothing was: "
+                f"{listed(problems)}. "
                 "Correct them, or leave them out with --skip-bad-rows"
             )
         with self._database.using(), self._database.writing() as connection:
@@ -180,10 +184,33 @@ class LabelStore:
         return table_of([*answers, *self.imported()])
 
     def newest(self, limit: int) -> pa.Table:
-        """The last `limit` answers (`EXPORT_SCHEMA`), newest first, once for each left record."""
-        which = "order by rowid desc limit ?"
+        """The last `limit` answers (`EXPORT_SCHEMA`), newest or newly corrected first, once for each left record."""
+        which = "order by created_at desc, rowid desc limit ?"
         with self._database.using():
             return table_of(rows.answers(self._database.connection(), which, [max(0, limit)]))
+
+    def latest(self, limit: int) -> list[dict[str, Any]]:
+        """The last `limit` labels of any origin as rows of `EXPORT_SCHEMA`, newest first.
+
+        Beside these columns there is `origin`: `asked`, `corrected` (by an import) or `imported`.
+        """
+        with self._database.using():
+            query = "select key from labels where corrected_at is not null"
+            corrected = {key for (key,) in self._database.connection().execute(query)}
+        found = [
+            {**row, "origin": "corrected" if row["label_key"] in corrected else "asked"}
+            for row in self.newest(limit).to_pylist()
+        ]
+        brought = sorted(self.imported(), key=lambda label: label.stored_at or "")[-limit:] if limit > 0 else []
+        found += [{**row, "origin": "imported"} for row in table_of(brought).to_pylist()]
+        return sorted(found, key=lambda row: row["stored_at"] or "", reverse=True)[: max(0, limit)]
+
+    def last_import(self) -> datetime | None:
+        """When labels were imported or answers corrected last; None where nobody did either."""
+        times = "select max(stored_at) as at from brought union all select max(corrected_at) from labels"
+        query = f"select max(at) from ({times})"  # noqa: S608
+        with self._database.using():
+            return parsed_time(self._database.connection().execute(query).fetchone()[0])
 
     def summary(self) -> list[TeacherSummary]:
         """What the store holds, teacher by teacher."""

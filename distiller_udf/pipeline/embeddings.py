@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from distiller_udf.encoding.record_vectors import RecordEncoder, shortlists
+from distiller_udf.english import counted
 from distiller_udf.pipeline.relations import ARROW_ROWS, staged
 from distiller_udf.records import Records
 from distiller_udf.settings import Settings
@@ -100,7 +101,7 @@ def _encoded(
         lists = pa.ListArray.from_arrays(offsets, vectors.ravel(), mask=pa.array(empty))
         parts = [*(batch[name] for name in KEPT), pa.array([made_with] * batch.num_rows), lists]
         done += batch.num_rows
-        logger.info("encoded %d of %d records", done, total)
+        logger.info("er_embeddings: encoded %s of %s", f"{done:,}", counted(total, "record"))
         yield pa.RecordBatch.from_arrays(parts, schema=schema)
 
 

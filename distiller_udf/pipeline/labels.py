@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from distiller_udf.english import counted
 from distiller_udf.pipeline.relations import TUPLE_KEYS, with_id_type
 from distiller_udf.settings import Settings
 from distiller_udf.teachers import IMPORTED, entries, make_teachers, voices
@@ -140,7 +141,8 @@ def _with_imported(
     for contradiction in report.contradictions:
         logger.warning("%s; neither is used", contradiction)
     if report.options_dropped:
-        logger.warning("%d options of imported labels are no records of the input", report.options_dropped)
+        dropped = counted(report.options_dropped, "option of an imported label is", "options of imported labels are")
+        logger.warning("%s left out: er_records has no such record", dropped)
     return table
 
 

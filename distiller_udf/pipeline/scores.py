@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from distiller_udf.constraint import Constraint
+from distiller_udf.english import counted
 from distiller_udf.errors import StudentNotFound
 from distiller_udf.pipeline.relations import (
     ARROW_ROWS,
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from distiller_udf.students.llm import Serving
 
 logger = logging.getLogger(__name__)
+
+LINE_SECONDS = 10.0
+"""How often long scoring tells how far it is."""
 
 NO_STUDENT = "er_student has no current student; run `dbt build --select er_student` first"
 
@@ -77,11 +82,14 @@ def score(
     if scored is not None:
         changed = _changed(pairs, scored, student.info.version)
         wanted = wanted.set_alias("pairs").join(changed.set_alias("changed"), ", ".join(TUPLE_KEYS), how="semi")
+    total = wanted.aggregate("count(*)").fetchall()[0][0]
+    new = counted(total, "new or changed pair")
+    logger.info("er_scores: %s", f"{new} for {student.info.version}" if total else "no pair is new or has changed")
     # Read on a cursor of its own: a session cannot write while one of its results is still being read.
     query = wanted.order(", ".join(RIVAL_KEYS)).sql_query()
     reader = session.cursor().sql(query).to_arrow_reader(BATCH_ROWS)
     schema = _score_schema(reader.schema)
-    rows = pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema, advance))
+    rows = pa.RecordBatchReader.from_batches(schema, _score_rows(student, reader, schema, total, advance))
     return with_id_type(session, rows, pairs)
 
 
@@ -147,12 +155,16 @@ def _score_rows(
     student: Student,
     reader: pa.RecordBatchReader,
     schema: pa.Schema,
+    total: int,
     advance: Callable[[int], None] | None,
 ) -> Iterator[pa.RecordBatch]:
     done = 0
+    said_at = time.monotonic()
     for batch in score_pairs(student, reader, RIVAL_KEYS):
         done += batch.num_rows
-        logger.info("scored %d pairs", done)
+        if done < total and time.monotonic() - said_at >= LINE_SECONDS:
+            said_at = time.monotonic()
+            logger.info("er_scores: %s of %s scored", f"{done:,}", counted(total, "pair"))
         if advance:
             advance(batch.num_rows)
         version = pa.array([student.info.version] * batch.num_rows, pa.string())

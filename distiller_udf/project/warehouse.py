@@ -87,7 +87,7 @@ class Warehouse:
             )
         try:
             own_name = Path(self.path).name.lstrip(".").split(".")[0]  # as DuckDB names a file
-            if not self._is_file or self.catalog in (None, own_name):
+            if not self._is_file or self.catalog is None or self.catalog == own_name:
                 connection = duckdb.connect(self.path, read_only=read_only)
                 self._set_up(connection, read_only)
             else:
@@ -112,7 +112,7 @@ class Warehouse:
         try:
             return connection.table(str(relation))
         except duckdb.Error as error:
-            raise RecordError(self.why_not(connection, relation, error, f"dbt run --select +{name}")) from error
+            raise RecordError(self.why_not(connection, relation, error, f"dbt build --select +{name}")) from error
 
     def why_not(
         self, connection: duckdb.DuckDBPyConnection, relation: Relation, error: Exception, fix: str = "dbt build"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from distiller_udf.english import counted
 from distiller_udf.prompts.question import Answer
 
 MAX_REPLY_CHARACTERS = 50_000
@@ -115,7 +116,7 @@ def _only(said: set[int], found: Answer | None, form: Form, text: str) -> Answer
     (choice,) = said
     if 0 <= choice <= form.last:
         return replace(found, choice=choice)
-    return abstained(f"the reply chose {form.called(choice)}, but there are {form.last} candidates")
+    return abstained(f"the reply chose {form.called(choice)} of {counted(form.last, 'candidate')}")
 
 
 def usable_text(reply: str | None) -> str:
@@ -131,7 +132,9 @@ def unusable(reply: str | None) -> Answer | None:
     text = usable_text(reply)
     if not text:
         return abstained("the reply is empty")
-    return abstained(f"the reply has {len(text):,} characters") if len(text) > MAX_REPLY_CHARACTERS else None
+    if len(text) > MAX_REPLY_CHARACTERS:
+        return abstained(f"the reply has {len(text):,} characters, more than {MAX_REPLY_CHARACTERS:,}")
+    return None
 
 
 def abstained(reason: str, text: str | None = None) -> Answer:

@@ -344,6 +344,7 @@ class Decisions(Group):
         common=True,
     )
     strict: bool = setting(False, "true: raise where a value would otherwise be NULL or be passed over.")
+    summary: bool = setting(True, "false: a run of dbt does not end with what it found.")
 
 
 GROUPS = (Resolved, Blocking, Selection, Teachers, Students, Decisions)

@@ -85,7 +85,7 @@ def variables() -> Iterator[str]:
 
 def suggestions() -> str:
     """What `distiller init` writes above er_sources: the other settings that most people set, with their defaults."""
-    lines = ["The settings of distiller-udf that most people set; docs/settings.md has all of them."]
+    lines = ["What most people set; dbt_packages/distiller_udf/dbt_project.yml has all of them."]
     for name in common():
         if name != "sources":
             lines += [f"er_{name}: {default_of(name) or 'null'}"]

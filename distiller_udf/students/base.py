@@ -178,7 +178,7 @@ def _with_known_columns(info: StudentInfo, records: Records, known: Sequence[str
     if missing:
         raise ColumnsMismatch(
             f"student {info.version} was trained on the columns {', '.join(known)}; the {side} record lacks "
-            f"{', '.join(missing)} (it has {', '.join(records.names)}). Rename the columns in the query, "
+            f"{', '.join(missing)} (it has {', '.join(records.names)}). Give the columns these names, "
             "or train a student on these records"
         )
     return records.with_columns(known)

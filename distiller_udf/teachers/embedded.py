@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.constraint import Constraint
+from distiller_udf.english import counted
 from distiller_udf.errors import TeacherError
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import Records, content_hash
@@ -149,7 +150,12 @@ def _fit(left: Records, right: Records, constraint: Constraint) -> _Fitted:
     a, b = (rng.permutation(len(left))[:_BACKGROUND_PAIRS] for _ in range(2))
     background = features.transform(left.take(a), right.take(b))
     mixture = fit_mixture(evidence, tuples, rights, background, constraint)
-    logger.info("fitted the embedded mixture on %d pairs: %.1f%% have a match", len(left), 100 * mixture.prior)
+    logger.info(
+        "embedded: fitted on %s of %s; by similarity %.1f%% of these records have a match",
+        counted(len(left), "pair"),
+        counted(int(tuples.max(initial=-1)) + 1, "left record"),
+        100 * mixture.prior,
+    )
     return _Fitted(features, mixture)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from distiller_udf.budget import Budget, Cost
 from distiller_udf.encoding.pair_encoder import FineTuning, Lesson, PairEncoder
 from distiller_udf.encoding.texts import readable_text
+from distiller_udf.english import counted
 from distiller_udf.errors import SettingsError, TeacherError
 from distiller_udf.prompts import Answer, Asking, Question
 from distiller_udf.records import content_hash
@@ -100,7 +101,7 @@ class EncoderTeacher:
         if not questions:
             return
         encoder = self._trained()
-        said = f"encoder, trained on {len(self._lessons):,} answers of {self.base.name}"
+        said = f"encoder, trained on {counted(len(self._lessons), 'answer')} of {self.base.name}"
         for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
             some = questions[start : start + _QUESTIONS_AT_ONCE]
             started = time.monotonic()
@@ -119,7 +120,8 @@ class EncoderTeacher:
                 encoder = PairEncoder(self._model, self._settings, local_only=self._local_only)
                 encoder.fit(self._lessons, self._steps())
                 seconds = time.monotonic() - started
-                logger.info("%s: trained on %d answers in %.0f s", self.name, len(self._lessons), seconds)
+                lessons = counted(len(self._lessons), "answer")
+                logger.info("%s: trained on %s of %s in %.0f s", self.name, lessons, self.base.name, seconds)
                 self._encoder = encoder
             return self._encoder
 
@@ -132,7 +134,9 @@ class EncoderTeacher:
     def _check_lessons(self, lessons: Sequence[Lesson]) -> None:
         matches = sum(e.choice > 0 for e in lessons)
         if len(lessons) < MINIMUM_ANSWERS:
-            problem = f"{len(lessons)} usable answers are too few, {MINIMUM_ANSWERS} is the least"
+            problem = (
+                f"{counted(len(lessons), 'usable answer is', 'usable answers are')} too few; it needs {MINIMUM_ANSWERS}"
+            )
         elif not matches:
             problem = "no answer chose a candidate"
         elif all(e.choice and len(e.candidates) == 1 for e in lessons):

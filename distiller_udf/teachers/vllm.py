@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller_udf.budget import Budget, Cost
+from distiller_udf.english import counted
 from distiller_udf.errors import BudgetSpent, DistillerError, SettingsError, TeacherRefused, TeacherUnreachable
 from distiller_udf.prompts import Answer, Asking, Question, messages, reply_schema, token_labels, with_costs
 from distiller_udf.teachers.base import FAILURES_IN_A_ROW, ChatTeacher
@@ -156,7 +157,9 @@ class VLLMTeacher(ChatTeacher):
             half = len(batch) // 2
             return self._answers(llm, batch[:half], room) + self._answers(llm, batch[half:], room)
         if len(outputs) != len(batch):
-            raise TeacherUnreachable(f"vLLM gave {len(outputs)} replies to {len(batch)} questions; run again")
+            raise TeacherUnreachable(
+                f"vLLM gave {counted(len(outputs), 'reply')} to {counted(len(batch), 'question')}; run again"
+            )
         self._works = True
         seconds = round((time.monotonic() - started) / len(batch), 3)
         return [replace(self._read(o, q), seconds=seconds) for o, q in zip(outputs, batch, strict=True)]

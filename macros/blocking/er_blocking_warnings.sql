@@ -145,7 +145,7 @@ found as (
         'common_word',
         array_to_string(named, ', '),
         format(
-            'nearly all of {} records have {} in common, which tells none of them apart',
+            'nearly all of the {} records have {} in common, which tells none of them apart',
             (select records from size),
             case when words = 1 then '1 word' else words || ' words' end
         ),

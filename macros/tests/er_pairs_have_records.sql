@@ -1,5 +1,6 @@
 {#- A data test: both records of every pair are in the records, and the pair names them in their order. -#}
 {% test er_pairs_have_records(model, records) %}
+{% set records = distiller_udf._er_built(records, needed=true) %}
 {% set er = distiller_udf._er_settings() %}
 
 select {{ distiller_udf._er_pair() }}

@@ -77,6 +77,7 @@
         'er_cannot_links': {'type': 'text', 'allowed': 'a text', 'nullable': true},
         'er_gold': {'type': 'text', 'allowed': 'a text', 'nullable': true},
         'er_strict': {'type': 'boolean', 'allowed': 'true, false'},
+        'er_summary': {'type': 'boolean', 'allowed': 'true, false'},
     }) %}
 {% endmacro %}
 

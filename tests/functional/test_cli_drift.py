@@ -111,12 +111,45 @@ def test_the_questions_are_those_of_er_tuples_byte_for_byte(shop: Path, teacher:
 
 
 def test_a_spent_budget_leaves_what_was_answered(shop: Path, teacher: FakeLLM) -> None:
-    few = run_json("drift", *database(shop), "--tuples", 40, "--budget-calls", 5)
-    assert (few["agreement"], few["answered"]) == (None, 5)
-    assert any("answers are too few to say how far the teacher agrees" in reason for reason in few["reasons"])
+    few = run_json("drift", *database(shop), "--tuples", 40, "--budget-calls", 5, code=40)
+    assert (few["agreement"], few["answered"], few["outcome"], few["drifted"]) == (None, 5, "unknown", False)
+    needed = (
+        "5 of 40 questions got an answer, and 10 answers are needed to say how far the teacher agrees; raise the budget"
+    )
+    assert needed in few["reasons"]
     some = run("drift", *database(shop), "--tuples", 40, "--budget-calls", 15)
-    assert "20 of 40 were answered and are used" in some.stderr
+    assert "20 of 40 questions got an answer, which is used" in some.stderr
     assert len(teacher.asked) == 20
+
+
+@pytest.mark.parametrize("command", [["drift"], ["retrain", "--if-drift"]])
+def test_too_few_tuples_are_not_taken_for_no_drift(shop: Path, command: list[str]) -> None:
+    retrains = command[0] == "retrain"
+    settings = ["--vars", "{er_drift_tuples: 5}"]
+    said = run(*command, *database(shop), *settings, code=10 if retrains else 40).stderr
+    assert "5 of 5 questions got an answer, and 10 answers are needed" in said
+    assert "ask about more (--tuples, or er_drift_tuples, which is 5)" in said
+    assert "Whether there is drift cannot be told" in said
+    assert "No drift" not in said
+    assert ("knows all labels" in said) == retrains, "new labels decide, as without --if-drift"
+
+
+def test_a_warehouse_with_few_records_is_not_taken_for_no_drift(shop: Path) -> None:
+    with duckdb.connect(str(shop / "warehouse.duckdb")) as warehouse:
+        warehouse.execute("delete from er_candidates where left_id > 3")
+    found = run_json("drift", *database(shop), "--psi", 100, code=40)
+    assert found["outcome"] == "unknown"
+    assert any("left records have candidates, and 10 answers are needed" in reason for reason in found["reasons"])
+
+
+def test_what_nobody_promised_is_unknown_unless_the_teacher_agrees_with_all(shop: Path, teacher: FakeLLM) -> None:
+    nothing_held_out = ["--vars", "{er_evaluation_share: 0.01}", "--seed", 1]
+    agreed = run_json("drift", *database(shop), *nothing_held_out, "--tuples", 12)
+    assert (agreed["promised"], agreed["agreement"]["all"]["value"], agreed["outcome"]) == (None, 1, "no drift")
+    teacher.reply = lambda body: json.dumps({**json.loads(same_born(body)), "choice": 0})
+    unsure = run_json("drift", *database(shop), *nothing_held_out, "--tuples", 30, "--seed", 2, code=40)
+    assert unsure["agreement"]["all"]["value"] < 1
+    assert any("no held-out labels say what to expect (er_training: schedule" in reason for reason in unsure["reasons"])
 
 
 def change_names(shop: Path) -> None:

@@ -11,6 +11,8 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt_harness import Project
 
 import distiller_udf
+from distiller_udf.cli.explain import beside
+from distiller_udf.inquiry import Inquiry, Record
 from tests.unit.commands import run, run_json
 
 VARIABLES = {"er_cannot_links": "apart", "er_must_links": "same"}
@@ -92,6 +94,7 @@ def test_a_pair_that_is_no_candidate_is_explained_by_blocking(project: Project) 
     said = run_json("explain", "l:1", f"r:{far}", *place(project))
     assert (said["decision"], said["same_entity"]) == (None, False)
     assert said["verdict"].startswith("Not matched: blocking does not propose this pair")
+    assert "Were it a candidate, the student would say: No match" in said["verdict"]
     by = {sentence.split(":")[0]: sentence for sentence in said["blocking"]}
     assert set(by) == {"By sorted name", "By equal born", "By words", "By q-grams"}
     assert by["By equal born"].endswith("their values differ.")
@@ -99,6 +102,42 @@ def test_a_pair_that_is_no_candidate_is_explained_by_blocking(project: Project) 
     same = run_json("explain", "l:1", "l:2", *place(project))
     assert same["blocking"] == ["er_task is link, so records of one source are never compared."]
     assert "empty" not in same["verdict"] + same["evidence"]
+
+
+def test_a_label_that_says_something_else_is_told(project: Project, tmp_path: Path) -> None:
+    copy = tmp_path / "alone.duckdb"
+    copy.write_bytes(project.database.read_bytes())
+    with duckdb.connect(str(copy)) as warehouse:
+        query = """
+            select left_id, right_id from er_matches semi join er_labels using (left_source, left_id, right_id)
+            where decided_by = 'student' order by all limit 1
+        """
+        ((left, right),) = warehouse.execute(query).fetchall()
+    there = ["--database", copy, "--students", project.folder / "distiller" / "students"]
+    assert run_json("explain", f"l:{left}", f"r:{right}", *there)["labels"] == [], "who agrees is not told"
+    with duckdb.connect(str(copy)) as warehouse:
+        warehouse.execute("update er_labels set choice = 0, seed = null, teacher = 'people' where left_id = ?", [left])
+    told = "Label: people (imported) says that they do not match, unlike what was decided."
+    assert run_json("explain", f"l:{left}", f"r:{right}", *there)["labels"] == [told]
+    assert told in run("explain", f"r:{right}", f"l:{left}", *there).stdout, "whichever is named first"
+
+
+def test_only_what_means_something_is_in_the_json(project: Project) -> None:
+    said = run_json("explain", "90", "90", *place(project))
+    assert set(said["left"]) == {"source", "id", "values"}
+
+
+def test_columns_that_are_compared_stand_beside_each_other() -> None:
+    left = Record("l", "1", {"name": "Ada", "price": "3", "both": "x", "own": "y"})
+    right = Record("r", "2", {"title": "Ada L", "cost": "4", "both": "z"})
+    compared = (("name", "title"), ("price", "cost"), ("both", "both"), ("own", "gone"))
+    found = Inquiry(left, right, None, False, (), "", "", (), compared)
+    assert beside(found) == [
+        ["name | title", "Ada", "Ada L"],
+        ["price | cost", "3", "4"],
+        ["both", "x", "z"],
+        ["own", "y", ""],
+    ]
 
 
 def test_a_database_without_its_project_is_explained(project: Project, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def _warnings(project: Project, variables: Mapping[str, Any]) -> dict[str, list[
         ({"fax": "null"}, "empty_column", "fax", "the column fax is empty in every record"),
         ({"fax": "' '"}, "empty_column", "fax", "the column fax is empty in every record"),
         ({"fax": "'none'"}, "constant_column", "fax", "the column fax has one value in all 600 records that have any"),
-        ({}, "common_word", "co", "nearly all of 600 records have 1 word in common"),
+        ({}, "common_word", "co", "nearly all of the 600 records have 1 word in common"),
         ({"code": "'everybody'"}, "large_blocks", "code", "everybody (600 records)"),
         (
             {"twins": 300, "code": "'x'", "fax": "null"},

@@ -27,7 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return stubbed_project(tmp_path_factory.mktemp("inputs"), models={"people": PEOPLE}, variables=variables)
 
 
-STALE = "was made of other records than er_blocking_records; run `dbt run --select er_records+,+er_candidates`"
+STALE = "was made of other records than er_blocking_records; run `dbt build --select er_records+,+er_candidates`"
 
 
 @pytest.mark.parametrize("blocking", ["auto", "rules"])

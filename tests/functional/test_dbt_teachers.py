@@ -116,7 +116,10 @@ def test_the_run_says_what_it_will_ask_before_it_does(tmp_path: Path, llm: FakeL
     built = project(tmp_path, llm, written=True)
     label(built)
     assert "good: 40 tuples, 40 questions, 0 answered before, 40 to ask: about" in said[0]
-    assert "good: 40 of 40 (0 answered before, 0 abstained, 0 failed), 4,400 tokens, $0.0800" in log_of(built)
+    assert (
+        "good: 40 of 40 questions answered (0 of them before), 0 abstentions, 0 failures; 4,400 tokens, $0.0800"
+        in log_of(built)
+    )
     assert built.query("select sum(cost_usd), sum(input_tokens) from er_labels") == [(pytest.approx(0.08), 4000)]
 
 

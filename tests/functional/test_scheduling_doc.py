@@ -161,14 +161,16 @@ def test_the_tests_of_the_page_are_there() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_command() -> None:
-    from distiller_udf.cli.drift import DRIFTED
+    from distiller_udf.cli.drift import EXITS as DRIFT_EXITS
+    from distiller_udf.cli.drift import drift
     from distiller_udf.cli.retrain import EXITS, retrain
 
     of_retrain, of_drift = re.findall(r"^\| exit code of .*\n((?:\|.*\n)+)", PAGE, flags=re.MULTILINE)
     assert {int(code) for code in re.findall(r"^\| (\d+)", of_retrain, re.MULTILINE)} == {*EXITS.values(), 1, 2}
-    assert {int(code) for code in re.findall(r"^\| (\d+)", of_drift, re.MULTILINE)} == {0, DRIFTED}
-    for code in EXITS.values():
-        assert re.search(rf"^ *{code} ", str(retrain.help), flags=re.MULTILINE)
+    assert {int(code) for code in re.findall(r"^\| (\d+)", of_drift, re.MULTILINE)} == {*DRIFT_EXITS.values()}
+    for command, codes in ((retrain, EXITS), (drift, DRIFT_EXITS)):
+        for code in codes.values():
+            assert re.search(rf"^ *{code} ", str(command.help), flags=re.MULTILINE)
 
 
 def test_every_variable_of_the_schedule_is_explained() -> None:

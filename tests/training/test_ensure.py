@@ -109,7 +109,7 @@ def test_labels_of_matches_only_cannot_teach(few: pa.Table, tmp_path: Path) -> N
     matched = [row for row in few.to_pylist() if row["choice"]]
     for row in matched:
         row["options"], row["choice"] = [row["options"][row["choice"] - 1]], 1
-    with pytest.raises(TrainingError, match="labelled pairs are matches"):
+    with pytest.raises(TrainingError, match="every labelled pair is a match"):
         ensure_student(pa.Table.from_pylist(matched, schema=few.schema), Registry(tmp_path), Recipe(settings=SEED))
 
 

@@ -48,7 +48,7 @@ def test_the_current_student_stays_and_the_log_says_what_is_newer(
     with caplog.at_level(logging.INFO, "distiller_udf"):
         assert built(labels, tmp_path) == [first]
     newer = split(labels.slice(80), 0.3)[0].num_rows
-    said = f"{newer} labels are newer than {first['student']}; `distiller retrain` weighs a student of them"
+    said = f"{newer} labels are newer than {first['student']}; `distiller retrain` trains a student and weighs it"
     assert said in caplog.messages
     caplog.clear()
     built(labels.slice(0, 80), tmp_path)

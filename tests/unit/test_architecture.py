@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "distiller_udf"
 
 LAYERS = [
-    {"errors", "constraint", "sql"},
+    {"errors", "constraint", "english", "sql"},
     {"records", "settings"},
     {"files"},
     {"project", "similarity", "prompts", "privacy", "budget"},

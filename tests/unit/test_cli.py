@@ -18,6 +18,7 @@ from commands import run, run_json
 from conftest import People
 
 from distiller_udf.cli import COMMANDS, main
+from distiller_udf.files.tables import FORMATS, READ
 from distiller_udf.registry import Registry
 from distiller_udf.settings.written import common
 from tests.tiny_encoder import needs_encoder, save_tiny_encoder
@@ -132,7 +133,7 @@ def test_score_compares_ids_of_different_types_as_text(files: Path, students: Re
 
 def test_score_counts_candidates_that_name_unknown_records(files: Path, students: Registry) -> None:
     pq.write_table(pa.table({"left_id": [1, 2, 99], "right_id": [1, 2, 3]}), files / "candidates.parquet")
-    assert "1 of 3 candidates name unknown records" in run(*score_inputs(files, students)).stderr
+    assert "1 of 3 candidates left out: the files have no such records" in run(*score_inputs(files, students)).stderr
     done = run_json(*score_inputs(files, students))
     assert (done["pairs"], done["unknown"]) == (2, 1)
     pq.write_table(pa.table({"left_id": ["x", "y"], "right_id": [1, 2]}), files / "candidates.parquet")
@@ -365,7 +366,8 @@ def project(tmp_path: Path) -> Path:
 def test_init_adds_what_is_missing_and_keeps_the_rest(project: Path) -> None:
     arguments = ["init", "--project-dir", project, "--profiles-dir", project, "--source", "a=stg_a:key"]
     first = run_json(*arguments)
-    assert len(first["added"]) == 3
+    assert len(first["added"]) == 4
+    assert "distiller/" in (project / ".gitignore").read_text().splitlines()
     text = (project / "dbt_project.yml").read_text()
     assert "# ours" in text
     assert "keep: 1" in text
@@ -445,7 +447,49 @@ def test_init_says_which_tables_it_did_not_add(project: Path) -> None:
     run(*arguments, "--source", "a=stg_a:key")
     again = run_json(*arguments, "--source", "a=stg_a:key", "--source", "b=stg_b")
     assert "er_sources in dbt_project.yml: a" in again["kept"]
-    assert any(line.startswith("add b to er_sources") for line in again["next"])
+    assert any("it has no b: add - {name: b, model: stg_b, id: id} to it" in line for line in again["next"])
+
+
+def test_a_second_init_says_what_differs(project: Path) -> None:
+    arguments = ["init", "--project-dir", project, "--profiles-dir", project]
+    run(*arguments, "--source", "a=stg_a:key")
+    before = (project / "dbt_project.yml").read_text()
+    (line,) = [line for line in run_json(*arguments, "--source", "a=stg_b:nr")["next"] if "er_sources" in line]
+    assert "of a, model is stg_a, not stg_b and id is key, not nr" in line
+    assert "write {name: a, model: stg_b, id: nr} in dbt_project.yml" in line
+    assert (project / "dbt_project.yml").read_text() == before
+    for same in ("a=stg_a:key", "a=stg_a"):
+        assert not [line for line in run_json(*arguments, "--source", same)["next"] if "er_sources" in line]
+
+
+def test_an_id_that_was_not_given_is_looked_for_or_said_to_be_assumed(project: Path) -> None:
+    arguments = ["init", "--project-dir", project, "--profiles-dir", project]
+    (assumed,) = [line for line in run_json(*arguments, "--source", "a=stg_a")["next"] if "`id` was assumed" in line]
+    assert "It must tell the rows of stg_a apart" in assumed
+    assert "--source a=stg_a:customer_id" in assumed
+
+
+def test_a_gitignore_that_is_there_is_left_to_its_owner(project: Path) -> None:
+    (project / ".gitignore").write_text("/target\n*.duckdb\n")
+    (said,) = [line for line in run_json("init", "--project-dir", project)["next"] if ".gitignore" in line]
+    assert said.startswith("add to .gitignore: dbt_packages/, logs/, *.duckdb.wal, distiller/")
+    assert (project / ".gitignore").read_text() == "/target\n*.duckdb\n"
+
+
+def test_where_all_settings_are_is_a_path_of_the_project(project: Path) -> None:
+    run("init", "--project-dir", project, "--source", "a=stg_a:key")
+    assert "docs/settings.md" not in (project / "dbt_project.yml").read_text()
+    assert "dbt_packages/distiller_udf/dbt_project.yml has all of them" in (project / "dbt_project.yml").read_text()
+
+
+@pytest.mark.parametrize("group", ["labels", "students"])
+def test_the_commands_of_a_group_are_told_in_whole_sentences(group: str) -> None:
+    assert "..." not in run(group, "--help").stdout.partition("Commands:")[2]
+
+
+def test_the_kinds_of_files_are_those_that_are_read_and_written() -> None:
+    for command, kinds in {("labels", "import"): READ, ("labels", "export"): FORMATS, ("score",): FORMATS}.items():
+        assert f"({', '.join(kinds)})" in " ".join(run(*command, "--help").stdout.split()), command
 
 
 def test_doctor_says_what_a_student_with_an_encoder_lacks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,7 +201,7 @@ def test_a_budget_ends_the_run_and_keeps_what_arrived(
     assert "budget" in result.stderr
     kept = len(server.asked)
     assert 0 < kept < 6
-    assert f"{kept} answers arrived and are kept" in result.stderr
+    assert f"{kept} answer{' has' if kept == 1 else 's have'} arrived" in result.stderr
     assert pq.read_table(out).num_rows == kept
     assert "Traceback" not in result.output
     rest = run_json("ask", *database)
@@ -211,7 +211,7 @@ def test_a_budget_ends_the_run_and_keeps_what_arrived(
 def test_a_spent_budget_in_json(server: FakeLLM, database: list[object]) -> None:
     done = run_json("ask", *database, "--budget-calls", 1, "--concurrency", 1, code=3)
     assert done["spent"]["calls"] == 1
-    assert "1 calls" in done["stopped"]
+    assert "1 call " in done["stopped"]
 
 
 def test_a_refused_key_is_an_error_in_one_sentence(server: FakeLLM, project: Path, database: list[object]) -> None:
@@ -319,7 +319,7 @@ def test_an_interrupt_keeps_what_arrived(server: FakeLLM, project: Path, databas
     assert process.returncode == 130, errors
     assert time.monotonic() - started < 15  # it does not wait for the calls that are under way
     held.set()
-    assert "2 answers arrived and are kept" in errors
+    assert "2 answers have arrived and are kept" in errors
     assert "Traceback" not in errors
     assert json.loads(out)["stopped"] == "interrupted"
     assert LabelStore(store).export().num_rows == 2
@@ -336,7 +336,7 @@ def test_a_line_now_and_then_where_there_is_no_terminal(
 
     server.reply = slowly
     lines = run("ask", *database, "--concurrency", 1).stderr.splitlines()
-    shown = [line for line in lines if "of 6 (" in line]
+    shown = [line for line in lines if "of 6 questions answered (" in line]
     assert len(shown) >= 5
     assert any("a second, 0:0" in line and line.endswith("left") for line in shown)
     assert "\x1b" not in "".join(lines)
@@ -369,7 +369,7 @@ def test_a_stop_is_no_pace() -> None:
 
 
 def test_a_stop_is_said_once(server: FakeLLM, database: list[object]) -> None:
-    assert run("ask", *database, "--budget-calls", 1, code=3).output.count("the budget of 1 calls is spent") == 1
+    assert run("ask", *database, "--budget-calls", 1, code=3).output.count("the budget of 1 call is spent") == 1
 
 
 def test_the_environment_s_key_is_never_shown(

@@ -106,7 +106,7 @@ def test_labels_that_cannot_be_used_are_said(tables: Path, inputs: list[object],
     ]
     write_table(pa.Table.from_pylist([*rows, *wrong]), tmp_path / "labels.csv")
     said = run("train", "--labels", tmp_path / "labels.csv", *inputs, "--students", tmp_path / "s").stderr
-    assert "1 of 272 labels name records that are not there" in said
+    assert "1 of 272 labels left out: no such record is there" in said
     assert "says of left_id 0 and right_id 000 that they match (row 270) and that they do not (row 271)" in said
     alone = run("train", "--labels", tables / "labels.csv", "--students", tmp_path / "s", code=1).stderr
     assert "give the files that have them with --left and --right" in alone

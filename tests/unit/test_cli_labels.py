@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
 from commands import run, run_json
 
+from distiller_udf.cli.sources import say_of_newer_labels
 from distiller_udf.labels import LabelStore, label_schema
+from distiller_udf.project.warehouse import Warehouse
 from distiller_udf.prompts import Answer, Question
 
 
@@ -183,7 +186,7 @@ def test_delete_says_how_many_then_erases_them(
 def test_delete_asks_first(store: list[object]) -> None:
     arguments = ["labels", "delete", "--containing", "anna", *store]
     refused = run(*arguments, typed="n\n", code=1)
-    assert "2 answers and 1 imported labels mention it" in refused.stderr
+    assert "it is mentioned in 2 answers and 1 imported label" in refused.stderr
     assert kept(store) == (3, 2)
     run(*arguments, typed="", code=1)
     assert kept(store) == (3, 2)
@@ -202,5 +205,42 @@ def test_delete_says_which_answers_it_cannot_find_by_id(store: list[object]) -> 
     with LabelStore(str(store[1])) as opened:
         opened.put(Question(ANNA, (ANNA,)), Somebody(), Answer(1))
     arguments = ["labels", "delete", "--id", "anna", "--dry-run", *store]
-    assert "1 answers do not say whom they mention" in run(*arguments).stderr
+    assert "1 answer does not say whom it mentions" in run(*arguments).stderr
     assert run_json(*arguments)["unmentioned"] == 1
+
+
+def test_the_newest_labels_are_of_every_origin(store: list[object], tmp_path: Path) -> None:
+    """Asked, corrected by an import and imported: where each came from and when, the newest first."""
+    file = tmp_path / "all.jsonl"
+    run("labels", "export", file, *store)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    corrected = next(row for row in rows if row["label_key"] and row["choice"])
+    corrected["choice"] = 0
+    file.write_text(json.dumps(corrected) + "\n")
+    run("labels", "import", file, *store)
+    newest = run_json("labels", "show", *store, "--limit", 20)["newest"]
+    assert newest[0]["label_key"] == corrected["label_key"]
+    assert newest[0]["origin"] == "corrected"
+    assert {row["origin"] for row in newest} == {"asked", "corrected", "imported"}
+    times = [row["stored_at"] for row in newest]
+    assert times == sorted(times, reverse=True)
+    assert len(run_json("labels", "show", *store, "--limit", 2)["newest"]) == 2
+    shown = run("labels", "show", *store).stdout
+    assert "Newest labels" in shown
+    assert "imported" in shown
+
+
+def test_labels_that_the_warehouse_lacks_are_said(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warehouse = Warehouse(str(tmp_path / "warehouse.duckdb"), {})
+    say_of_newer_labels(warehouse, Path(str(store[1])))
+    assert capsys.readouterr().err == "", "there is no warehouse yet"
+    Path(warehouse.path).write_bytes(b"")
+    os.utime(warehouse.path, (0, 0))
+    say_of_newer_labels(warehouse, Path(str(store[1])))
+    assert "`dbt build --select er_labels+` takes them in" in capsys.readouterr().err
+    os.utime(warehouse.path)
+    say_of_newer_labels(warehouse, Path(str(store[1])))
+    say_of_newer_labels(warehouse, tmp_path / "no store")
+    assert capsys.readouterr().err == ""

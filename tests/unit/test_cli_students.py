@@ -118,7 +118,8 @@ def test_promote_says_what_answers_now_and_until_when(registry: Registry) -> Non
     said = run("students", "promote", first, "--pin", *at(registry)).stdout
     assert said.splitlines() == [
         f"{first} is the current student.",
-        f"It stays that when others are trained, until `distiller students promote {first}` releases it.",
+        "It is pinned: `dbt build` would otherwise bring back what its labels give. "
+        f"`distiller students promote {first}` ends that.",
     ]
     assert registry.pinned
     assert "current, pinned" in words(run("students", "list", *at(registry)).stdout)
@@ -130,7 +131,7 @@ def test_promote_says_what_answers_now_and_until_when(registry: Registry) -> Non
 def test_a_rollback_goes_back_and_stays_there(registry: Registry) -> None:
     first = registry.names()[0]
     said = run("students", "rollback", *at(registry)).stdout
-    assert said.startswith("night-1 is the current student; it was night-2.\nIt stays that when others are trained")
+    assert said.startswith("night-1 is the current student; it was night-2.\nIt is pinned: `dbt build` would otherwise")
     assert (registry.current_version(), registry.pinned) == ("night-1", True)
     done = run_json("students", "rollback", "--no-pin", *at(registry))
     assert done == {"current": first, "previous": "night-1", "pinned": False}

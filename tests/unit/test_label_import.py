@@ -228,9 +228,9 @@ def test_what_names_nobody_is_passed_over_and_said(store: LabelStore) -> None:
     result = bring(store, *rows)
     assert result.added == 1
     (said,) = result.passed_over
-    assert said.startswith("1 rows name no records")
+    assert said.startswith("1 row: no record is named")
     why = {"left_id": 1, "options": [2], "answer": 1, "ask": "justify"}
-    assert "are reasons" in bring(store, why).passed_over[0]
+    assert "a reason for an answer" in bring(store, why).passed_over[0]
 
 
 def test_import_and_import_again(store: LabelStore) -> None:

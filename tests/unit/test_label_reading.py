@@ -154,7 +154,7 @@ def test_a_column_that_is_there_twice_is_named() -> None:
 @pytest.mark.parametrize(
     ("columns", "problem"),
     [
-        ({"answer": [3, 0]}, "row 1: answer 3 is out of range: there are 2 options"),
+        ({"answer": [3, 0]}, "row 1: answer 3 is out of range: it has 2 options, and 0 is none"),
         ({"answer": [0, -1]}, "row 2: answer -1 is out of range"),
         ({"answer": [1.5, 0]}, "row 1: answer '1.5' is no whole number"),
         ({"answer": ["[1]", "0"]}, "row 1: answer '[1]' is no whole number"),
@@ -171,9 +171,9 @@ def test_a_column_that_is_there_twice_is_named() -> None:
         ({"teacher": ["", "x"]}, "row 1: teacher is empty"),
         ({"confidence": [2.0, None]}, "row 1: confidence '2' is not between 0 and 1"),
         ({"confidence": ["high", None]}, "row 1: confidence 'high' is not between 0 and 1"),
-        ({"probabilities": [[0.5], None]}, "row 1: probabilities has 1 values for 2 options"),
+        ({"probabilities": [[0.5], None]}, "row 1: probabilities has 1 value for 2 options"),
         ({"probabilities": [[0.5, 7], None]}, "row 1: probabilities '7' is not between 0 and 1"),
-        ({"explanations": [["x"], None]}, "row 1: explanations has 1 values for 2 options"),
+        ({"explanations": [["x"], None]}, "row 1: explanations has 1 value for 2 options"),
         ({"ask": ["pick", None]}, "row 1: ask is 'pick'; it must be one of select, match, justify"),
         ({"answer": [None, 0], "is_match": [1, None]}, "row 1: is_match '1' is neither 1 nor 0"),
     ],

@@ -326,7 +326,7 @@ def test_a_migration_that_fails_leaves_the_older_store_whole(path: Path, monkeyp
     keys = old_store(path)
     monkeypatch.setattr(
         "distiller_udf.labels.store.MIGRATIONS",
-        {1: "create table mentions (key); create oops", 2: "create table more (key)"},
+        {1: "create table mentions (key); create oops", 2: "create table more (key)", 3: "create table last (key)"},
     )
     with pytest.raises(LabelError):
         LabelStore(path)
@@ -345,7 +345,7 @@ def test_processes_migrate_an_older_store_once(path: Path) -> None:
     in_processes("spawn", _open, [(path,)] * 3)
     with LabelStore(path) as store:
         assert len(store.get(keys)) == 3
-    assert tables(path)[0] == SCHEMA_VERSION == 3
+    assert tables(path)[0] == SCHEMA_VERSION == 4
 
 
 def in_processes(method: str, work: object, arguments: list[tuple[object, ...]]) -> None:

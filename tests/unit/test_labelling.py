@@ -132,7 +132,10 @@ def test_a_failed_question_gives_no_row_is_reported_and_asked_again(
     assert table.schema == Run([Exact()], store).label(TUPLES).schema
     ours = [record for record in caplog.records if record.name.startswith("distiller_udf")]
     said = {record.levelname: record.getMessage() for record in ours[:2]}
-    assert said["INFO"] == "exact: 2 of 2 (0 answered before, 0 abstained, 1 failed), 0 tokens, $0.2500"
+    assert (
+        said["INFO"]
+        == "exact: 1 of 2 questions answered (0 of them before), 0 abstentions, 1 failure; 0 tokens, $0.2500"
+    )
     assert said["WARNING"].startswith("1 of 2 questions to exact failed")
     assert said["WARNING"].endswith("the first: no answer: the server said 500")
     again = Exact()

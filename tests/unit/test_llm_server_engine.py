@@ -106,9 +106,9 @@ def test_a_model_that_the_server_does_not_know_is_named(server: Server) -> None:
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        ({"choices": []}, "did not answer 1 prompts one by one"),
-        ({"choices": "none"}, "did not answer 1 prompts one by one"),
-        ({}, "did not answer 1 prompts one by one"),
+        ({"choices": []}, "did not answer 1 prompt one by one"),
+        ({"choices": "none"}, "did not answer 1 prompt one by one"),
+        ({}, "did not answer 1 prompt one by one"),
         ({"choices": [{"index": 0, "text": "A"}]}, "does not give the probabilities"),
         ({"choices": [{"index": 0, "logprobs": None}]}, "does not give the probabilities"),
         ({"choices": [{"index": 0, "logprobs": {"top_logprobs": [{"A": -1.0}]}}]}, "does not give the probabilities"),

@@ -14,8 +14,8 @@ from distiller_udf.records import Records
 from distiller_udf.similarity import PairFeatures, match_columns
 from distiller_udf.similarity.columns import MAX_COMPARISONS
 from distiller_udf.similarity.quantities import parse_date, parse_quantity
-from distiller_udf.similarity.words import GRAM_BITS, fold, grams, tokens
 from distiller_udf.similarity.vectors import UNSEEN, Rarity, ValueCache
+from distiller_udf.similarity.words import GRAM_BITS, fold, grams, tokens
 from tests.conftest import make_people
 
 FILMS = ["the long night", "a quiet river", "red mountain", "seven doors", "glass city", "the last ferry"]

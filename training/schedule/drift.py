@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from distiller_udf.english import counted
 from distiller_udf.files import write_text
 from distiller_udf.metrics.figures import wilson
 from distiller_udf.pipeline.relations import TUPLE_KEYS
@@ -40,6 +41,8 @@ _DRAWN = """
 
 FEW = 10
 """Fewer answers say nothing of an agreement."""
+
+DRIFTED, CALM, UNKNOWN = "drift", "no drift", "unknown"
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ def _agree(matched: frozenset[object], chosen: object | None) -> bool:
 class Drift:
     """What was measured. `promised` is the agreement that held-out labels let expect; `stopped` why asking ended early.
 
-    `agreement` is None where too few were answered, `shifts` is empty where the student has no profile.
+    `agreement` is None where too few were answered, `shifts` is empty where the student has no profile. `outcome` is
+    one of DRIFTED, CALM and UNKNOWN: it is unknown where the pairs have not moved, and nothing says whether the teacher
+    still agrees.
     """
 
     measured_at: str
@@ -116,15 +121,23 @@ class Drift:
     agreement: Agreement | None
     promised: float | None
     shifts: tuple[Shift, ...]
-    drifted: bool
+    outcome: str
     reasons: tuple[str, ...]
     stopped: str | None = None
+
+    @property
+    def drifted(self) -> bool:
+        return self.outcome == DRIFTED
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for machines."""
+        return {**asdict(self), "drifted": self.drifted}
 
     def write(self, folder: Path) -> Path:
         """Write it as JSON beside the versions, one file for a moment."""
         path = folder / FOLDER / f"{self.measured_at.replace(':', '')}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", mode=0o644)
+        write_text(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", mode=0o644)
         return path
 
 
@@ -156,7 +169,11 @@ def measure(
     found = agreement(*_decisions(snapshot, answers)) if len(answers) >= FEW else None
     promised = _promised(student, folder, held_out)
     moved = _shifts(snapshot, folder)
-    reasons = [*_reasons_of_agreement(found, promised, len(answers)), *_reasons_of_shifts(moved, settings.drift_psi)]
+    asked = Asked(tuples.num_rows, len(answers), settings.drift_tuples, stopped)
+    agreeing, reason = _agreement_said(found, promised, asked)
+    shifted = _shifts_said(moved, settings.drift_psi)
+    drifted = agreeing == DRIFTED or any(far for far, _ in shifted)
+    told = sorted([(agreeing == DRIFTED, reason), *shifted], key=lambda said: not said[0])
     return Drift(
         measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         student=student.info.version,
@@ -166,8 +183,8 @@ def measure(
         agreement=found,
         promised=promised,
         shifts=tuple(moved),
-        drifted=any(bad for bad, _ in reasons),
-        reasons=tuple(sentence for _, sentence in sorted(reasons, key=lambda reason: not reason[0])),
+        outcome=DRIFTED if drifted else agreeing,
+        reasons=tuple(sentence for _, sentence in told),
         stopped=stopped,
     )
 
@@ -222,20 +239,46 @@ def _shifts(snapshot: Snapshot, student: Path) -> list[Shift]:
     return shifts(before, now, before.unseen_share(words))
 
 
-Reason = tuple[bool, str]
+@dataclass(frozen=True)
+class Asked:
+    """How many questions there were, how many of them got an answer, and how many were wanted (`er_drift_tuples`)."""
+
+    tuples: int
+    answered: int
+    wanted: int
+    stopped: str | None = None
+
+    @property
+    def too_few(self) -> str:
+        """Why there are too few answers, and what would give more."""
+        needed = f"{FEW} answers are needed to say how far the teacher agrees"
+        if self.tuples < min(FEW, self.wanted):
+            there = (
+                counted(self.tuples, "left record has", "left records have") if self.tuples else "no left record has"
+            )
+            return f"today {there} candidates, and {needed}; run `dbt build` once there are more records"
+        if self.tuples < FEW:
+            more = f"ask about more (--tuples, or er_drift_tuples, which is {self.wanted:,})"
+        else:
+            more = "raise the budget" if self.stopped else "the other questions failed, or the teacher abstained"
+        return f"{self.answered:,} of {counted(self.tuples, 'question')} got an answer, and {needed}; {more}"
 
 
-def _reasons_of_agreement(found: Agreement | None, promised: float | None, answered: int) -> list[Reason]:
+def _agreement_said(found: Agreement | None, promised: float | None, asked: Asked) -> tuple[str, str]:
+    """What the teacher's answers say: DRIFTED, CALM or UNKNOWN, and why in a sentence."""
     if found is None:
-        return [(False, f"{answered:,} answers are too few to say how far the teacher agrees; {FEW} are needed")]
+        return UNKNOWN, asked.too_few
     share = found.all
     said = f"the teacher agrees with {share.value:.1%} of {share.of:,} decisions ({share.low:.1%} to {share.high:.1%})"
     if promised is None:
-        return [(False, f"{said}; no held-out labels say what to expect")]
-    return [(share.high < promised, f"{said}, where {promised:.1%} were to be expected")]
+        # Nobody can promise more than that it agrees with all.
+        calm = CALM if share.value == 1 else UNKNOWN
+        return calm, f"{said}; no held-out labels say what to expect (er_training: schedule holds some out)"
+    return (DRIFTED if share.high < promised else CALM), f"{said}, where {promised:.1%} were to be expected"
 
 
-def _reasons_of_shifts(found: list[Shift], limit: float) -> list[Reason]:
+def _shifts_said(found: list[Shift], limit: float) -> list[tuple[bool, str]]:
+    """What the pairs say: whether that is drift, and why in a sentence."""
     if not found:
         return [(False, "the student has no profile of the pairs that it was trained on")]
     far = [shift for shift in found if shift.psi >= limit and shift.psi > shift.chance]

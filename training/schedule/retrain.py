@@ -14,6 +14,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from distiller_udf.english import counted
 from distiller_udf.registry import Registry
 
 from ..learned import Learned, usable
@@ -111,7 +112,7 @@ def news(labels: pa.Table, registry: Registry, recipe: Recipe) -> News:
         return News(current, usable(labels).num_rows, True, f"{current} cannot be used any more")
     new = Learned.read(registry.path(current)).new(labels).num_rows
     if new:
-        return News(current, new, True, f"{new:,} labels are newer than {current}")
+        return News(current, new, True, f"{counted(new, 'label is', 'labels are')} newer than {current}")
     if not recipe.made(registry.read(current)):
         return News(current, 0, True, f"{current} was trained by other settings, or by another version of this package")
     return News(current, 0, False, f"{current} knows all labels that there are to learn from")

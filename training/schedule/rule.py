@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from distiller_udf.english import counted
 from distiller_udf.metrics.figures import Estimate
 
 from .comparison import Comparison
@@ -60,13 +61,19 @@ def _sound(comparison: Comparison) -> Iterator[Finding]:
     """Whether the challenger finds matches at all, and right ones."""
     held_out, judged, gold = comparison.held_out, comparison.judged, comparison.gold
     if comparison.matches is not None:
-        yield comparison.matches > 0, f"the challenger finds {comparison.matches:,} matches among all pairs"
+        yield (
+            comparison.matches > 0,
+            f"the challenger finds {counted(comparison.matches, 'match')} among all pairs",
+        )
     if judged is not None and held_out.matches:
-        yield judged.f1.value > 0, f"its F1 on {held_out.tuples:,} held-out tuples is {judged.f1.value:.3f}"
+        yield judged.f1.value > 0, f"its F1 on {counted(held_out.tuples, 'held-out tuple')} is {judged.f1.value:.3f}"
     elif gold is None and comparison.current is None:
         yield True, "there is no held-out match to judge the first student by"
     if gold is not None:
-        yield gold.challenger.value > 0, f"its F1 against {gold.known:,} known matches is {gold.challenger.value:.3f}"
+        yield (
+            gold.challenger.value > 0,
+            f"its F1 against {counted(gold.known, 'known match')} is {gold.challenger.value:.3f}",
+        )
 
 
 def _not_worse(comparison: Comparison, margins: Margins) -> Iterator[Finding]:
@@ -75,8 +82,8 @@ def _not_worse(comparison: Comparison, margins: Margins) -> Iterator[Finding]:
     if held_out.tuples < FEW or not held_out.matches or found is None:
         yield (
             gold is not None,
-            f"{held_out.tuples:,} held-out tuples with {held_out.matches:,} matches are too few to compare by; "
-            f"label more, so that there are {FEW} at least, or give known matches",
+            f"{counted(held_out.tuples, 'held-out tuple')} with {counted(held_out.matches, 'match')} are too few to "
+            f"compare by; label more, so that there are {FEW} at least, or give known matches",
         )
     else:
         yield _f1("held-out tuples", found.f1, found.risk, margins)

@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from itertools import islice, pairwise
 from typing import Any
 
+from distiller_udf.english import counted
 from distiller_udf.errors import SettingsError
 from distiller_udf.prompts import MAX_TOKEN_CANDIDATES, Question, messages, token_labels
 from distiller_udf.records import parse_text
@@ -120,8 +121,8 @@ class Prompter:
             if self.fits(asked, answer):
                 return asked
         raise SettingsError(
-            f"a question with {len(question.candidates)} candidates does not fit into {self.max_length} tokens; "
-            "raise max_length"
+            f"a question with {counted(len(question.candidates), 'candidate')} does not fit into {self.max_length} "
+            "tokens; raise max_length"
         )
 
     def readable(self, text: str) -> str:
@@ -162,8 +163,8 @@ class Prompter:
         alone = self.tokenizer.encode(label, add_special_tokens=False)
         if len(alone) != 1:
             raise SettingsError(
-                f"the model's tokenizer writes the answer {label!r} with {len(alone)} tokens, and one is needed; "
-                "take another base model"
+                f"the model's tokenizer writes the answer {label!r} with {counted(len(alone), 'token')}, and one is "
+                "needed; take another base model"
             )
         return int(alone[0])
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from distiller_udf.english import counted
 from distiller_udf.errors import StudentError, TeacherRefused
 from distiller_udf.students.llm.engine import Engine
 from distiller_udf.students.llm.prompting import Prompt
@@ -80,7 +81,7 @@ class ServerEngine(Engine):
         wanted = [str(i) for i in range(len(prompts))]
         if by_index.keys() != set(wanted):
             raise StudentError(
-                f"the server at {self._endpoint.base_url} did not answer {len(prompts)} prompts one by one; "
+                f"the server at {self._endpoint.base_url} did not answer {counted(len(prompts), 'prompt')} one by one; "
                 "a vLLM server is needed"
             )
         return [by_index[i] for i in wanted]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from distiller_udf.english import counted
 from distiller_udf.errors import StudentDamaged, StudentError
 from distiller_udf.prompts import Asking, read_reply, why
 from distiller_udf.records import Records, content_hash
@@ -189,7 +190,8 @@ class LLMStudent:
             if time.monotonic() - said >= SAID_SECONDS:
                 said = time.monotonic()
                 done = min(start + TUPLES_AT_ONCE, len(tuples))
-                logger.info("%s has answered %d of %d questions", self.info.version, done, len(tuples))
+                of = counted(len(tuples), "question")
+                logger.info("%s has answered %s of %s", self.info.version, f"{done:,}", of)
 
     def explain(self, left: Records, right: Records, matches: Sequence[bool]) -> list[str]:
         """The reason of each decision, of a student that was taught to give one; see `Student.explain`."""

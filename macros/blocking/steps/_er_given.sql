@@ -23,7 +23,7 @@
     something else since then is not seen.
 -#}
 {% macro _er_strangers(neighbours, nearest, terms) -%}
-{%- set advice = ' was made of other records than er_blocking_records; run `dbt run --select er_records+,+er_candidates`' -%}
+{%- set advice = ' was made of other records than er_blocking_records; run `dbt build --select er_records+,+er_candidates`' -%}
 {% for kind in (nearest + terms) | unique if kind in neighbours -%}
 -- er_step: strangers_by_{{ kind }}
 select error({{ distiller_udf._er_literal('er_candidates: er_neighbours_by_' ~ kind ~ advice) }})

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distiller_udf.english import counted
 from distiller_udf.errors import SettingsError, TrainingError
 from distiller_udf.prompts import MAX_TOKEN_CANDIDATES, Question, parse_answer, token_labels
 from distiller_udf.settings.training import GRPOSettings
@@ -49,8 +50,8 @@ def fine_tune(base: Base, examples: Sequence[Example], prompter: Prompter, work:
     step = settings.batch // settings.generations
     if len(questions) < step:
         raise TrainingError(
-            f"{len(questions)} questions are not enough for one step of {step} (batch / generations); label more "
-            "tuples, or make batch smaller"
+            f"{counted(len(questions), 'question is', 'questions are')} not enough for one step of {step} "
+            "(batch / generations); label more tuples, or make batch smaller"
         )
     model = base.load()
     # What the template ends an answer with, which is not always what the tokenizer calls the end.
