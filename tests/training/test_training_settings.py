@@ -21,7 +21,7 @@ from distiller_udf.settings.training import EncodedPairSettings
         ("ridge", 0, "a number above 0"),
         ("ridge", float("nan"), "a number above 0"),
         ("learning_rate", "0.1", "a number above 0"),
-        ("constraint", "auto", "one_to_one, many_to_one, none"),
+        ("constraint", "auto", "one_to_one, many_to_one, one_to_many, none"),
         ("target_precision", "0.9", "a number between 0 and 1, neither of them"),
         ("encoder", "", "a folder, or the id of a model on the hub"),
     ],

@@ -228,7 +228,8 @@ def test_a_student_chooses_alone_linked_or_not_at_all() -> None:
 
 
 def test_a_tuple_by_itself_goes_by_what_is_known_of_it() -> None:
-    for constraint, threshold in zip(Constraint, (0.4, 0.4, 0.3), strict=True):
+    for constraint in Constraint:
+        threshold = 0.4 if constraint.limits_left else 0.3
         assert StudentInfo("lexical", "v", ("a",), ("a",), 0.3, 0.4, constraint).tuple_threshold == threshold
 
 

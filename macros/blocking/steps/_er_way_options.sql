@@ -35,7 +35,7 @@
     {% set most = distiller_udf._er_way_words()['max_hashes'] %}
     {% if kind == 'minhash' and way['bands'] * way['rows'] > most %}
         {% do distiller_udf._er_raise(
-            'er_blocking has minhash with ' ~ way['bands'] ~ ' bands of ' ~ way['rows'] ~ ' rows; together these are ' ~ most
+            'er_blocking has minhash with bands: ' ~ way['bands'] ~ ' and rows: ' ~ way['rows'] ~ '; together these are ' ~ most
             ~ ' at most.'
         ) %}
     {% endif %}
