@@ -74,7 +74,7 @@ class Case:
         given = {name: _text(read_table(self.table(name))) for name in tables}
         warehouse = Warehouse.create(folder, given, variables, sources=tables)
         if said_by is not None:
-            warehouse.dbt("run", "--select", "+er_tuples")
+            warehouse.dbt("build", "--select", "+er_tuples")
             import_labels(warehouse, answers(warehouse, said_by))
         return Built.of(warehouse)
 
@@ -208,7 +208,7 @@ def initials(case: Case) -> Iterator[Finding]:
     folder = Warehouse.create(
         Path(tempfile.mkdtemp(dir=case.work)), {n: _text(read_table(case.table(n))) for n in "ab"}, sources="ab"
     )
-    folder.dbt("run", "--select", "+er_candidates")
+    folder.dbt("build", "--select", "+er_candidates")
     built = Built(folder, "")
     yield at_least("recall of blocking", len(true & built.candidates) / len(true), 0.99)
 
@@ -277,7 +277,7 @@ def pairwise(case: Case) -> Iterator[Finding]:
     folder = Path(tempfile.mkdtemp(dir=case.work))
     given = {"people": _text(read_table(case.table("people")))}
     warehouse = Warehouse.create(folder, given, {"er_teacher": "imported"}, sources=("people",))
-    warehouse.dbt("run", "--select", "+er_tuples")
+    warehouse.dbt("build", "--select", "+er_tuples")
     labels = answers(warehouse, truth)
     labels = pa.Table.from_pylist(
         [

@@ -137,7 +137,8 @@ def wilson(share: float, of: float) -> tuple[float, float]:
     spread = Z * Z / of
     centre = (share + spread / 2) / (1 + spread)
     half = Z * math.sqrt(max(share * (1 - share), 0.0) / of + spread / (4 * of)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # The share itself is always within; at 0 and 1 rounding would leave it out.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def resampled(rows: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:

@@ -66,7 +66,8 @@ def _way(given: Any, words: Sequence[str] = ()) -> Named:
         bands, rows = (int(options.get(name, rules[kind][name]["default"])) for name in ("bands", "rows"))
         if bands * rows > MAX_HASHES:
             raise SettingsError(
-                f"er_blocking has minhash with bands: {bands} and rows: {rows}; together these are {MAX_HASHES} at most."
+                f"er_blocking has minhash with bands: {bands} and rows: {rows}; "
+                f"together these are {MAX_HASHES} at most."
             )
     return kind, options.get("name") or options.get("expression", kind)
 

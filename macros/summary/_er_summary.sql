@@ -48,7 +48,7 @@
 {% macro _er_found(made) %}
     {% set found = {} %}
     {% for name, columns, select in [
-        ('er_records', ['source'], 'source, count(*) from {} group by source order by min(rowid)'),
+        ('er_records', ['source'], 'source, count(*) from {} group by source order by source'),
         ('er_candidates', [], 'count(*) from {}'),
         ('er_labels', ['left_source', 'left_id', 'teacher', 'seed', 'choice', 'cost_usd'], "
             teacher, seed is null as is_brought, count(*), count(*) - count(choice), coalesce(sum(cost_usd), 0),

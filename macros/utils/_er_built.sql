@@ -16,7 +16,7 @@
             {% set there = adapter.get_relation(node.database, node.schema, node.alias) %}
             {% set place = node.get('defer_relation') or (node if needed else none) %}
             {% do return(there or (
-                api.Relation.create(database=place['database'], schema=place['schema'], identifier=place['alias']) if place
+                api.Relation.create(database=place['database'], schema=place['schema'], identifier=place['alias']) if place else none
             )) %}
         {% endfor %}
     {% endfor %}

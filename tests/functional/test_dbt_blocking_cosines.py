@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -14,6 +13,8 @@ import duckdb
 import pytest
 from compiled import Compiled
 from dbt_harness import in_steps
+
+from distiller_udf.similarity.words import fold, parts, tokens
 
 Record = tuple[str, int, str | None, str | None, str | None]
 Pair = tuple[int, int]
@@ -101,9 +102,10 @@ def _exact(number: float, bits: int) -> float:
 
 
 def _terms_of(text: str | None, terms: str) -> set[str]:
-    words = re.findall("[a-z0-9]+", (text or "").lower())
+    folded = fold(text or "")
+    words = parts(folded).split()
     if terms == "tokens" or not words:
-        return set(words)
+        return tokens(folded)
     spaced = f" {' '.join(words)} "
     return {spaced[start : start + 3] for start in range(len(spaced) - 2)}
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from conftest import make_people
-from dbt_harness import Project
+from dbt_harness import WARNED, Project
 
 from distiller_udf.cli import main
 from distiller_udf.labels import LabelStore
@@ -177,7 +177,7 @@ def test_only_changed_tuples_are_scored_again(
     rows[3]["town"] = "zwickau"
     changing._write("seeds/people_left.csv", seed(rows[:-1]))  # one changed, one deleted
     with counted(monkeypatch) as counts:
-        changing.run("build", "--exclude", "by_function", "er_labels", "er_student")
+        changing.run("build", "--exclude", "by_function", "er_labels", "er_student", silent=WARNED)
     after = dict(
         changing.query("select left_id, list(pair_fingerprint order by pair_fingerprint) from er_pairs group by 1")
     )
@@ -268,7 +268,7 @@ def test_only_the_teacher_that_is_set_teaches(project: Project, tmp_path: Path) 
 def test_labels_of_vanished_records_do_not_teach(project: Project, tmp_path: Path) -> None:
     project = project.copied(tmp_path)
     project._write("seeds/people_left.csv", seed(PEOPLE.left[:100]))
-    project.run("build", "--exclude", "by_function")
+    project.run("build", "--exclude", "by_function", silent=WARNED)
     assert project.query("select count(*) from er_labels where left_id >= 100") == [(0,)]
 
 

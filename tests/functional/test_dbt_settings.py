@@ -173,7 +173,7 @@ def _check(name: str, value: Any) -> list[str]:
         (
             "er_blocking",
             {"minhash": {"bands": 100, "rows": 11}},
-            "100 bands of 11 rows; together these are 1000 at most.",
+            "bands: 100 and rows: 11; together these are 1000 at most.",
         ),
         ("er_blocking", {"all": ["auto", "qgrams"]}, 'has "auto". Allowed: tokens, qgrams, embeddings,'),
         ("er_blocking", {"sorted": {"window": 3}}, "sorted in er_blocking has no expression;"),

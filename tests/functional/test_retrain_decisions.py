@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 from conftest import make_people
-from dbt_harness import Project
+from dbt_harness import WARNED, Project
 
 from distiller_udf.cli.weighing import of_project
 from distiller_udf.project import Project as Place
@@ -61,7 +61,7 @@ def built(folder: Path, seeds: dict[str, str], parts: Mapping[str, Any] | None =
             **variables,
         },
     )
-    made.run("build")
+    made.run("build", silent=WARNED)
     return made
 
 
@@ -162,7 +162,7 @@ def check(project: Project, variables: dict[str, Any]) -> None:
     """Decide, let dbt build, and compare; the entities of the rules before are the former ones of both."""
     expected = decided(project, promoted(project, variables), variables)
     own = [path.stem for path in (project.folder / "models").glob("*.sql")]
-    project.run("run", "--select", *own, *MODELS, variables=variables)
+    project.run("run", "--select", *own, *MODELS, variables=variables, silent=WARNED)
     assert tables(project) == expected, variables
     assert len(expected[0]) > 20
 
@@ -170,7 +170,7 @@ def check(project: Project, variables: dict[str, Any]) -> None:
 def test_what_a_challenger_would_change_is_what_changes(linked: Project) -> None:
     """The whole way: weighed, promoted and built; entities are limited in size, by sources and by a cannot-link."""
     variables = {"er_entity_max_size": 2, "er_cannot_links": "other"}
-    linked.run("run", "--select", "other", *MODELS, variables=variables)
+    linked.run("run", "--select", "other", *MODELS, variables=variables, silent=WARNED)
     before = tables(linked)
     current = registry(linked).current()
     with duckdb.connect(str(linked.database)) as warehouse:  # a teacher that misses every other match
@@ -183,7 +183,7 @@ def test_what_a_challenger_would_change_is_what_changes(linked: Project) -> None
     )
     expected = decided(linked, challenger, variables)
     registry(linked).promote(challenger.name)
-    linked.run("run", "--select", *MODELS, variables=variables)
+    linked.run("run", "--select", *MODELS, variables=variables, silent=WARNED)
     after = tables(linked)
     registry(linked).promote(current.name)
     assert after == expected

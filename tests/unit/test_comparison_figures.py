@@ -17,6 +17,7 @@ from distiller_udf.metrics.figures import (
     log_loss,
     measures,
     resampled,
+    wilson,
 )
 from distiller_udf.metrics.label_errors import chance_of_error
 
@@ -165,3 +166,10 @@ def test_no_tuples_are_no_reason_to_fail() -> None:
     )
     assert figures(nothing).f1.value == 0
     assert figures(nothing).calibration_error == 0
+
+
+@pytest.mark.parametrize("of", [1, 7, 142, 1_000_003])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_interval_holds_its_share(share: float, of: int) -> None:
+    low, high = wilson(share, of)
+    assert low <= share <= high
